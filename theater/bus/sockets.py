@@ -1,0 +1,186 @@
+"""ZeroMQ behind two small classes: `Router` is bound and hears many, `Dealer` is connected and hears one.
+
+Only this folder knows ZeroMQ, so that another carrier could take its place. ZeroMQ's defaults are unsafe
+between processes that do not trust each other, so every socket here has a largest message, short queues, no
+lingering unless asked, and a router that says when a peer is gone instead of dropping silently. Frames are
+bytes; what they mean is core/wire.py's business.
+
+A context must be made after the last fork of a process (D1), hence `Context` is an argument everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import zmq
+
+from theater.core.wire import MAX_FRAME
+
+_QUEUE = 1000
+
+
+class Full(Exception):
+    """The peer's queue has no room now."""
+
+
+class Gone(Exception):
+    """There is no such peer any more."""
+
+
+class Context:
+    """One per process, made after its last fork."""
+
+    def __init__(self) -> None:
+        self._zmq = zmq.Context(io_threads=1)
+        self._zmq.set(zmq.MAX_SOCKETS, 8192)
+
+    def router(self, endpoint: str, *, largest: int = MAX_FRAME, queue: int = _QUEUE) -> Router:
+        """A bound socket. An ipc endpoint becomes a socket file of mode 0600.
+
+        Args:
+            endpoint: `ipc:///path`.
+            largest: bytes; a peer that sends more is disconnected before its message is stored.
+            queue: messages held for each peer and direction.
+        """
+        socket = self._socket(zmq.ROUTER, largest, queue)
+        socket.set(zmq.ROUTER_MANDATORY, 1)
+        before = os.umask(0o177)
+        try:
+            socket.bind(endpoint)
+        finally:
+            os.umask(before)
+        return Router(socket, endpoint)
+
+    def dealer(
+        self, endpoint: str, *, identity: bytes = b"", largest: int = MAX_FRAME, queue: int = _QUEUE, linger_ms: int = 0
+    ) -> Dealer:
+        """A connected socket; connecting succeeds even if nobody listens yet."""
+        socket = self._socket(zmq.DEALER, largest, queue)
+        socket.set(zmq.LINGER, linger_ms)
+        if identity:
+            socket.set(zmq.ROUTING_ID, identity)
+        socket.connect(endpoint)
+        return Dealer(socket)
+
+    def close(self) -> None:
+        """Closes the context; every socket must have been closed."""
+        self._zmq.term()
+
+    def _socket(self, kind: int, largest: int, queue: int) -> zmq.Socket[bytes]:
+        socket = self._zmq.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.MAXMSGSIZE, largest)
+        socket.set(zmq.SNDHWM, queue)
+        socket.set(zmq.RCVHWM, queue)
+        socket.set(zmq.RECONNECT_IVL, 20)
+        socket.set(zmq.RECONNECT_IVL_MAX, 500)
+        return socket
+
+
+class Router:
+    """A bound socket. A peer is named by the bytes that ZeroMQ gives its connection."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        self.socket = socket
+        self._endpoint = endpoint
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """(peer, frame) if one is waiting; a message of another shape is returned with an empty frame."""
+        try:
+            peer = self.socket.recv(zmq.DONTWAIT)
+        except zmq.Again:
+            return None
+        if not self.socket.rcvmore:
+            return peer, b""
+        frame = self.socket.recv()
+        if self.socket.rcvmore:
+            while self.socket.rcvmore:
+                self.socket.recv()
+            return peer, b""
+        return peer, frame
+
+    def send(self, peer: bytes, frame: bytes) -> None:
+        """Hands `frame` to the peer's queue.
+
+        Raises:
+            Gone: the peer has disconnected.
+            Full: its queue is full.
+        """
+        try:
+            self.socket.send(peer, zmq.SNDMORE | zmq.DONTWAIT)
+            self.socket.send(frame, zmq.DONTWAIT)
+        except zmq.Again as error:
+            raise Full from error
+        except zmq.ZMQError as error:
+            raise Gone from error
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable on a change; edge-triggered, so drain `receive` after each."""
+        return self.socket.get(zmq.FD)
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Closes the socket and takes its file away; queued frames have `linger_ms` to leave."""
+        self.socket.close(linger=linger_ms)
+        with contextlib.suppress(FileNotFoundError):
+            Path(self._endpoint.removeprefix("ipc://")).unlink()
+
+
+class Dealer:
+    """A connected socket with one peer."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+
+    def receive(self) -> bytes | None:
+        """The next frame, if one is waiting; a message of several frames is returned as an empty one."""
+        try:
+            frame = self.socket.recv(zmq.DONTWAIT)
+        except zmq.Again:
+            return None
+        if self.socket.rcvmore:
+            while self.socket.rcvmore:
+                self.socket.recv()
+            return b""
+        return frame
+
+    def send(self, frame: bytes) -> None:
+        """Hands `frame` to the queue, or raises Full."""
+        try:
+            self.socket.send(frame, zmq.DONTWAIT)
+        except zmq.Again as error:
+            raise Full from error
+
+    def fileno(self) -> int:
+        return self.socket.get(zmq.FD)
+
+    def close(self, linger_ms: int = 0) -> None:
+        self.socket.close(linger=linger_ms)
+
+
+class Poll:
+    """Waits for any of a few sockets, in the way that costs least for a handful of them."""
+
+    def __init__(self, *sockets: Router | Dealer) -> None:
+        self._poller = zmq.Poller()
+        self._owner: dict[object, Router | Dealer] = {}
+        for socket in sockets:
+            self.add(socket)
+
+    def add(self, socket: Router | Dealer) -> None:
+        self._poller.register(socket.socket, zmq.POLLIN)
+        self._owner[socket.socket] = socket
+
+    def remove(self, socket: Router | Dealer) -> None:
+        self._poller.unregister(socket.socket)
+        self._owner.pop(socket.socket, None)
+
+    def wait(self, timeout: float | None) -> Iterator[Router | Dealer]:
+        """The sockets that can be received from; none when `timeout` (seconds) is over or a signal came."""
+        try:
+            ready = self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
+        except InterruptedError:
+            return iter(())
+        return iter([self._owner[socket] for socket, _ in ready])

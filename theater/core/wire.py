@@ -1,0 +1,281 @@
+"""The messages of Theater and how they are written: one table, a row for each message.
+
+A message on any socket is one frame:
+
+    offset  size  what
+    0       2     "TH"
+    2       1     version of the format, 1
+    3       1     row number of the message in this table
+    4       ...   canonical msgpack (core/codec.py): an array of the row's fields, in order
+
+Nothing else is accepted: an unknown version, an unknown row, a missing or surplus field, or a field of another
+type is a `WireError`, which the receiver counts and drops. The transport (theater/bus) may put its own frames
+around it, never inside.
+
+Three conversations share the table. *Control* is a client with the server: every `Request` carries an id and
+how long its sender waits; it is answered by any number of `Progress` and then by exactly one `Reply` or
+`Failure`. *Signals* run between the supervisor and a worker. *Mail* runs from worker to worker, each
+connection in order. Moments are nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
+
+`tests/core/vectors/wire.json` holds one frame for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from theater.core.codec import pack, unpack
+from theater.errors import WireError
+
+MAGIC = b"TH"
+VERSION = 1
+MAX_FRAME = 96 << 20
+"""Longest frame that is read at all, bytes: the largest component that a client may send, and some."""
+
+
+# ---- control
+
+
+class Request(NamedTuple):
+    """A client asks: operation `op` with `args`; `wait_ms` is how long it will listen."""
+
+    id: int
+    op: str
+    args: dict[str, Any]
+    wait_ms: int
+
+
+class Reply(NamedTuple):
+    id: int
+    value: Any
+
+
+class Failure(NamedTuple):
+    """The request failed; `error` is `TheaterError.to_wire()`."""
+
+    id: int
+    error: dict[str, Any]
+
+
+class Progress(NamedTuple):
+    """The request goes on; `text` says for a person what is being done."""
+
+    id: int
+    text: str
+
+
+# ---- signals: worker to supervisor
+
+
+class Ready(NamedTuple):
+    """The actor's init has succeeded; it takes mail now."""
+
+    incarnation: int
+
+
+class Lookup(NamedTuple):
+    """Where does `words` (an id or a name) live? Answered by `Found` or `Missing`, when it is up, or at the deadline."""
+
+    number: int
+    words: str
+    deadline_ns: int
+
+
+class Whereis(NamedTuple):
+    """Which actor is registered as `name`? Answered at once by `Named`."""
+
+    number: int
+    name: str
+
+
+class Register(NamedTuple):
+    number: int
+    name: str
+
+
+class Unregister(NamedTuple):
+    number: int
+    name: str
+
+
+class Handled(NamedTuple):
+    """The end of a `Deliver`: the reply, or an error as of `TheaterError.to_wire()`."""
+
+    number: int
+    value: bytes | None
+    error: dict[str, Any] | None
+
+
+class Undelivered(NamedTuple):
+    """Messages of this actor that their receiver did not take: `letters` of [receiver, body, cause, why]."""
+
+    letters: list[Any]
+
+
+class Grown(NamedTuple):
+    """The chain has grown; sent only while somebody watches (see core/pulse.py)."""
+
+    entries: int
+
+
+# ---- signals: supervisor to worker
+
+
+class Found(NamedTuple):
+    """Answer to `Lookup`: the actor, its incarnation, where it listens, and the largest message and mailbox it allows."""
+
+    number: int
+    actor: str
+    incarnation: int
+    endpoint: str
+    message_limit: int
+    mailbox: int
+
+
+class Missing(NamedTuple):
+    """Answer to `Lookup`, `Register` or `Unregister` that failed."""
+
+    number: int
+    error: dict[str, Any]
+
+
+class Named(NamedTuple):
+    """Answer to `Whereis`, `Register` and `Unregister`: the actor concerned, if any."""
+
+    number: int
+    actor: str | None
+
+
+class Deliver(NamedTuple):
+    """A message from outside the system. `ask` says that somebody waits for a reply until `deadline_ns`."""
+
+    number: int
+    ask: bool
+    body: bytes
+    deadline_ns: int
+
+
+class Down(NamedTuple):
+    """An incarnation that this worker has looked up is dead; every message it sent came before this one."""
+
+    actor: str
+    incarnation: int
+    reason: str
+
+
+class Stop(NamedTuple):
+    """End in order: finish the call at hand, then exit with `shutdown`."""
+
+
+# ---- mail
+
+
+class Send(NamedTuple):
+    """A message without an answer. `number` counts the sends of one connection; `cause` is the digest of the
+    sender's entry that recorded it."""
+
+    sender: str
+    number: int
+    cause: bytes
+    body: bytes
+
+
+class Ask(NamedTuple):
+    """A message whose sender waits. `path` names the actors that wait, directly or not, for its answer."""
+
+    sender: str
+    number: int
+    cause: bytes
+    body: bytes
+    deadline_ns: int
+    path: list[Any]
+
+
+class Answer(NamedTuple):
+    """The end of an `Ask`: a reply or an error; `cause` is the digest of the answering entry, empty if there is none."""
+
+    number: int
+    cause: bytes
+    value: bytes | None
+    error: dict[str, Any] | None
+
+
+class Taken(NamedTuple):
+    """All sends of this connection up to `number` have been recorded by their receiver."""
+
+    number: int
+
+
+Message = (
+    Request | Reply | Failure | Progress
+    | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
+    | Found | Missing | Named | Deliver | Down | Stop
+    | Send | Ask | Answer | Taken
+)  # fmt: skip
+
+ROWS: Mapping[int, type[NamedTuple]] = {
+    1: Request, 2: Reply, 3: Failure, 4: Progress,
+    16: Ready, 17: Lookup, 18: Whereis, 19: Register, 20: Unregister, 21: Handled, 22: Undelivered, 23: Grown,
+    32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop,
+    48: Send, 49: Ask, 50: Answer, 51: Taken,
+}  # fmt: skip
+"""Number of each message on the wire. A number is never used again for something else."""
+
+
+def encode(message: Message) -> bytes:
+    """The frame of `message`.
+
+    Raises:
+        TypeError, ValueError: a field holds what msgpack cannot carry: a defect of the caller.
+    """
+    return _PREFIX[type(message)] + pack(list(message))
+
+
+def decode(frame: bytes) -> Message:
+    """The message in `frame`.
+
+    Raises:
+        WireError: it is not a message of this version; the sentence says why. Nothing else is raised.
+    """
+    row = _BY_PREFIX.get(frame[:4])
+    if row is None:
+        raise WireError(_why_unknown(frame))
+    cls, kinds = row
+    fields = unpack(frame[4:], max_len=MAX_FRAME)
+    if type(fields) is not list or len(fields) != len(kinds):
+        raise WireError(f"a {cls.__name__} message has {len(kinds)} fields")
+    for value, allowed, name in zip(fields, kinds, cls._fields, strict=True):
+        if allowed and type(value) not in allowed:
+            raise WireError(f"{cls.__name__}.{name} cannot be of type {type(value).__name__}")
+    return cls(*fields)  # type: ignore[return-value]
+
+
+def _why_unknown(frame: bytes) -> str:
+    if frame[:2] != MAGIC or len(frame) < 4:
+        return f"{len(frame)} bytes that are no message of Theater"
+    if frame[2] != VERSION:
+        return f"a message of protocol version {frame[2]}; this is version {VERSION}"
+    return f"a message of unknown kind {frame[3]}"
+
+
+def _kinds(cls: type[NamedTuple]) -> tuple[tuple[type, ...], ...]:
+    """For each field the exact types it may have; an empty tuple allows anything."""
+    return tuple(_allowed(hint) for hint in get_type_hints(cls).values())
+
+
+def _allowed(hint: Any) -> tuple[type, ...]:
+    if hint is Any:
+        return ()
+    if isinstance(hint, UnionType):
+        return tuple(kind for part in get_args(hint) for kind in _allowed(part))
+    return (getattr(hint, "__origin__", hint),)
+
+
+def _prefix(number: int) -> bytes:
+    return MAGIC + bytes((VERSION, number))
+
+
+_PREFIX: dict[type, bytes] = {cls: _prefix(number) for number, cls in ROWS.items()}
+_BY_PREFIX = {_prefix(number): (cls, _kinds(cls)) for number, cls in ROWS.items()}
