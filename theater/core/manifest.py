@@ -1,0 +1,411 @@
+"""The manifest: what an actor is, what it may do and what becomes of it when it fails.
+
+A manifest is text that somebody wrote; `parse` turns it into a value that is right as far as a value can tell.
+Whether its files exist and whether its component fits (`component_contract`) is seen where files are seen. Text is
+refused with the line, what was found there and what is allowed; nothing is guessed and no key is ignored.
+
+The format is TOML. `canonical` gives the plain form, in which every default stands and which `from_canonical` reads
+back; its digest names the manifest in the actor's chain, so a new default makes a new digest, as it should.
+
+    name = "counter"                      letters, digits, `.`, `_`, `-`; at most 64
+    version = "0.1.0"                     any text; default "0.0.0"
+    description = "..."                   any text
+    component = "counter.wasm"            a path beside the manifest, or store:<blake3>; also `component_path`;
+                                          default: what `theater build` makes
+    init_state = "state.json"             a file whose content `init` gets, or the content in init_state_inline
+    [build]                               language, source; flags for the C compiler
+    [[handler]]                           type; also [[handlers]]; the permissions of its type; `config = {}` is ignored
+    [actor]                               register
+    [supervision]                         as a child: restart, shutdown, significant, state, poison; intensity and
+                                          period of an actor that was started by itself
+    [supervision.children]                as a parent: strategy, intensity, period, auto_shutdown, backoff
+    [limits]                              memory, call_timeout, request_timeout, fuel, mailbox, state, message,
+                                          record, log
+    [chain]                               durability
+
+Sizes are bytes or "64MiB"; durations milliseconds or "30s"; `period` is in seconds, as in OTP.
+"""
+
+# ruff: noqa: RUF009 (`key` and `table_key` are `dataclasses.field` with a reader)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from theater.core import schema
+from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
+from theater.core.handlers import HANDLERS, NOT_YET
+from theater.core.quantities import GIB, KIB, MIB, duration, show, show_size
+from theater.core.schema import Place, key, optional, table_key
+from theater.core.toml_text import Document, document
+from theater.errors import InvalidInput, ManifestError
+
+DAY = 86_400_000  # ms
+LARGEST_PAYLOAD = 64 * MIB  # what one value can carry across the boundary into wasm (D9)
+
+_PATH = schema.matching(r"[^\x00-\x1f\x7f]{1,512}", "a path")
+ACTOR_NAME = schema.matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    "a name of letters, digits, '.', '_', '-', at most 64, the first a letter or digit",
+)
+INTENSITY = schema.integer(0, 1_000_000)
+
+
+class Language(StrEnum):
+    """What `theater build` can be asked for; not every version builds all of them."""
+
+    PYTHON = "python"
+    RUST = "rust"
+    JAVASCRIPT = "javascript"
+    C = "c"
+    WAT = "wat"
+
+
+class StatePolicy(StrEnum):
+    """What a new life of an actor begins with (D10): the last committed state, the initial one, or a replay."""
+
+    LAST = "last"
+    FRESH = "fresh"
+    REPLAY = "replay"
+
+
+class Durability(StrEnum):
+    """Whose death the record survives: of any process, or of the machine."""
+
+    PROCESS = "process"
+    HOST = "host"
+
+
+def period(value: object, place: Place) -> int:
+    """Whole seconds from 1: a number of them, or a duration such as "5s"."""
+    seconds, rest = divmod(duration(value), 1000) if isinstance(value, str) else (value, 0)
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or rest or not 1 <= seconds <= 86_400:
+        raise InvalidInput(f"found {show(value)}; allowed: whole seconds from 1 to 86400")
+    return seconds
+
+
+def shutdown(value: object, place: Place) -> int | ShutdownRule:
+    """How long an actor has to end when it is asked to: milliseconds, "brutal_kill" or "infinity"."""
+    if isinstance(value, str) and value in set(ShutdownRule):
+        return ShutdownRule(value)
+    try:
+        time = duration(value)
+    except InvalidInput:
+        time = -1
+    if not 0 <= time <= DAY:
+        allowed = 'a duration up to 24h such as 5000 (ms) or "5s", "brutal_kill", "infinity"'
+        raise InvalidInput(f"found {show(value)}; allowed: {allowed}")
+    return time
+
+
+def _component(value: object, place: Place) -> str:
+    path: str = _PATH(value, place)
+    if path.startswith("store:"):
+        reader = schema.matching(r"store:[0-9a-f]{64}", "a path, or store: and 64 hexadecimal digits")
+        reader(path, place)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What `theater build` does.
+
+    Args:
+        language: of the source.
+        source: a file, or a folder, beside the manifest.
+        flags: more arguments for the C compiler.
+    """
+
+    language: Language = key(schema.one_of(Language))
+    source: str = key(_PATH)
+    flags: tuple[str, ...] = key(schema.texts, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A capability of the actor.
+
+    Args:
+        type: one of `HANDLERS`.
+        permissions: what the capability is limited to; the keys depend on the type.
+    """
+
+    type: str
+    permissions: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The actor among others.
+
+    Args:
+        register: the actor's name is also its registered name.
+    """
+
+    register: bool = key(schema.boolean, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses before restarts, doubled from one to the next.
+
+    Args:
+        initial: ms, of the first pause.
+        max: ms, the longest pause.
+        jitter: the part of each pause, from 0 to 1, that is left to chance.
+    """
+
+    initial: int = key(schema.milliseconds(1, DAY), 100)
+    max: int = key(schema.milliseconds(1, DAY), 30_000)
+    jitter: float = key(schema.fraction, 0.2)
+
+
+def _backoff(value: object, place: Place) -> Backoff:
+    backoff = schema.read(Backoff, value, place)
+    if backoff.initial > backoff.max:
+        raise InvalidInput("initial is longer than max; allowed: initial up to max")
+    return backoff
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The actor as a parent: the flags of the supervisor of the actors it spawns.
+
+    Args:
+        strategy: which children a failure concerns.
+        intensity: restarts allowed within `period`.
+        period: seconds.
+        auto_shutdown: whether the end of significant children ends the actor.
+        backoff: pauses before restarts; None, as in OTP, for none.
+    """
+
+    strategy: Strategy = key(schema.one_of(Strategy), Strategy.ONE_FOR_ONE)
+    intensity: int = key(INTENSITY, 3)
+    period: int = key(period, 5)
+    auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)
+    backoff: Backoff | None = key(optional(_backoff), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """The actor as a child.
+
+    Args:
+        restart: which of its ends are answered with a restart.
+        shutdown: ms that it has to end when asked, or a rule.
+        significant: whether its own end counts for the `auto_shutdown` of its supervisor.
+        state: what a new life begins with.
+        poison: how many times in a row one message may end the actor before it is set aside.
+        intensity: restarts allowed within `period`, for an actor that was started by itself and so has a
+            supervisor of its own; in a tree the supervisor's flags count.
+        period: seconds, likewise.
+        children: the actor as a parent.
+    """
+
+    restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
+    shutdown: int | ShutdownRule = key(shutdown, 5000)
+    significant: bool = key(schema.boolean, False)
+    state: StatePolicy = key(schema.one_of(StatePolicy), StatePolicy.LAST)
+    poison: int = key(schema.integer(1, 1000), 2)
+    intensity: int = key(INTENSITY, 3)
+    period: int = key(period, 5)
+    children: Children = table_key(Children)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an actor may use.
+
+    Args:
+        memory: bytes of linear memory.
+        call_timeout: ms one call may take; None for any time.
+        request_timeout: ms a request of this actor waits, unless it says otherwise.
+        fuel: instructions one call may execute; None for any number, and no metering.
+        mailbox: messages that may wait.
+        state: bytes of the state it may return.
+        message: bytes of one message to it.
+        record: bytes of chain that one call may write.
+        log: bytes of its log that are kept.
+    """
+
+    memory: int = key(schema.bytes_from(64 * KIB, 4 * GIB), 64 * MIB)
+    call_timeout: int | None = key(schema.milliseconds(1, DAY, infinity=True), 30_000)
+    request_timeout: int = key(schema.milliseconds(1, DAY), 5_000)
+    fuel: int | None = key(optional(schema.integer(1, 2**63 - 1)), None)
+    mailbox: int = key(schema.integer(1, 1_000_000), 1000)
+    state: int = key(schema.bytes_from(0, LARGEST_PAYLOAD), 8 * MIB)
+    message: int = key(schema.bytes_from(0, LARGEST_PAYLOAD), 1 * MIB)
+    record: int = key(schema.bytes_from(64 * KIB, 4 * GIB), 16 * MIB)
+    log: int = key(schema.bytes_from(0, 4 * GIB), 8 * MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The actor's record.
+
+    Args:
+        durability: whose death it survives.
+    """
+
+    durability: Durability = key(schema.one_of(Durability), Durability.PROCESS)
+
+
+def _handler(value: object, place: Place) -> Handler:
+    if not isinstance(value, Mapping):
+        raise place.error_of_key(f"found {show(value)}; allowed: a table")
+    if "type" not in value:
+        raise place.error("type is missing")
+    name = _handler_type(value["type"], place / "type")
+    allowed = HANDLERS[name].permissions
+    permissions = {
+        given: inner for given, inner in value.items() if given != "type" and not (given == "config" and inner == {})
+    }
+    for given in permissions:
+        if given not in allowed:
+            sentence = schema.unknown_key(given, dict.fromkeys(("type", *sorted(allowed))))
+            raise place.error_about(given, f"of type {name}: {sentence}")
+    return Handler(name, permissions)
+
+
+def _handler_type(value: object, place: Place) -> str:
+    if isinstance(value, str) and value in HANDLERS:
+        return value
+    if isinstance(value, str) and value in NOT_YET:
+        raise place.error_of_key(f"{value} is not available in this version; available: {', '.join(HANDLERS)}")
+    near = schema.did_you_mean(value, dict.fromkeys((*HANDLERS, *NOT_YET))) if isinstance(value, str) else ""
+    raise place.error_of_key(f"found {show(value)}; allowed: {', '.join(HANDLERS)}{near}")
+
+
+def _handlers(value: object, place: Place) -> tuple[Handler, ...]:
+    handlers: tuple[Handler, ...] = schema.rows(_handler)(value, place)
+    seen: set[str] = set()
+    for number, handler in enumerate(handlers):
+        if handler.type in seen:
+            raise (place / number).error(f"there are two handlers of type {handler.type}; allowed: one of each type")
+        seen.add(handler.type)
+    return handlers
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An actor as its author wishes it. See the module for the keys.
+
+    Args:
+        component: a path beside the manifest, or `store:<digest>`; None for what `theater build` makes.
+        init_state: a file beside the manifest.
+        init_state_inline: the initial state itself.
+        build: how the component is made; None when it is just there.
+    """
+
+    name: str = key(ACTOR_NAME)
+    version: str = key(schema.matching(r"[^\x00-\x1f\x7f]{1,64}", "a text of at most 64 characters"), "0.0.0")
+    description: str | None = key(optional(schema.any_text), None)
+    component: str | None = key(optional(_component), None, alias="component_path")
+    init_state: str | None = key(optional(_PATH), None)
+    init_state_inline: str | None = key(optional(schema.any_text), None)
+    build: Build | None = key(optional(schema.table(Build)), None)
+    handlers: tuple[Handler, ...] = key(_handlers, (), name="handler", alias="handlers")
+    actor: Actor = table_key(Actor)
+    supervision: Supervision = table_key(Supervision)
+    limits: Limits = table_key(Limits)
+    chain: Chain = table_key(Chain)
+
+    @property
+    def handler_types(self) -> frozenset[str]:
+        """The types of its handlers."""
+        return frozenset(handler.type for handler in self.handlers)
+
+    @property
+    def component_paths(self) -> tuple[str, ...]:
+        """Where its component may be, beside the manifest; the first that exists counts.
+
+        `theater build` leaves exactly one of them: a Python actor's program, or a component.
+        """
+        if self.component is not None:
+            return (self.component,)
+        made = f"build/{self.name}.wasm"
+        if self.build is not None and self.build.language is Language.PYTHON:
+            return (f"build/{self.name}.program", made)
+        return (made,)
+
+
+def parse(text: str, where: str) -> Manifest:
+    """The manifest that `text` is.
+
+    Args:
+        text: TOML.
+        where: the file's name, for sentences.
+
+    Raises:
+        ManifestError: it is not one. `FILE:LINE:`, what was found, what is allowed. No other error, whatever the text.
+    """
+    return _read(document(text, where))
+
+
+def canonical(manifest: Manifest) -> dict[str, Any]:
+    """The plain form: the manifest's table with every default filled in, of dicts, lists and scalars alone."""
+    plain: dict[str, Any] = schema.plain(manifest)
+    plain["handler"] = [{"type": handler.type, **schema.plain(handler.permissions)} for handler in manifest.handlers]
+    return plain
+
+
+def from_canonical(plain: Mapping[str, Any], where: str = "manifest") -> Manifest:
+    """The manifest of a plain form.
+
+    Raises:
+        ManifestError: it is not one.
+    """
+    return _read(Document(where, plain))
+
+
+def _read(source: Document) -> Manifest:
+    top = Place(source)
+    manifest = schema.read(Manifest, source.values, top)
+    for path, sentence in _contradictions(manifest):
+        raise Place(source, path).error_of_key(sentence)
+    return manifest
+
+
+def _contradictions(manifest: Manifest) -> list[tuple[tuple[str, ...], str]]:
+    """The keys that are right alone and wrong together: the path of one, and the sentence."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    if manifest.init_state is not None and manifest.init_state_inline is not None:
+        found.append((("init_state_inline",), "init_state gives the initial state already; allowed: one of the two"))
+    if manifest.component is None and manifest.build is None:
+        found.append((("component",), "missing; allowed: the component's path, or a [build] table that makes one"))
+    if manifest.build is not None and manifest.build.flags and manifest.build.language is not Language.C:
+        sentence = f"found flags for {manifest.build.language.value}; allowed: with language c alone"
+        found.append((("build", "flags"), sentence))
+    if manifest.supervision.significant and manifest.supervision.restart is Restart.PERMANENT:
+        sentence = (
+            "a permanent actor is always restarted, so its end never counts; allowed: with transient or temporary"
+        )
+        found.append((("supervision", "significant"), sentence))
+    for name in ("state", "message"):
+        if getattr(manifest.limits, name) > manifest.limits.memory:
+            sentence = f"more than the actor's memory of {show_size(manifest.limits.memory)}; allowed: up to that"
+            found.append((("limits", name), sentence))
+    return found
+
+
+__all__ = [
+    "Actor",
+    "Backoff",
+    "Build",
+    "Chain",
+    "Children",
+    "Durability",
+    "Handler",
+    "Language",
+    "Limits",
+    "Manifest",
+    "ManifestError",
+    "StatePolicy",
+    "Supervision",
+    "canonical",
+    "from_canonical",
+    "parse",
+]
