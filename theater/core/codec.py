@@ -1,0 +1,300 @@
+"""How values become bytes, and bytes values: one canonical msgpack for chains and wires, and the two digests.
+
+Canonical means that a value has one form: integers and lengths in their shortest form, floats in eight bytes,
+maps with text keys in the order of their code points (which is that of their UTF-8 bytes), text in UTF-8
+without surrogates. A list and a tuple have the same form and are read as a list. What msgpack has no word for
+is an extension, whose data is again canonical msgpack unless the table says otherwise:
+
+    1   Ok(value)              the value
+    2   Err(value)             the value
+    3   Some(value)            the value
+    4   Case(name, payload)    an array of name and payload
+    5   frozenset of text      an array, in the order of code points
+    16  Ref to bytes           not msgpack: 32 bytes digest, then the length as u64, big-endian
+    17  Ref to text            the same; the length is that of the UTF-8 form
+    18  Ref to a value         the same; the content is the value's canonical form
+
+A Ref stands in a chain for content that is kept elsewhere (core/chain.py). On a wire it is refused, since
+there it would be a way to have foreign content put into one's record.
+
+Reading is strict and bounded: containers nest at most `MAX_NESTING` deep, extensions in extensions at most
+`MAX_WRAPPING` deep (each level is a call of the C parser, whose stack would overflow at some 200), a map has no
+key twice, and nothing but the above is accepted. It does not insist on the canonical form: digests cover bytes
+as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NoReturn
+
+from blake3 import blake3
+from msgpack import ExtType, Packer, unpackb
+
+from theater.core.values import Case, Err, Ok, Some
+from theater.errors import WireError
+
+MAX_NESTING = 64
+"""How deep arrays and maps may stand in each other."""
+
+MAX_WRAPPING = 32
+"""How deep extensions may stand in each other."""
+
+DIGEST_SIZE = 32
+REF_MARK = bytes((0xC7, DIGEST_SIZE + 8))
+"""The two bytes with which every Ref begins; bytes without them hold none."""
+
+_OK, _ERR, _SOME, _CASE, _FLAGS = 1, 2, 3, 4, 5
+_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
+_KEPT_BUFFER = 1 << 16
+"""A packer that has written more than this is given up, since it keeps its buffer for ever."""
+
+
+class Form(IntEnum):
+    """What a Ref stands for; the number is its extension code."""
+
+    BYTES = 16
+    TEXT = 17
+    VALUE = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Content that is kept elsewhere.
+
+    Args:
+        digest: `content_digest` of the content.
+        size: its length in bytes.
+        form: how the content becomes the value again.
+    """
+
+    digest: bytes
+    size: int
+    form: Form = Form.BYTES
+
+
+# ---- digests
+
+
+def digest(data: bytes, tag: bytes) -> bytes:
+    """The 32 bytes blake3 of `data` in the domain `tag`: of the tag's length as one byte, the tag, the data.
+
+    With its tag in front, what was digested for one purpose never counts for another.
+    """
+    return blake3(bytes((len(tag),)) + tag + data).digest()
+
+
+def content_digest(data: bytes) -> bytes:
+    """The 32 bytes blake3 of `data` alone: the name of content, the same that `b3sum` prints."""
+    return blake3(data).digest()
+
+
+# ---- writing
+
+
+def pack(value: Any) -> bytes:
+    """The canonical form of `value`.
+
+    Raises:
+        TypeError: a type that has no form here, or a map key that is no text.
+        ValueError: an integer beyond 64 bits, text with surrogates, or nesting that could not be read back.
+    """
+    return _pack(value, 0)
+
+
+def _pack(value: Any, wrapping: int) -> bytes:
+    if type(value) not in _LEAVES and _has_map(value):
+        value = _in_order(value, MAX_NESTING)
+    # A packer is not re-entrant, and `_extension` packs while one is at work: each level has its own, and a
+    # second thread finds the list empty and makes another.
+    free = _FREE[wrapping]
+    try:
+        packer = free.pop()
+    except IndexError:
+        packer = Packer(default=_EXTENSIONS[wrapping], buf_size=4096)
+    try:
+        data: bytes = packer.pack(value)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    if len(data) <= _KEPT_BUFFER:
+        free.append(packer)
+    return data
+
+
+def _has_map(value: Any) -> bool:
+    """Whether `value` is a map or has one in its arrays. What is inside an extension is asked when that is packed."""
+    if isinstance(value, dict):
+        return True
+    level = [value] if isinstance(value, (list, tuple)) else []
+    for _ in range(MAX_NESTING):
+        below = []
+        for container in level:
+            for item in container:
+                if type(item) not in _LEAVES:
+                    if isinstance(item, dict):
+                        return True
+                    if isinstance(item, (list, tuple)):
+                        below.append(item)
+        if not below:
+            return False
+        level = below
+    raise ValueError(f"values nest more than {MAX_NESTING} deep")
+
+
+def _in_order(value: Any, room: int) -> Any:
+    """`value` with its maps sorted, if it nests no deeper than `room`."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if room == 0:
+        raise ValueError(f"values nest more than {MAX_NESTING} deep")
+    if isinstance(value, dict):
+        "".join(value)  # the quickest check that all keys are text
+        return {key: _in_order(value[key], room - 1) for key in sorted(value)}
+    return [item if type(item) in _LEAVES else _in_order(item, room - 1) for item in value]
+
+
+def _extension(value: Any, wrapping: int) -> ExtType:
+    if wrapping > MAX_WRAPPING:
+        raise ValueError(f"values are wrapped more than {MAX_WRAPPING} times")
+    kind = type(value)
+    if kind is Ok:
+        return _ext(_OK, _pack(value.value, wrapping))
+    if kind is Err:
+        return _ext(_ERR, _pack(value.value, wrapping))
+    if kind is Some:
+        return _ext(_SOME, _pack(value.value, wrapping))
+    if kind is Case:
+        return _ext(_CASE, _pack([value.name, value.payload], wrapping))
+    if kind is frozenset:
+        return _ext(_FLAGS, _pack(_flags(value), wrapping))
+    if kind is Ref:
+        return _ext(value.form, value.digest + value.size.to_bytes(8, "big"))
+    raise TypeError(f"a {kind.__name__} has no form in msgpack")
+
+
+def _flags(value: frozenset[Any]) -> list[str]:
+    "".join(value)
+    return sorted(value)
+
+
+def _ext(code: int, data: bytes) -> ExtType:
+    # ExtType's own constructor checks what is known here, at three times the cost.
+    return tuple.__new__(ExtType, (int(code), data))
+
+
+def _extension_at(wrapping: int) -> Callable[[Any], ExtType]:
+    return lambda value: _extension(value, wrapping)
+
+
+_FREE: tuple[list[Any], ...] = tuple([] for _ in range(MAX_WRAPPING + 1))
+_EXTENSIONS = tuple(_extension_at(wrapping + 1) for wrapping in range(MAX_WRAPPING + 1))
+
+
+# ---- reading
+
+
+def unpack(data: bytes | memoryview, *, max_len: int, references: bool = False) -> Any:
+    """The value of which `data` is the form.
+
+    Args:
+        max_len: longest form that is read, bytes.
+        references: whether a Ref is allowed; in a chain it is, on a wire not.
+
+    Raises:
+        WireError: it is too long, not msgpack, or something that `pack` does not write. Nothing else is raised.
+    """
+    if len(data) > max_len:
+        raise WireError(f"{len(data)} bytes are more than the {max_len} that are read here")
+    try:
+        return _unpack(data, _READERS[references][0])
+    except WireError:
+        raise
+    except Exception as error:  # the promise is WireError alone, and the parser's errors are of many classes
+        raise WireError(f"{len(data)} bytes that are not a value: {error or type(error).__name__}") from error
+
+
+def _unpack(data: bytes | memoryview, extension: Callable[[int, bytes], Any]) -> Any:
+    value = unpackb(data, raw=False, strict_map_key=False, ext_hook=extension, object_pairs_hook=_map)
+    if type(value) not in _READ_LEAVES:
+        _check(value)
+    return value
+
+
+def _check(value: Any) -> None:
+    """Refuses what the parser lets pass: deep nesting, and its own type for timestamps."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        below = []
+        for container in level:
+            kind = type(container)
+            if kind is not list and kind is not dict:
+                raise WireError(f"a {kind.__name__} is not a value here")
+            for item in container if kind is list else container.values():
+                if type(item) not in _READ_LEAVES:
+                    below.append(item)
+        if not below:
+            return
+        level = below
+    raise WireError(f"values nest more than {MAX_NESTING} deep")
+
+
+def _map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    "".join(found)
+    if len(found) != len(pairs):
+        raise WireError("a map has the same key twice")
+    return found
+
+
+def _read_extension(code: int, data: bytes, wrapping: int, references: bool) -> Any:
+    if code in _FORMS:
+        return _read_ref(Form(code), data, references)
+    if wrapping == MAX_WRAPPING:
+        raise WireError(f"values are wrapped more than {MAX_WRAPPING} times")
+    value = _unpack(data, _READERS[references][wrapping + 1])
+    if code == _OK:
+        return Ok(value)
+    if code == _ERR:
+        return Err(value)
+    if code == _SOME:
+        return Some(value)
+    if code == _CASE:
+        name, payload = value if type(value) is list and len(value) == 2 else _refuse("a case without its payload")
+        return Case(name, payload) if type(name) is str else _refuse("a case whose name is no text")
+    if code == _FLAGS:
+        return _read_flags(value)
+    raise WireError(f"extension {code} is unknown")
+
+
+def _read_flags(value: Any) -> frozenset[str]:
+    if type(value) is not list:
+        _refuse("flags that are no array")
+    "".join(value)
+    flags = frozenset(value)
+    return flags if len(flags) == len(value) else _refuse("the same flag twice")
+
+
+def _read_ref(form: Form, data: bytes, references: bool) -> Ref:
+    if not references:
+        _refuse("a reference to content, which only a chain may hold")
+    if len(data) != DIGEST_SIZE + 8:
+        _refuse("a reference of wrong length")
+    return Ref(data[:DIGEST_SIZE], int.from_bytes(data[DIGEST_SIZE:], "big"), form)
+
+
+def _refuse(why: str) -> NoReturn:
+    raise WireError(why)
+
+
+def _reader(wrapping: int, references: bool) -> Callable[[int, bytes], Any]:
+    return lambda code, data: _read_extension(code, data, wrapping, references)
+
+
+_FORMS = frozenset(Form)
+_READ_LEAVES = _LEAVES | {Ok, Err, Some, Case, frozenset, Ref}
+_READERS = {
+    references: tuple(_reader(wrapping, references) for wrapping in range(MAX_WRAPPING + 1))
+    for references in (False, True)
+}
