@@ -62,6 +62,10 @@ class ManifestError(InvalidInput):
     """A manifest, or a tree file, is wrong: the message names file, line, what was found and what is allowed."""
 
 
+class SpecError(InvalidInput):
+    """Supervisor flags or a child spec are wrong; `details["term"]` is OTP's name of the fault."""
+
+
 class ComponentError(InvalidInput):
     """A component cannot be loaded: not wasm, a core module, a missing export, an import that is not granted."""
 

@@ -1,0 +1,226 @@
+"""What a supervisor is told: its flags and, for each child, a spec. Values that are valid from their birth.
+
+A field is checked when the value is made, in OTP's order, and the first fault is the answer. The one rule that needs
+both, significance against `auto_shutdown`, is `check_child_specs`' business, as is that ids are unique.
+
+Plain strings are taken wherever an enum stands (`restart="transient"`), since specs come from text. Unlike OTP an
+unknown field is refused (by Python itself), an id is a non-empty string, and there are no legacy tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeGuard, TypeVar
+
+from theater.errors import SpecError
+
+
+class Strategy(StrEnum):
+    """Which children a failure concerns."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"
+
+
+class AutoShutdown(StrEnum):
+    """Whether the end of significant children ends their supervisor."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    ALL_SIGNIFICANT = "all_significant"
+
+
+class Restart(StrEnum):
+    """Which ends of a child are answered with a restart: all, the abnormal ones, none."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    TEMPORARY = "temporary"
+
+
+class ChildType(StrEnum):
+    """What a child is. Decides the default of `shutdown`, the counter it lands in, and who bounds its end."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
+class ShutdownRule(StrEnum):
+    """The two ways to stop a child that are not a number of milliseconds."""
+
+    BRUTAL_KILL = "brutal_kill"
+    INFINITY = "infinity"
+
+
+DEFAULT_SHUTDOWN_MS: Final = 5000
+
+_BY_TYPE: Final[Any] = object()  # `shutdown` was not given: it depends on the type
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorFlags:
+    """How a supervisor acts.
+
+    Args:
+        strategy: which children a failure concerns.
+        intensity: restart attempts allowed within `period`; at least 0.
+        period: seconds, whole, at least 1.
+        auto_shutdown: whether the end of significant children ends the supervisor.
+
+    Raises:
+        SpecError: the first field, in this order, that is wrong.
+    """
+
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: int = 1
+    period: int = 5
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+
+    def __post_init__(self) -> None:
+        _coerce(self, "strategy", Strategy, "invalid_strategy", "supervisor")
+        _require_int(self.intensity, 0, "invalid_intensity", "`intensity` of a supervisor")
+        _require_int(self.period, 1, "invalid_period", "`period` of a supervisor, in seconds,")
+        _coerce(self, "auto_shutdown", AutoShutdown, "invalid_auto_shutdown", "supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """A child as it is wished.
+
+    Args:
+        id: its name within the supervisor.
+        start: what to start; opaque here, handed to whoever carries out `Start`.
+        restart: which of its ends are answered with a restart.
+        significant: whether its own end counts for the supervisor's `auto_shutdown`.
+        type: worker or supervisor.
+        shutdown: milliseconds to wait between asking and killing (0: kill at once), or a `ShutdownRule`. Unless
+            given 5000 for workers and `infinity` for supervisors.
+        modules: names of the code it runs, for whoever replaces code; no meaning here.
+
+    Raises:
+        SpecError: the first field, in this order, that is wrong.
+    """
+
+    id: str
+    start: object
+    restart: Restart = Restart.PERMANENT
+    significant: bool = False
+    type: ChildType = ChildType.WORKER
+    shutdown: int | ShutdownRule = _BY_TYPE
+    modules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check_id()
+        self._check_start()
+        _coerce(self, "restart", Restart, "invalid_restart_type", self._name)
+        self._check_significant()
+        _coerce(self, "type", ChildType, "invalid_child_type", self._name)
+        self._check_shutdown()
+        self._check_modules()
+
+    @property
+    def _name(self) -> str:
+        return f"child {self.id!r}"
+
+    def _check_id(self) -> None:
+        if self.id is None or self.id == "":
+            raise SpecError("A child spec needs an `id`.", term="missing_id")
+        if not isinstance(self.id, str):
+            raise SpecError(f"The id of a child is a text, not {self.id!r}.", term="invalid_id", value=repr(self.id))
+
+    def _check_start(self) -> None:
+        if self.start is None:
+            raise SpecError(f"The spec of {self._name} does not say what to start.", term="missing_start")
+
+    def _check_significant(self) -> None:
+        if not isinstance(self.significant, bool):
+            raise _refused("invalid_significant", f"`significant` of {self._name}", self.significant, "true or false")
+        if self.significant and self.restart is Restart.PERMANENT:
+            raise SpecError(
+                f"Child {self.id!r} cannot be both significant and permanent: it would always be restarted, "
+                "so its end could never count. Make it transient or temporary.",
+                term="bad_combination",
+            )
+
+    def _check_shutdown(self) -> None:
+        value: object = self.shutdown
+        if value is _BY_TYPE:
+            by_type = ShutdownRule.INFINITY if self.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN_MS
+            object.__setattr__(self, "shutdown", by_type)
+        elif isinstance(value, str) and value in _SHUTDOWN_RULES:
+            object.__setattr__(self, "shutdown", ShutdownRule(value))
+        elif not _is_int(value) or value < 0:
+            allowed = f"a whole number of milliseconds from 0, or one of {', '.join(_SHUTDOWN_RULES)}"
+            raise _refused("invalid_shutdown", f"`shutdown` of {self._name}", value, allowed)
+
+    def _check_modules(self) -> None:
+        if not isinstance(self.modules, tuple):
+            raise _refused("invalid_modules", f"`modules` of {self._name}", self.modules, "a tuple of names")
+        for module in self.modules:
+            if not isinstance(module, str):
+                raise _refused("invalid_module", f"a module of {self._name}", module, "a name")
+
+
+def check_child_specs(specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | None = None) -> None:
+    """Check what no spec can know alone: that ids are unique, and that significance has a meaning.
+
+    Args:
+        specs: in start order.
+        auto_shutdown: of the supervisor they are meant for; None leaves that rule out.
+
+    Raises:
+        SpecError: for the first spec that is wrong.
+    """
+    seen: set[str] = set()
+    for spec in specs:
+        check_significance(spec, auto_shutdown)
+        if spec.id in seen:
+            raise SpecError(f"Two children have the id {spec.id!r}.", term="duplicate_child_name", value=spec.id)
+        seen.add(spec.id)
+
+
+def check_significance(spec: ChildSpec, auto_shutdown: AutoShutdown | None) -> None:
+    """Refuse a significant child under a supervisor that never shuts down for one.
+
+    Raises:
+        SpecError: it is one.
+    """
+    if spec.significant and auto_shutdown is AutoShutdown.NEVER:
+        raise SpecError(
+            f"Child {spec.id!r} is significant, but its supervisor's `auto_shutdown` is never. "
+            "Set it to any_significant or all_significant.",
+            term="bad_combination",
+        )
+
+
+_SHUTDOWN_RULES: Final = frozenset(rule.value for rule in ShutdownRule)
+_E = TypeVar("_E", bound=StrEnum)
+
+
+def _coerce(owner: object, field: str, enum: type[_E], term: str, whose: str) -> None:
+    """Replace a text in `field` by the member of `enum` that has this value; refuse everything else."""
+    value = getattr(owner, field)
+    if isinstance(value, enum):
+        return
+    try:
+        object.__setattr__(owner, field, enum(value))
+    except ValueError:
+        allowed = ", ".join(member.value for member in enum)
+        raise _refused(term, f"`{field}` of {whose}", value, f"one of {allowed}") from None
+
+
+def _require_int(value: object, least: int, term: str, what: str) -> None:
+    if not _is_int(value) or value < least:
+        raise _refused(term, what, value, f"a whole number from {least}")
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _refused(term: str, what: str, value: object, allowed: str) -> SpecError:
+    sentence = f"{what} is {allowed}, not {value!r}."
+    return SpecError(sentence[0].upper() + sentence[1:], term=term, value=repr(value))

@@ -1,0 +1,273 @@
+"""What a supervisor answers with: orders for the shell, answers for callers, notes for observers. Values only.
+
+The shell carries commands out in the order in which they stand. It interprets none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from theater import errors
+from theater.core.child_spec import ChildSpec, ChildType
+from theater.core.exit_reason import ExitReason
+
+Token: TypeAlias = Hashable
+"""Whatever the shell uses to find the caller again; opaque here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRef:
+    """One life of one child. Events about any other incarnation than the present one are recognised by it."""
+
+    id: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Names a timer to the shell, which gives it back unchanged when the time has come."""
+
+    child: ChildRef
+    serial: int
+
+
+# ---- orders
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start this incarnation; answer with `started`, `ignored` or `start_failed`.
+
+    `start_failed` is a promise that nothing of the incarnation is left. A start has no time limit here: a shell that
+    wants one kills what it began and reports `start_failed` with a deadline.
+    """
+
+    child: ChildRef
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Ask the child to end (a supervisor: its `stop`); answer with `exited` when it has. May meet a start under way."""
+
+    child: ChildRef
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Kill the child (a supervisor: its `kill`); answer with `exited` when it is dead. May meet a start under way."""
+
+    child: ChildRef
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Call `timer(timer, now)` once, at monotonic second `at` or soon after."""
+
+    timer: Timer
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """This timer is of no more interest (if it fires all the same it does no harm)."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """Post `retry(child, now)` behind everything that is already waiting, without delay."""
+
+    child: ChildRef
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The initial start is complete. For a nested supervisor: report it `started` to the parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The supervisor has ended; nothing follows.
+
+    For a nested supervisor: report it to the parent as `exited`, or as `start_failed` if there was no `Up` before.
+
+    Args:
+        reason: why.
+        abandoned: incarnations that were killed and are not dead yet; everything else is.
+    """
+
+    reason: ExitReason
+    abandoned: tuple[ChildRef, ...] = ()
+
+
+# ---- answers
+
+
+class Refusal(StrEnum):
+    """Why a call was refused: OTP's words, and three that it has no use for."""
+
+    ALREADY_STARTED = "already_started"
+    ALREADY_PRESENT = "already_present"
+    NOT_FOUND = "not_found"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    START_FAILED = "start_failed"
+    BAD_SPEC = "bad_spec"
+    UNKILLABLE = "unkillable"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The call was carried out.
+
+    Args:
+        child: the incarnation that runs now, for a start; None if the start was ignored.
+        info: what the start had to say beyond that.
+    """
+
+    child: ChildRef | None = None
+    info: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call was not carried out.
+
+    Args:
+        why: the case.
+        id: the child it was about, if about one.
+        child: the running incarnation, where one is in the way.
+        reason: why the start failed, or the supervisor is down.
+        fault: what is wrong with the spec.
+    """
+
+    why: Refusal
+    id: str | None = None
+    child: ChildRef | None = None
+    reason: ExitReason | None = None
+    fault: errors.SpecError | None = None
+
+    def to_error(self) -> errors.TheaterError:
+        """The refusal as an error for a user, with a sentence."""
+        if self.fault is not None:
+            return self.fault
+        cls, sentence = _REFUSALS[self.why]
+        because = self.reason.describe() if self.reason is not None else "for no known reason"
+        return cls(sentence.format(id=self.id, because=because), why=self.why.value)
+
+
+_REFUSALS: dict[Refusal, tuple[type[errors.TheaterError], str]] = {
+    Refusal.ALREADY_STARTED: (errors.WrongState, "Child {id!r} is already running."),
+    Refusal.ALREADY_PRESENT: (errors.WrongState, "Child {id!r} exists, but does not run; restart or delete it."),
+    Refusal.NOT_FOUND: (errors.NotFound, "The supervisor has no child {id!r}."),
+    Refusal.RUNNING: (errors.WrongState, "Child {id!r} is running; terminate it first."),
+    Refusal.RESTARTING: (errors.WrongState, "Child {id!r} is being restarted; terminate it first."),
+    Refusal.START_FAILED: (errors.StartFailed, "Child {id!r} did not start: it {because}."),
+    Refusal.BAD_SPEC: (errors.SpecError, "The spec of child {id!r} is wrong."),
+    Refusal.UNKILLABLE: (errors.TimedOut, "Child {id!r} was killed, but the kernel has not let it die yet."),
+    Refusal.DOWN: (errors.LifecycleError, "The supervisor {because} and takes no more calls."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChildView:
+    """A child as it stands.
+
+    Args:
+        spec: as it was given.
+        state: its `Life` (`undefined`, `starting`, `running`, `stopping`, `killing`, `restarting`).
+        child: the incarnation that has a process, or None.
+        restarts: how often it was restarted automatically, with success.
+        last_exit: how its last incarnation ended, or why it did not start.
+    """
+
+    spec: ChildSpec
+    state: str
+    child: ChildRef | None
+    restarts: int
+    last_exit: ExitReason | None
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def type(self) -> ChildType:
+        return self.spec.type
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return self.spec.modules
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCounts:
+    """How many children there are: all specs, the live ones, and the specs by type, alive or not."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
+Result: TypeAlias = Accepted | Refused | tuple[ChildView, ...] | ChildCounts | ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to the call that came with this token; each call gets exactly one."""
+
+    token: Token
+    result: Result
+
+
+# ---- notes
+
+
+class NoteKind(StrEnum):
+    """What happened. `exited` and `unkillable` are ours, the others are OTP's reports."""
+
+    PROGRESS = "progress"
+    CHILD_TERMINATED = "child_terminated"
+    START_ERROR = "start_error"
+    SHUTDOWN_ERROR = "shutdown_error"
+    GAVE_UP = "gave_up"
+    EXITED = "exited"
+    UNKILLABLE = "unkillable"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the log and the record.
+
+    * `progress`: a start succeeded; `commanded` if a caller asked for it rather than the supervisor's own rules.
+    * `exited`: an incarnation ended that was up, or was stopped on its way up; once for each, as soon as it is known.
+      A fact for the record, where the others are lines for the log.
+    * `child_terminated`: a child ended that should not have (any end of a permanent one, abnormal ones of others).
+    * `start_error`: a start failed, the initial one or a restart; failures of a caller's start go to the caller alone.
+    * `shutdown_error`: a child that was stopped ended with another reason than it should have.
+    * `gave_up`: one restart too many; `child` and `reason` are the last offender's. Follows its `child_terminated`.
+    * `unkillable`: a child was killed and did not die within the limit.
+
+    Args:
+        kind: which of these.
+        child: the incarnation.
+        spec: its spec.
+        reason: of the end or the failure, where there is one.
+        commanded: whether somebody asked for it: a caller, or the supervisor by stopping the child.
+    """
+
+    kind: NoteKind
+    child: ChildRef
+    spec: ChildSpec
+    reason: ExitReason | None = None
+    commanded: bool = False
+
+
+Command: TypeAlias = Start | Shutdown | Kill | SetTimer | CancelTimer | RetryLater | Up | Ended | Answer | Note
