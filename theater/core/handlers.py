@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 RUNTIME = "theater:simple/runtime"
 ACTOR = "theater:simple/actor"
-TYPES = "theater:simple/types"
 MESSAGE_SERVER_HOST = "theater:simple/message-server-host"
 MESSAGE_SERVER_CLIENT = "theater:simple/message-server-client"
 STORE = "theater:simple/store"
@@ -50,13 +49,18 @@ HANDLERS: dict[str, HandlerType] = {
     "supervisor": HandlerType(imports=frozenset({SUPERVISOR}), exports=frozenset({SUPERVISOR_HANDLERS})),
 }
 
-NOT_YET = frozenset(
-    {"http-client", "http-framework", "filesystem", "process", "timing", "random", "environment"},
-)
+# Of later versions, with the interfaces that they will grant.
+NOT_YET: dict[str, frozenset[str]] = {
+    name: frozenset({f"theater:simple/{name}"})
+    for name in ("http-client", "http-framework", "filesystem", "process", "timing", "random", "environment")
+}
 
 # They give an actor nothing it could do harm with: a log line, its own name.
 GRANTED_TO_ALL = frozenset({"runtime", "identity"})
-FREE_INTERFACES = frozenset({TYPES})
+# They declare types and have no functions.
+FREE_INTERFACES = frozenset(
+    {"theater:simple/types", "theater:simple/http-types", "theater:simple/websocket-types"},
+)
 
 
 def granted_imports(types: frozenset[str]) -> frozenset[str]:

@@ -46,7 +46,7 @@ from theater.errors import InvalidInput, ManifestError
 DAY = 86_400_000  # ms
 LARGEST_PAYLOAD = 64 * MIB  # what one value can carry across the boundary into wasm (D9)
 
-_PATH = schema.matching(r"[^\x00-\x1f\x7f]{1,512}", "a path")
+PATH = schema.matching(r"[^\x00-\x1f\x7f]{1,512}", "a path")
 ACTOR_NAME = schema.matching(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
     "a name of letters, digits, '.', '_', '-', at most 64, the first a letter or digit",
@@ -102,7 +102,7 @@ def shutdown(value: object, place: Place) -> int | ShutdownRule:
 
 
 def _component(value: object, place: Place) -> str:
-    path: str = _PATH(value, place)
+    path: str = PATH(value, place)
     if path.startswith("store:"):
         reader = schema.matching(r"store:[0-9a-f]{64}", "a path, or store: and 64 hexadecimal digits")
         reader(path, place)
@@ -120,7 +120,7 @@ class Build:
     """
 
     language: Language = key(schema.one_of(Language))
-    source: str = key(_PATH)
+    source: str = key(PATH)
     flags: tuple[str, ...] = key(schema.texts, ())
 
 
@@ -304,7 +304,7 @@ class Manifest:
     version: str = key(schema.matching(r"[^\x00-\x1f\x7f]{1,64}", "a text of at most 64 characters"), "0.0.0")
     description: str | None = key(optional(schema.any_text), None)
     component: str | None = key(optional(_component), None, alias="component_path")
-    init_state: str | None = key(optional(_PATH), None)
+    init_state: str | None = key(optional(PATH), None)
     init_state_inline: str | None = key(optional(schema.any_text), None)
     build: Build | None = key(optional(schema.table(Build)), None)
     handlers: tuple[Handler, ...] = key(_handlers, (), name="handler", alias="handlers")

@@ -38,6 +38,11 @@ class Place:
     def __truediv__(self, key: str | int) -> Place:
         return Place(self.document, (*self.path, key))
 
+    @property
+    def line(self) -> int | None:
+        """Its line, from 1; None when the document was no text."""
+        return self.document.line(self.path)
+
     def error(self, sentence: str) -> ManifestError:
         """An error of this place: file, line, table, then `sentence`."""
         return self.document.error(self.path, f"{self._table()}{sentence}")

@@ -1,0 +1,204 @@
+"""The tree file: supervisors and actors of an application, in the order in which they start.
+
+    [[supervisor]]                        name, strategy, intensity, period, auto_shutdown; as a child of the one it is
+    name = "pool"; under = "root"         under: restart, significant
+    [[child]]                             name, manifest; restart, shutdown, significant of the manifest are replaced
+    name = "a"; under = "pool"; manifest = "a/manifest.toml"
+
+The file is flat: each row names the supervisor that it is under, which stands before it; without `under` that is
+"root", the server's own. A `[[supervisor]]` named "root" is no new supervisor, it sets the flags of that one. The
+name of a child is the name of its actor, so that one manifest serves for many. Supervisors end without a time limit,
+since each bounds its own children.
+
+TOML keeps the two kinds of rows apart and so loses their common order; it is taken from their lines.
+"""
+
+# ruff: noqa: RUF009 (`key` is `dataclasses.field` with a reader)
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from theater.core import schema
+from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
+from theater.core.manifest import ACTOR_NAME, INTENSITY, PATH, period, shutdown
+from theater.core.schema import Place, key, optional
+from theater.core.toml_text import document
+
+ROOT = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorRow:
+    """A supervisor.
+
+    Args:
+        name: unique among all rows.
+        under: the name of the supervisor that it is a child of.
+        strategy: which children a failure concerns.
+        intensity: restarts allowed within `period`.
+        period: seconds.
+        auto_shutdown: whether the end of significant children ends it.
+        restart: which of its own ends are answered with a restart.
+        significant: whether its own end counts for the `auto_shutdown` of the one it is under.
+    """
+
+    name: str = key(ACTOR_NAME)
+    under: str = key(ACTOR_NAME, ROOT)
+    strategy: Strategy = key(schema.one_of(Strategy), Strategy.ONE_FOR_ONE)
+    intensity: int = key(INTENSITY, 3)
+    period: int = key(period, 5)
+    auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)
+    restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
+    significant: bool = key(schema.boolean, False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRow:
+    """An actor.
+
+    Args:
+        name: of the actor, in place of the manifest's; unique among all rows.
+        manifest: the path of its manifest, beside the tree file.
+        under: the name of the supervisor that it is a child of.
+        restart: as in the manifest's [supervision], likewise the rest; None leaves what the manifest says.
+        shutdown: ms, or a rule.
+        significant: whether its own end counts for the `auto_shutdown` of its supervisor.
+    """
+
+    name: str = key(ACTOR_NAME)
+    manifest: str = key(PATH)
+    under: str = key(ACTOR_NAME, ROOT)
+    restart: Restart | None = key(optional(schema.one_of(Restart)), None)
+    shutdown: int | ShutdownRule | None = key(optional(shutdown), None)
+    significant: bool | None = key(optional(schema.boolean), None)
+
+
+Row = SupervisorRow | ChildRow
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """What a tree file says.
+
+    Args:
+        root: the flags of the server's own supervisor.
+        rows: everything else; a supervisor stands before what is under it, siblings in starting order.
+    """
+
+    root: SupervisorRow
+    rows: tuple[Row, ...]
+
+    def under(self, name: str) -> tuple[Row, ...]:
+        """The children of a supervisor, in starting order."""
+        return tuple(row for row in self.rows if row.under == name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    row: Row
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    supervisor: tuple[_Placed, ...] = key(schema.rows(lambda value, place: _placed(SupervisorRow, value, place)), ())
+    child: tuple[_Placed, ...] = key(schema.rows(lambda value, place: _placed(ChildRow, value, place)), ())
+
+
+def parse(text: str, where: str) -> TreeFile:
+    """The tree that `text` describes.
+
+    Args:
+        text: TOML.
+        where: the file's name, for sentences.
+
+    Raises:
+        ManifestError: it describes none. `FILE:LINE:`, what was found, what is allowed. No other error.
+    """
+    source = document(text, where)
+    tables = schema.read(_Tables, source.values, Place(source))
+    rows = sorted((*tables.supervisor, *tables.child), key=lambda placed: placed.place.line or 0)
+    _check_names(rows)
+    _check_places(rows)
+    _check_significance(rows)
+    root = next((placed.row for placed in rows if placed.row.name == ROOT), SupervisorRow(ROOT))
+    assert isinstance(root, SupervisorRow)  # _check_names refuses a child of this name
+    return TreeFile(root, tuple(placed.row for placed in rows if placed.row.name != ROOT))
+
+
+def _placed(kind: type[Row], value: object, place: Place) -> _Placed:
+    return _Placed(schema.read(kind, value, place), place)
+
+
+def _check_names(rows: Iterable[_Placed]) -> None:
+    first: dict[str, Place] = {}
+    for placed in rows:
+        row, place = placed.row, placed.place
+        if row.name == ROOT and isinstance(row, ChildRow):
+            raise (place / "name").error_of_key('found "root", the server\'s own supervisor; allowed: another name')
+        if row.name in first:
+            raise (place / "name").error_of_key(
+                f'"{row.name}" is the name of the row at line {first[row.name].line}; allowed: a name of its own'
+            )
+        first[row.name] = place
+
+
+def _check_places(rows: list[_Placed]) -> None:
+    """Each row is under a supervisor that stands before it; so nothing is under itself, at any distance."""
+    supervisors = {placed.row.name: placed for placed in rows if isinstance(placed.row, SupervisorRow)}
+    before = {ROOT: None}
+    for placed in rows:
+        row, place = placed.row, placed.place
+        if row.name == ROOT:
+            _check_root(row, place)
+            continue
+        if row.under not in before:
+            raise (place / "under").error_of_key(_why_not(row, supervisors, before))
+        if isinstance(row, SupervisorRow):
+            before[row.name] = None
+
+
+def _check_root(row: Row, place: Place) -> None:
+    assert isinstance(row, SupervisorRow)  # _check_names refuses a child of this name
+    plain = SupervisorRow(ROOT)
+    for name in ("under", "restart", "significant"):
+        if getattr(row, name) != getattr(plain, name):
+            sentence = "the server's own supervisor is under no other; allowed for it: strategy, intensity, period"
+            raise (place / name).error_of_key(sentence + ", auto_shutdown")
+
+
+def _why_not(row: Row, supervisors: dict[str, _Placed], before: dict[str, None]) -> str:
+    if row.under not in supervisors:
+        near = schema.did_you_mean(row.under, dict.fromkeys((ROOT, *supervisors)))
+        return f'"{row.under}" is no supervisor; allowed: {", ".join(before)}{near}'
+    circle = _circle(row, supervisors)
+    if circle:
+        return f"{' is under '.join(circle)}: a circle; allowed: a supervisor that leads to root"
+    line = supervisors[row.under].place.line
+    return f'"{row.under}" comes later, at line {line}; allowed: a supervisor that stands before what is under it'
+
+
+def _circle(row: Row, supervisors: dict[str, _Placed]) -> list[str]:
+    """The names from `row` upwards until it comes again; empty when it does not."""
+    names = [row.name]
+    above = row.under
+    while above in supervisors and above not in names:
+        names.append(above)
+        above = supervisors[above].row.under
+    return [*names, above] if above == row.name else []
+
+
+def _check_significance(rows: list[_Placed]) -> None:
+    flags = {placed.row.name: placed.row for placed in rows if isinstance(placed.row, SupervisorRow)}
+    for placed in rows:
+        row, place = placed.row, placed.place
+        if not row.significant:
+            continue
+        if row.restart is Restart.PERMANENT:
+            sentence = "what is permanent is always restarted, so its end never counts; allowed: transient, temporary"
+            raise (place / "significant").error_of_key(sentence)
+        if flags.get(row.under, SupervisorRow(ROOT)).auto_shutdown is AutoShutdown.NEVER:
+            sentence = f'the auto_shutdown of "{row.under}" is never; allowed: under any_significant, all_significant'
+            raise (place / "significant").error_of_key(sentence)
