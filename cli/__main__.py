@@ -1,0 +1,5 @@
+"""`python -m theater_cli` is `theater`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,105 @@
+"""From a manifest on disk to what a server needs: its text, the digests of its contents, the contents.
+
+The component is a file beside the manifest, content that the server has already (`store:<digest>`), or what
+`theater build` makes; that is made first when it is missing or older than its source. A Python actor's build is a
+*program*: a file that names the runner component it is loaded into, so it comes with that component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from theater.core.codec import content_digest
+from theater.core.manifest import Manifest, parse
+from theater.errors import ComponentError, ManifestError
+
+MANIFEST = "manifest.toml"
+_LONGEST_MANIFEST = 1 << 20
+"""Bytes that are read of a manifest at all; `parse` allows far fewer, and says how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a start needs.
+
+    Args:
+        manifest: its text.
+        where: its path, for sentences.
+        component: digest of the component in hex.
+        program: digest of the program in hex, for a component that is a runner.
+        init_state: the manifest's initial state.
+        contents: by digest in hex, what the server must have.
+    """
+
+    manifest: str
+    where: str
+    component: str
+    program: str | None = None
+    init_state: bytes | None = None
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def manifest_file(given: Path) -> Path:
+    """The manifest that `given` means: itself, or `manifest.toml` in it."""
+    return given / MANIFEST if given.is_dir() else given
+
+
+def read_manifest(given: Path) -> tuple[Path, str, Manifest]:
+    """The manifest's file, its text and its meaning.
+
+    Raises:
+        ManifestError: it cannot be read, or is wrong.
+    """
+    file = manifest_file(given)
+    try:
+        with file.open("rb") as source:
+            text = source.read(_LONGEST_MANIFEST).decode()
+    except OSError as error:
+        raise ManifestError(f"cannot read the manifest {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{file}: byte {error.start} is no UTF-8; a manifest is UTF-8 text") from error
+    return file, text, parse(text, str(file))
+
+
+def prepare(given: Path, say: Callable[[str], None]) -> Deployment:
+    """Everything that a start of this manifest needs, with its component built if it has to be.
+
+    Args:
+        given: the manifest, or a folder with one.
+        say: is called with what is being done.
+
+    Raises:
+        ManifestError: the manifest, or a file it names, cannot be read or is wrong.
+        ComponentError: there is no component, and nothing to build it from.
+        BuildFailed: the build did not succeed.
+    """
+    file, text, manifest = read_manifest(given)
+    initial = _initial_state(file, manifest)
+    if manifest.component is not None and manifest.component.startswith("store:"):
+        return Deployment(text, str(file), manifest.component.removeprefix("store:"), init_state=initial)
+    found = _component(file, manifest, say)
+    content = found.read_bytes()
+    digest = content_digest(content).hex()
+    return Deployment(text, str(file), digest, init_state=initial, contents={digest: content})
+
+
+def _component(file: Path, manifest: Manifest, say: Callable[[str], None]) -> Path:
+    """Where the component is, after it has been built if it is missing or stale."""
+    found = next((path for name in manifest.component_paths if (path := file.parent / name).is_file()), None)
+    if found is None:
+        raise ComponentError(f"there is no component at {file.parent / manifest.component_paths[0]}")
+    return found
+
+
+def _initial_state(file: Path, manifest: Manifest) -> bytes | None:
+    if manifest.init_state_inline is not None:
+        return manifest.init_state_inline.encode()
+    if manifest.init_state is None:
+        return None
+    path = file.parent / manifest.init_state
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{file}: cannot read init_state {path}: {error.strerror}") from error
