@@ -49,6 +49,10 @@ def from_wire(data: dict[str, object]) -> TheaterError:
     return error
 
 
+class WasmtimeNotUnderstood(TheaterError):
+    """The installed wasmtime is not a version that this Theater knows; the message says which it needs."""
+
+
 # ---- invalid input
 
 
