@@ -1,0 +1,187 @@
+"""Whether a chain is what it was: the rules, fed with bytes, beside the file.
+
+A chain alone proves that nothing in it was changed, but not that its tail is still there, nor that it was not
+written anew as a whole. For that a verifier holds it against checkpoints: what somebody else (the supervisor's
+chain, an operator) wrote down about it earlier. Every checkpoint counts, not only the newest: a chain that was
+rewritten and then went on agrees with the newer ones.
+
+What a chain refers to is not looked at here: `feed` returns the references, for the shell to look at the content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from theater.core.chain import DIGEST_SIZE, Checkpoint, Damage, Genesis, Head, Kind, Record, Scanner, Torn, refs
+from theater.core.codec import Form, Ref
+from theater.errors import ChainBroken
+
+SUPERVISOR = "supervisor"
+"""What stands in place of an actor id in verdicts about the supervisor's own chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying one chain found.
+
+    Args:
+        id: the actor, or `SUPERVISOR`.
+        name: the name in its genesis; empty if that cannot be read.
+        entries: how many entries are good, from the first.
+        head: digest of the last of them, hex.
+        ok: whether all is as it was.
+        error: if not, one sentence with the index of the entry, what was expected and what found.
+        torn_bytes: bytes of an unfinished record at the end; no error, since it was never acknowledged.
+    """
+
+    id: str
+    name: str
+    entries: int
+    head: str
+    ok: bool
+    error: str | None = None
+    torn_bytes: int = 0
+
+
+class Checkpoints:
+    """The checkpoints of one actor, in 40 bytes each, since a long-lived server has many."""
+
+    def __init__(self, heads: Iterable[tuple[int, bytes]] = ()) -> None:
+        self._rows = bytearray()
+        self._newest = 0
+        self._in_order = True
+        for entries, digest in heads:
+            self.add(entries, digest)
+
+    def add(self, entries: int, digest: bytes) -> None:
+        """After `entries` entries the chain had `digest`."""
+        self._in_order = self._in_order and entries >= self._newest
+        self._newest = entries
+        self._rows += entries.to_bytes(8, "big") + digest
+
+    def __len__(self) -> int:
+        return len(self._rows) // _ROW
+
+    def in_order(self) -> Iterator[tuple[int, bytes]]:
+        """All of them by number of entries: as they were written, unless a chain became shorter meanwhile."""
+        rows: Iterable[int] = range(0, len(self._rows), _ROW)
+        if not self._in_order:
+            rows = sorted(rows, key=lambda at: self._rows[at : at + 8])
+        for at in rows:
+            yield int.from_bytes(self._rows[at : at + 8], "big"), bytes(self._rows[at + 8 : at + _ROW])
+
+
+_ROW = 8 + DIGEST_SIZE
+
+
+class Verifier:
+    """Verifies one chain, from its first byte.
+
+    Args:
+        actor: whose it must be; None for any.
+        checkpoints: what is known about it.
+        label: the id that its verdict bears, if not `actor`.
+    """
+
+    def __init__(self, actor: str | None = None, checkpoints: Checkpoints | None = None, label: str = "") -> None:
+        self._actor = actor
+        self._label = label or actor or ""
+        self._scanner = Scanner()
+        self._awaited = (checkpoints or Checkpoints()).in_order()
+        self._next = next(self._awaited, None)
+        self._name = ""
+        self._error: str | None = None
+
+    @property
+    def head(self) -> Head:
+        return self._scanner.head
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error is certain, so that reading on is useless."""
+        return self._error is not None or self._scanner.damage is not None
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Takes the next bytes; returns the good records that they complete."""
+        records = self._scanner.feed(data)
+        if records and records[0].seq == 0:
+            self._read_genesis(records[0])
+        if self._next is not None:
+            self._compare(records)
+        return records
+
+    def fail(self, sentence: str) -> None:
+        """Notes what the shell found wrong; the first error counts."""
+        self._error = self._error or sentence
+
+    def verdict(self) -> Verdict:
+        """The verdict, once all bytes have been fed."""
+        ending = self._scanner.end()
+        head = self._scanner.head
+        if isinstance(ending, Damage):
+            self.fail(str(ending))
+        elif head.entries == 0:
+            self.fail("entry 0: expected a genesis, found the end of the chain")
+        elif self._next is not None:
+            entries, digest = self._next
+            self.fail(
+                f"entry {entries - 1}: expected digest {digest.hex()} by a checkpoint, "
+                f"found the end of the chain after {head.entries} entries"
+            )
+        torn = ending.size if isinstance(ending, Torn) else 0
+        return Verdict(self._label, self._name, head.entries, head.digest.hex(), not self._error, self._error, torn)
+
+    def _read_genesis(self, record: Record) -> None:
+        try:
+            genesis = record.entry().read()
+        except ChainBroken as error:
+            self.fail(f"entry 0: expected a genesis, found: {error}")
+            return
+        if not isinstance(genesis, Genesis):
+            self.fail(f"entry 0: expected a genesis, found {record.entry().kind.label}")
+            return
+        self._name = genesis.name
+        self._label = self._label or genesis.actor
+        if self._actor is not None and genesis.actor != self._actor:
+            self.fail(f"entry 0: expected the chain of {self._actor}, found that of {genesis.actor}")
+
+    def _compare(self, records: list[Record]) -> None:
+        for record in records:
+            while self._next is not None and self._next[0] <= record.seq + 1:
+                entries, digest = self._next
+                if entries == record.seq + 1 and digest != record.digest:
+                    self.fail(
+                        f"entry {record.seq}: expected digest {digest.hex()} by a checkpoint, "
+                        f"found {record.digest.hex()}"
+                    )
+                self._next = next(self._awaited, None)
+            if self._next is None:
+                return
+
+
+def needed_content(record: Record) -> list[Ref]:
+    """What must be in the content store for `record` to be complete: its Refs, and what a genesis names.
+
+    Raises:
+        ChainBroken: the record is no entry of this version.
+    """
+    if record.seq == 0:
+        return _named_by_genesis(record)
+    return refs(record.entry().payload) if record.has_refs else []
+
+
+def _named_by_genesis(record: Record) -> list[Ref]:
+    genesis = record.entry().read()
+    if not isinstance(genesis, Genesis):
+        return []
+    # The size of these is not in the record: 0 stands for any.
+    return [Ref(digest, 0, Form.BYTES) for digest in (genesis.manifest, genesis.component) if digest is not None]
+
+
+def checkpoint_marks(record: Record) -> Checkpoint | None:
+    """The checkpoint in a record of the supervisor's chain, if it is one."""
+    if record.kind_number != Kind.CHECKPOINT:
+        return None
+    payload = record.entry().read()
+    return payload if isinstance(payload, Checkpoint) else None
