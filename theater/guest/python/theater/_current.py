@@ -1,0 +1,34 @@
+"""What is being handled: set by the runtime around each call, read by the functions of this library."""
+
+from typing import Any, Callable
+
+
+class Current:
+    """The actor of this component and the call it handles.
+
+    Attributes:
+        encode, decode: how the actor's messages become bytes.
+        request: the id of the request being handled; none in other handlers.
+        later: whether `reply_later` was called for it.
+    """
+
+    __slots__ = ("decode", "encode", "later", "request")
+
+    def __init__(self) -> None:
+        self.encode: Callable[[Any], bytes] = bytes
+        self.decode: Callable[[bytes], Any] = bytes
+        self.request: str | None = None
+        self.later = False
+
+
+current = Current()
+
+
+def encoded(message: Any, codec: Any) -> bytes:
+    """A message as bytes, by a codec or, without one, as the actor's own messages."""
+    return current.encode(message) if codec is None else codec.encode(message)
+
+
+def decoded(data: bytes, codec: Any) -> Any:
+    """The message in some bytes, by a codec or, without one, as the actor's own messages."""
+    return current.decode(data) if codec is None else codec.decode(data)

@@ -1,0 +1,40 @@
+"""How an exception ends this life of the actor: the traceback to its log, then a trap."""
+
+import importlib
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import NoReturn
+
+from theater_runtime import streams
+
+_OURS = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
+
+
+def crash(error: BaseException) -> NoReturn:
+    """Ends the instance. `SystemExit` leaves as a program does, anything else with a traceback and a trap."""
+    if isinstance(error, SystemExit):
+        _leave(error.code)
+    sys.stderr.write(text_of(error))
+    streams.flush()
+    os.abort()
+
+
+def text_of(error: BaseException) -> str:
+    """The traceback of an exception, beginning at the actor's own code."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours(frame: TracebackType) -> bool:
+    return frame.tb_frame.f_code.co_filename.startswith(_OURS)
+
+
+def _leave(code: object) -> NoReturn:
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+    streams.flush()
+    os._exit(0 if code is None else code if isinstance(code, int) else 1)
