@@ -152,6 +152,11 @@ class ExitReason:
         return (self.kind is ExitKind.SHUTDOWN and self.detail is None) or self.kind is ExitKind.GAVE_UP
 
     @property
+    def is_kill(self) -> bool:
+        """Whether SIGKILL ended it, whoever sent that (OTP: `killed`)."""
+        return self.kind is ExitKind.KILLED or (self.kind is ExitKind.SIGNAL and self.signal == SIGKILL)
+
+    @property
     def trap_kind(self) -> str | None:
         """The class of trap, for a trap."""
         return None if self.kind is not ExitKind.TRAP else (self.detail or "").partition(":")[0]
@@ -167,9 +172,7 @@ class ExitReason:
 
     def as_killed(self) -> ExitReason:
         """The same end, known to follow our own kill: dead of SIGKILL is `killed`, any other end stays what it was."""
-        if self.kind is ExitKind.SIGNAL and self.signal == SIGKILL:
-            return ExitReason.killed()
-        return self.as_commanded()
+        return ExitReason.killed() if self.is_kill else self.as_commanded()
 
     def describe(self) -> str:
         """One line for a person."""

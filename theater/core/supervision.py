@@ -28,7 +28,7 @@ Where this differs from OTP, and why:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -45,7 +45,7 @@ from theater.core.child_spec import (
     check_child_specs,
     check_significance,
 )
-from theater.core.exit_reason import ExitKind, ExitReason
+from theater.core.exit_reason import ExitReason
 from theater.core.intensity import RestartIntensity
 from theater.core.supervision_commands import (
     Accepted,
@@ -71,6 +71,37 @@ from theater.core.supervision_commands import (
     Up,
 )
 from theater.errors import SpecError
+
+__all__ = [
+    "KILL_LIMIT_S",
+    "Accepted",
+    "Answer",
+    "CancelTimer",
+    "ChildCounts",
+    "ChildRef",
+    "ChildView",
+    "Command",
+    "Ended",
+    "Kill",
+    "Life",
+    "Note",
+    "NoteKind",
+    "Phase",
+    "Refusal",
+    "Refused",
+    "Result",
+    "RetryLater",
+    "SetTimer",
+    "Shutdown",
+    "Start",
+    "Supervisor",
+    "Timer",
+    "Token",
+    "Up",
+    "is_expected",
+    "is_reported",
+    "is_restarted",
+]
 
 KILL_LIMIT_S: Final = 10.0
 """Seconds between a kill and calling the child unkillable. A kill that works takes milliseconds."""
@@ -176,7 +207,9 @@ class Supervisor:
     Args:
         flags: strategy, intensity, period, auto_shutdown.
         specs: the children to start, in order.
-        last_incarnations: by child id, the number of the last incarnation it ever had; numbering goes on from there.
+        last_incarnations: by child id, the number of the last incarnation it ever had. Numbering goes on from there and is
+            kept here, so a mapping that outlives the supervisor lets its successor go on. An id is never taken out:
+            that is for the owner of the mapping, when nothing of the child can be heard of any more.
         kill_limit: seconds after which a killed worker that does not die is called unkillable.
 
     Raises:
@@ -190,14 +223,14 @@ class Supervisor:
         flags: SupervisorFlags,
         specs: Iterable[ChildSpec] = (),
         *,
-        last_incarnations: Mapping[str, int] | None = None,
+        last_incarnations: MutableMapping[str, int] | None = None,
         kill_limit: float = KILL_LIMIT_S,
     ) -> None:
         specs = tuple(specs)
         check_child_specs(specs, flags.auto_shutdown)
-        lives = last_incarnations or {}
         self._flags = flags
-        self._children = {spec.id: _Child(spec, ChildRef(spec.id, lives.get(spec.id, 0))) for spec in specs}
+        self._incarnations = {} if last_incarnations is None else last_incarnations
+        self._children = {spec.id: self._new_child(spec) for spec in specs}
         self._kill_limit = kill_limit
         self._intensity = RestartIntensity(flags.intensity, flags.period)
         self._phase = Phase.NEW
@@ -243,7 +276,8 @@ class Supervisor:
     def stop(self, now: float, reason: ExitReason | None = None) -> list[Command]:
         """The parent says stop: end all children, newest first, each by its rule, then `Ended(reason)` (1.9)."""
         self._now = now
-        if self._phase in (Phase.NEW, Phase.STARTING, Phase.RUNNING):
+        if self._ending is None:
+            self._cut_start_short()
             self._end(reason or ExitReason.shutdown())
         return self._settle(now)
 
@@ -292,16 +326,9 @@ class Supervisor:
 
     # ---- calls
 
-    def start_child(self, token: Token, spec: ChildSpec, now: float, *, last_incarnation: int = 0) -> list[Command]:
-        """Add a child, last in order, and start it. Answer: `Accepted(child, info)` or `Refused`.
-
-        Args:
-            token: comes back in the answer.
-            spec: the child.
-            now: monotonic seconds.
-            last_incarnation: the number of the last incarnation this child ever had.
-        """
-        return self._call(token, now, self._start_child, spec, last_incarnation)
+    def start_child(self, token: Token, spec: ChildSpec, now: float) -> list[Command]:
+        """Add a child, last in order, and start it. Answer: `Accepted(child, info)` or `Refused`."""
+        return self._call(token, now, self._start_child, spec)
 
     def terminate_child(self, token: Token, id: str, now: float) -> list[Command]:
         """Stop a child, or cancel its restart; the spec stays unless it is temporary. `Accepted()` or `Refused`."""
@@ -318,6 +345,10 @@ class Supervisor:
     def which_children(self, token: Token, now: float) -> list[Command]:
         """All children, newest first. Answer: a tuple of `ChildView`, or `Refused`."""
         return self._call(token, now, self._which_children)
+
+    def which_child(self, token: Token, id: str, now: float) -> list[Command]:
+        """One child. Answer: `ChildView`, or `Refused`."""
+        return self._call(token, now, self._which_child, id)
 
     def count_children(self, token: Token, now: float) -> list[Command]:
         """How many children there are. Answer: `ChildCounts`, or `Refused`."""
@@ -404,7 +435,7 @@ class Supervisor:
         if leftover is not None:
             self._start_failed_by_plan(record, _still_dying(leftover))
             return
-        record.ref = ChildRef(record.spec.id, record.ref.incarnation + 1)
+        record.ref = self._next_incarnation(record.spec.id)
         record.life = Life.STARTING
         self._awaited.add(record.spec.id)
         self._emit(Start(record.ref, record.spec))
@@ -587,14 +618,16 @@ class Supervisor:
     # ---- 1.9 the end of the supervisor
 
     def _end(self, reason: ExitReason) -> None:
-        """Drop what was planned, refuse who waits, and stop all children; a step under way is brought to its end."""
+        """Drop what was planned, refuse who waits, and stop all children, once a stop that is under way is done."""
         self._ending = reason
         self._phase = Phase.STOPPING
         self._refuse_all()
+        self._plan = _Plan(_Purpose.END, deque((self._stop_step, id) for id in reversed(self._children)), reason=reason)
+
+    def _cut_start_short(self) -> None:
         for id in self._awaited:
             if self._children[id].life is Life.STARTING:
                 self._ask_to_end(self._children[id])
-        self._plan = _Plan(_Purpose.END, deque((self._stop_step, id) for id in reversed(self._children)), reason=reason)
 
     def _refuse_all(self) -> None:
         if self._plan is not None:
@@ -636,7 +669,7 @@ class Supervisor:
 
     # ---- 1.11 calls
 
-    def _start_child(self, caller: _Caller, spec: ChildSpec, last_incarnation: int) -> None:
+    def _start_child(self, caller: _Caller, spec: ChildSpec) -> None:
         try:
             check_significance(spec, self._flags.auto_shutdown)
         except SpecError as fault:
@@ -647,7 +680,7 @@ class Supervisor:
             why = Refusal.ALREADY_STARTED if record.life is Life.RUNNING else Refusal.ALREADY_PRESENT
             self._answer(caller, Refused(why, spec.id, self._view(record).child))
             return
-        self._children[spec.id] = _Child(spec, ChildRef(spec.id, last_incarnation))
+        self._children[spec.id] = self._new_child(spec)
         self._plan = _Plan(_Purpose.ADD, deque([(self._start_step, spec.id)]), spec.id, caller)
 
     def _add_failed(self, plan: _Plan, record: _Child, reason: ExitReason) -> None:
@@ -691,6 +724,10 @@ class Supervisor:
     def _which_children(self, caller: _Caller) -> None:
         self._answer(caller, tuple(self._view(record) for record in reversed(self._children.values())))
 
+    def _which_child(self, caller: _Caller, id: str) -> None:
+        record = self._children.get(id)
+        self._answer(caller, Refused(Refusal.NOT_FOUND, id) if record is None else self._view(record))
+
     def _count_children(self, caller: _Caller) -> None:
         records = self._children.values()
         active = sum(record.life is Life.RUNNING and record.exit is None for record in records)
@@ -706,6 +743,13 @@ class Supervisor:
         return ChildView(record.spec, record.life.value, child, record.restarts, record.last_exit)
 
     # ---- small change
+
+    def _new_child(self, spec: ChildSpec) -> _Child:
+        return _Child(spec, ChildRef(spec.id, self._incarnations.get(spec.id, 0)))
+
+    def _next_incarnation(self, id: str) -> ChildRef:
+        number = self._incarnations[id] = self._incarnations.get(id, 0) + 1
+        return ChildRef(id, number)
 
     def _plan_under_way(self) -> _Plan:
         assert self._plan is not None, "a child starts only as a step of a plan"
@@ -743,7 +787,7 @@ def is_expected(spec: ChildSpec, reason: ExitReason) -> bool:
     if spec.restart is not Restart.PERMANENT and reason.is_normal:
         return True
     if spec.shutdown is ShutdownRule.BRUTAL_KILL:
-        return reason.kind is ExitKind.KILLED
+        return reason.is_kill
     return reason.is_bare_shutdown
 
 

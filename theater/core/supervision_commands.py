@@ -216,7 +216,7 @@ class ChildCounts:
     workers: int
 
 
-Result: TypeAlias = Accepted | Refused | tuple[ChildView, ...] | ChildCounts | ChildSpec
+Result: TypeAlias = Accepted | Refused | ChildView | tuple[ChildView, ...] | ChildCounts | ChildSpec
 
 
 @dataclass(frozen=True, slots=True)
