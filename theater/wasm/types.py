@@ -33,7 +33,7 @@ PRIMITIVES = frozenset(
     ("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string"),
 )
 NAMED = frozenset(("record", "variant", "enum", "flags"))
-"""Constructors whose types must have a name in a component's own type section."""
+"""Constructors whose types must have a name, see `is_named`."""
 
 MAX_NODES = 50_000
 """Nodes of all type trees of one component. A type may mention another twice, and that one a third twice: without a
@@ -251,6 +251,11 @@ def any_type(signature: Signature, holds: Callable[[Type], bool]) -> bool:
 
 def is_bytes(t: Type) -> bool:
     return t == BYTES
+
+
+def is_named(t: Type) -> bool:
+    """Whether a component must give the type a name before a function may mention it."""
+    return t[0] in NAMED
 
 
 def is_resource(t: Type) -> bool:
