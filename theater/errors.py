@@ -16,6 +16,7 @@ from "no server" without reading text.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -175,6 +176,18 @@ class DiskFull(LimitExceeded):
 
 class PoisonMessage(LimitExceeded):
     """This very message ended the actor several times in a row; it was set aside as a dead letter."""
+
+
+def disk_error(error: OSError, doing: str) -> DiskFull | IntegrityError:
+    """What a failed write means to a person: a full disk (or quota), or a disk that cannot be trusted.
+
+    Args:
+        doing: what was being done, as "writing /path".
+    """
+    sentence = f"{doing}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(sentence)
+    return IntegrityError(sentence)
 
 
 # ---- life of actors

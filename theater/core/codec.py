@@ -86,7 +86,7 @@ def digest(data: bytes, tag: bytes) -> bytes:
     return blake3(bytes((len(tag),)) + tag + data).digest()
 
 
-def content_digest(data: bytes) -> bytes:
+def content_digest(data: bytes | memoryview) -> bytes:
     """The 32 bytes blake3 of `data` alone: the name of content, the same that `b3sum` prints."""
     return blake3(data).digest()
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from theater.core.chain import DIGEST_SIZE, Checkpoint, Damage, Genesis, Head, Kind, Record, Scanner, Torn, refs
-from theater.core.codec import Form, Ref
+from theater.core.chain import Checkpoint, Damage, Genesis, Head, Kind, Record, Scanner, Torn, refs
+from theater.core.codec import DIGEST_SIZE, Form, Ref
 from theater.errors import ChainBroken
 
 SUPERVISOR = "supervisor"
