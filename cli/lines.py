@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 from .output import colour, json_text, safe, when
@@ -19,6 +20,10 @@ _TYPES = {
     "lifecycle": "yellow",
     "checkpoint": "magenta",
 }
+_FIRST = {
+    name: place for place, name in enumerate(("name", "event", "ending", "interface", "function", "args", "value"))
+}
+_SIGNALS = frozenset(signal.Signals)
 _STREAMS = {"stderr": "red", "system": "yellow"}
 
 
@@ -40,16 +45,18 @@ def log_line(entry: LogLine) -> str:
 
 
 def exit_words(end: LastExit) -> str:
-    """How an incarnation ended, in a few words."""
-    code = f" signal {end.signal}" if end.signal else f" status {end.status}" if end.status else ""
-    return f"{end.reason}{code}"
+    """How an incarnation ended, in a word or two."""
+    if end.signal:
+        return signal.Signals(end.signal).name if end.signal in _SIGNALS else f"signal {end.signal}"
+    return end.reason if end.status is None else f"{end.reason} {end.status}"
 
 
 def facts(data: Any) -> str:
-    """A payload on one line: its fields by name, long ones cut."""
+    """A payload on one line: its fields by name, what it is about first, long ones cut."""
     if not isinstance(data, dict):
         return _fact(data)
-    return " ".join(f"{safe(str(name))}={_fact(value)}" for name, value in data.items() if value is not None)
+    ordered = sorted(data.items(), key=lambda field: _FIRST.get(field[0], len(_FIRST)))
+    return " ".join(f"{safe(str(name))}={_fact(value)}" for name, value in ordered if value is not None)
 
 
 def _fact(value: Any) -> str:

@@ -51,7 +51,8 @@ def _lines(found: Inspection) -> Iterator[tuple[str, Any]]:
 
 
 def _end(detail: str | None, words: str) -> str:
-    return f"{words}: {detail}" if detail else words
+    first, _, frames = (detail or "").partition("\n")
+    return f"{words}: {first}{' …' if frames else ''}" if first else words
 
 
 def _plainly(value: Any) -> Any:

@@ -146,7 +146,7 @@ class Client:
 
         ready = deploy.prepare(Path(manifest), on_progress or _ignore)
         for digest in self.have(ready.contents):
-            self.put(ready.contents[digest])
+            self.put(ready.contents[digest].read_bytes())
         return self.start_prepared(ready, name=name, init_state=init_state, timeout=timeout, on_progress=on_progress)
 
     def start_prepared(

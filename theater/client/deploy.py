@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from theater.core.codec import content_digest
-from theater.core.manifest import Manifest, parse
-from theater.errors import ComponentError, ManifestError
+from theater import config
+from theater.build.python import MAGIC
+from theater.build.runner import find
+from theater.core.codec import content_digest, unpack
+from theater.core.manifest import Language, Manifest, parse
+from theater.errors import ComponentError, ManifestError, WireError
 
 MANIFEST = "manifest.toml"
 _LONGEST_MANIFEST = 1 << 20
@@ -30,7 +33,7 @@ class Deployment:
         component: digest of the component in hex.
         program: digest of the program in hex, for a component that is a runner.
         init_state: the manifest's initial state.
-        contents: by digest in hex, what the server must have.
+        contents: by digest in hex, the files that the server must have.
     """
 
     manifest: str
@@ -38,7 +41,7 @@ class Deployment:
     component: str
     program: str | None = None
     init_state: bytes | None = None
-    contents: Mapping[str, bytes] = field(default_factory=dict)
+    contents: Mapping[str, Path] = field(default_factory=dict)
 
 
 def manifest_file(given: Path) -> Path:
@@ -79,18 +82,68 @@ def prepare(given: Path, say: Callable[[str], None]) -> Deployment:
     initial = _initial_state(file, manifest)
     if manifest.component is not None and manifest.component.startswith("store:"):
         return Deployment(text, str(file), manifest.component.removeprefix("store:"), init_state=initial)
-    found = _component(file, manifest, say)
-    content = found.read_bytes()
-    digest = content_digest(content).hex()
-    return Deployment(text, str(file), digest, init_state=initial, contents={digest: content})
+    made = _component(file, manifest, say)
+    runner = _runner(made)
+    if runner is None and manifest.build is not None:
+        made = _build(file, manifest, standalone=False, say=say)
+        runner = _runner(made)
+    if runner is None:
+        raise ComponentError(f"{made} was built for a Python runner that this machine does not have; build it again")
+    digest = _digest(made)
+    if runner == made:
+        return Deployment(text, str(file), digest, init_state=initial, contents={digest: made})
+    contents = {digest: made, runner.stem: runner}
+    return Deployment(text, str(file), runner.stem, digest, initial, contents)
 
 
 def _component(file: Path, manifest: Manifest, say: Callable[[str], None]) -> Path:
-    """Where the component is, after it has been built if it is missing or stale."""
-    found = next((path for name in manifest.component_paths if (path := file.parent / name).is_file()), None)
-    if found is None:
-        raise ComponentError(f"there is no component at {file.parent / manifest.component_paths[0]}")
-    return found
+    """Where the component or program is, after it has been built if it is missing or older than its source."""
+    made = next((path for name in manifest.component_paths if (path := file.parent / name).is_file()), None)
+    if manifest.build is not None:
+        if made is None:
+            return _build(file, manifest, standalone=False, say=say)
+        if _newest(file.parent / manifest.build.source) > made.stat().st_mtime_ns:
+            alone = manifest.build.language is Language.PYTHON and not _is_program(made)
+            return _build(file, manifest, standalone=alone, say=say)
+    if made is None:
+        raise ComponentError(f"there is no component {file.parent / manifest.component_paths[0]}")
+    return made
+
+
+def _build(file: Path, manifest: Manifest, *, standalone: bool, say: Callable[[str], None]) -> Path:
+    from theater.build import build
+
+    say(f"building {manifest.name}")
+    return build(file.parent, manifest, standalone=standalone, progress=say)
+
+
+def _newest(source: Path) -> int:
+    """When a source was changed last, nanoseconds since 1970; 0 if there is none, as where only its build is kept."""
+    files = [source, *source.rglob("*")] if source.is_dir() else [source]
+    return max(
+        (path.stat().st_mtime_ns for path in files if path.exists() and "__pycache__" not in path.parts), default=0
+    )
+
+
+def _is_program(made: Path) -> bool:
+    with made.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _runner(made: Path) -> Path | None:
+    """The component that runs what was made: itself, or a program's runner; None if this machine does not have that."""
+    content = made.read_bytes()
+    if not content.startswith(MAGIC):
+        return made
+    try:
+        program = unpack(content[len(MAGIC) :], max_len=len(content))
+        return find(config.cache(), str(program["runner"]))
+    except (WireError, KeyError, TypeError) as error:
+        raise ComponentError(f"{made} begins like a program and is none; build it again") from error
+
+
+def _digest(made: Path) -> str:
+    return content_digest(made.read_bytes()).hex()
 
 
 def _initial_state(file: Path, manifest: Manifest) -> bytes | None:

@@ -1,0 +1,203 @@
+"""A process that speaks the control protocol with canned answers: `python scripted_server.py ADDRESS`.
+
+It does what a real server cannot be made to do at a given moment: answer too late, never, in a broken frame, or die
+in the middle. Two actors, a counter and a pinger, exist from the beginning. A message to one becomes a `call` in
+its chain; some bodies are orders to this script (`_message`). It prints `ready` once it listens.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from theater.bus.sockets import Context, Poll, Router
+from theater.core import wire
+from theater.core.codec import content_digest
+from theater.core.ids import Known, resolve
+from theater.errors import ActorFailed, TheaterError
+
+COUNTER = "c0000000-0000-4000-8000-000000000001"
+PINGER = "f0000000-0000-4000-8000-000000000002"
+KILLED = {"reason": "killed", "detail": "it did not stop", "signal": 9, "status": None, "commanded": False}
+
+
+class Script:
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.rows = {
+            COUNTER: _row(COUNTER, "counter", 4242, None),
+            PINGER: _row(PINGER, "ping\x1b[31mer", None, KILLED),
+        }
+        self.chains = {actor: [_event(0, "genesis", {"actor": actor})] for actor in self.rows}
+        self.letters = {1: _letter(1), 2: _letter(2)}
+        self.content: dict[str, bytes] = {}
+        self.polls: list[tuple[bytes, wire.Request, float]] = []
+        self.late: list[tuple[bytes, wire.Message]] = []
+
+    def run(self) -> None:
+        poll = Poll(self.router)
+        while True:
+            for _ in poll.wait(0.02):
+                while (heard := self.router.receive()) is not None:
+                    self.hear(*heard)
+            self.answer_polls()
+
+    def hear(self, peer: bytes, frame: bytes) -> None:
+        request = wire.decode(frame)
+        assert isinstance(request, wire.Request)
+        late, self.late = self.late, []
+        for whom, message in late:
+            self.router.send(whom, wire.encode(message))
+        try:
+            self.carry_out(peer, request)
+        except TheaterError as error:
+            self.send(peer, wire.Failure(request.id, error.to_wire()))
+
+    def carry_out(self, peer: bytes, request: wire.Request) -> None:
+        if request.op == "message":
+            self._message(peer, request)
+        elif request.op in ("events", "logs"):
+            self.polls.append((peer, request, time.monotonic() + request.args["wait_ms"] / 1000))
+            self.answer_polls()
+        else:
+            if request.op == "start":
+                self.send(peer, wire.Progress(request.id, "compiling"))
+            value = getattr(self, f"_{request.op}")(**request.args)
+            self.send(peer, wire.Reply(request.id, value))
+            if request.op == "stop_server":
+                self.router.close(linger_ms=500)
+                sys.exit(0)
+
+    def send(self, peer: bytes, message: wire.Message) -> None:
+        self.router.send(peer, wire.encode(message))
+
+    def answer_polls(self) -> None:
+        now = time.monotonic()
+        for poll in list(self.polls):
+            peer, request, until = poll
+            try:
+                value = getattr(self, f"_{request.op}")(**request.args)
+            except TheaterError as error:
+                self.polls.remove(poll)
+                self.send(peer, wire.Failure(request.id, error.to_wire()))
+                continue
+            if value["events" if request.op == "events" else "lines"] or now >= until:
+                self.polls.remove(poll)
+                self.send(peer, wire.Reply(request.id, value))
+
+    def find(self, words: str) -> str:
+        return resolve(words, (Known(row["id"], row["name"], frozenset({row["name"]})) for row in self.rows.values()))
+
+    def _message(self, peer: bytes, request: wire.Request) -> None:
+        actor, body = self.find(request.args["actor"]), request.args["body"]
+        chain = self.chains[actor]
+        chain.append(_event(len(chain), "call", {"function": "handle-request", "body": body}))
+        self.rows[actor]["entries"] = len(chain)
+        reply = wire.Reply(request.id, {"id": actor, "reply": body if request.args["request"] else None})
+        match body:
+            case b"die":
+                os._exit(1)
+            case b"say nothing":
+                pass
+            case b"answer late":
+                self.late.append((peer, reply))
+            case b"fail":
+                raise ActorFailed("the counter cannot count this", actor=actor)
+            case b"speak in tongues":
+                self.router.send(peer, b"\x00 not a frame")
+            case b"remove":
+                del self.rows[actor]
+                self.send(peer, reply)
+            case _:
+                self.send(peer, reply)
+
+    def _hello(self) -> dict[str, Any]:
+        facts = {"version": "0.1.0", "protocol": 1, "pid": os.getpid(), "started_ms": 0, "actors": 2, "refused": 0}
+        return facts | {"home": os.environ["THEATER_HOME"]}
+
+    def _have(self, digests: list[str]) -> list[str]:
+        return [digest for digest in digests if digest not in self.content]
+
+    def _put(self, content: bytes) -> str:
+        digest = content_digest(content).hex()
+        self.content[digest] = content
+        return digest
+
+    def _start(self, component: str, name: str | None, init_state: bytes | None, **rest: Any) -> dict[str, Any]:
+        assert component in self.content
+        row = _row("50000000-0000-4000-8000-000000000003", name or "started", 4244, None)
+        self.rows[row["id"]] = row
+        self.chains[row["id"]] = [_event(0, "genesis", {"actor": row["id"]})]
+        return row
+
+    def _stop(self, actor: str, remove: bool) -> dict[str, Any]:
+        return self.rows[self.find(actor)] | {"state": "stopped", "pid": None}
+
+    def _restart(self, actor: str) -> dict[str, Any]:
+        return self.rows[self.find(actor)] | {"restarts": 1}
+
+    def _list(self) -> list[dict[str, Any]]:
+        return list(self.rows.values())
+
+    def _inspect(self, actor: str) -> dict[str, Any]:
+        facts = {"registered": ["counter"], "manifest": {"name": "counter"}, "component": "counter.wasm"}
+        facts |= {"component_digest": "ab" * 32, "program_digest": None, "mode": "bytes", "memory": 3 << 20}
+        facts |= {"started_ms": 0, "state_size": 17, "supervision": {"restart": "permanent"}, "dead_letters": 0}
+        return self.rows[self.find(actor)] | facts | {"call": None}
+
+    def _state(self, actor: str) -> dict[str, Any]:
+        found = self.find(actor)
+        state = b'{"count": 2}\x1b[2J' if found == COUNTER else None
+        return {"id": found, "state": state, "digest": state and "cd" * 32, "seq": 3}
+
+    def _events(self, actor: str, since: int, limit: int, types: list[str], **rest: Any) -> dict[str, Any]:
+        found = self.find(actor)
+        chain = self.chains[found][since:][:limit]
+        events = [event for event in chain if not types or event["type"] in types]
+        return {"id": found, "events": events, "next": since + len(chain)}
+
+    def _logs(self, actor: str, since: int, **rest: Any) -> dict[str, Any]:
+        lines = [{"time_ns": 10**9, "incarnation": 1, "stream": "log", "text": text} for text in ("one", "t\x1b[2Jwo")]
+        start = max(0, 2 + since) if since < 0 else since
+        return {"id": self.find(actor), "lines": lines[start:], "next": 2}
+
+    def _dead_letters(self, action: str, numbers: list[int]) -> object:
+        if action == "list":
+            return list(self.letters.values())
+        return {"done": [number for number in numbers if self.letters.pop(number, None)]}
+
+    def _tree(self) -> dict[str, Any]:
+        pool = _supervisor("pool", "one_for_all", [self.rows[PINGER]])
+        return _supervisor("root", "one_for_one", [self.rows[COUNTER], pool])
+
+    def _stop_server(self) -> dict[str, Any]:
+        return {"stopping": True}
+
+
+def _row(actor: str, name: str, pid: int | None, last_exit: object) -> dict[str, Any]:
+    row = {"id": actor, "name": name, "state": "running" if pid else "failed", "incarnation": 1, "restarts": 0}
+    row |= {"pid": pid, "parent": None, "supervisor": "root", "mailbox": 0, "head": "00" * 32, "entries": 1}
+    return row | {"last_exit": last_exit}
+
+
+def _event(seq: int, kind: str, data: object) -> dict[str, Any]:
+    digest, previous = f"{seq + 1:064x}", f"{seq:064x}"
+    return {"seq": seq, "type": kind, "time_ns": 10**18, "digest": digest, "previous": previous, "data": data}
+
+
+def _letter(number: int) -> dict[str, Any]:
+    letter = {"number": number, "time_ns": 10**18, "sender": COUNTER, "receiver": "nobody", "why": "no such actor"}
+    return letter | {"size": 2, "body": b"\xff\x00"}
+
+
+def _supervisor(name: str, strategy: str, children: list[Any]) -> dict[str, Any]:
+    flags = {"name": name, "strategy": strategy, "intensity": 3, "period": 5}
+    return flags | {"state": "running", "children": children}
+
+
+if __name__ == "__main__":
+    router = Context().router(sys.argv[1])
+    print("ready", flush=True)
+    Script(router).run()
