@@ -36,6 +36,7 @@ from wasmtime.component import Component
 
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, ContentDamaged, DiskFull, TheaterError
+from theater.wasm import adapter
 from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, Mode
 from theater.wasm.binary import COMPONENT_HEADER, CORE_HEADER
 from theater.wasm.engine import engine, engine_identity
@@ -145,13 +146,36 @@ class _Made(NamedTuple):
 
 
 def _make(component: bytes, fuel: bool, report: _Report) -> _Made:
-    """Compiles the component."""
+    """Compiles the component, in its wrapper if it can be wrapped."""
     compiler = engine(fuel, parallel=True)
+    with report.stage("wrapping"):
+        wrapped, reason = _wrap(component)
     with report.stage("compiling"):
-        return _bare(component, compiler, "components are not wrapped yet")
+        if wrapped is not None:
+            try:
+                return _in_wrapper(wrapped, compiler)
+            except wasmtime.WasmtimeError as error:
+                reason = f"the wrapped component does not compile: {_sentence(error)}"
+        return _bare(component, compiler, reason)
+
+
+def _wrap(component: bytes) -> tuple[adapter.Wrapped | None, str]:
+    """The component in its wrapper, or None and why not. Whatever fails here, the plain mode remains."""
+    try:
+        return adapter.wrap(component), ""
+    except Exception as error:
+        return None, _sentence(error)
+
+
+def _in_wrapper(wrapped: adapter.Wrapped, compiler: wasmtime.Engine) -> _Made:
+    artefact = bytes(Component(compiler, wrapped.binary).serialize())
+    wrapper = content_digest(wrapped.binary).hex()
+    plan = wrapped.plan
+    return _Made(artefact, Mode.BYTES, "", wrapper, plan.wrapped(), plan.interfaces)
 
 
 def _bare(component: bytes, compiler: wasmtime.Engine, reason: str) -> _Made:
+    """Compiles the component as it is. What fails here is the component's own fault, or the compiler's."""
     try:
         compiled = Component(compiler, component)
     except wasmtime.WasmtimeError as error:

@@ -49,9 +49,10 @@ SETTINGS: Final[dict[str, bool | int]] = {
     "wasm_reference_types": True,
     "wasm_simd": True,
     "wasm_relaxed_simd": True,
-    # what they do not
+    # what wasmtime needs itself: copying between components is code over two memories; without it the compiler aborts
+    "wasm_multi_memory": True,
+    # what nobody needs
     "wasm_memory64": False,
-    "wasm_multi_memory": False,
     "wasm_tail_call": False,
     "wasm_exceptions": False,
     "wasm_function_references": False,

@@ -224,7 +224,7 @@ class Guest:
 
     def _link(self, root: wc.LinkerInstance, host: GuestHost) -> None:
         imports = self._described.imports
-        self._kept += Wasi(host.wasi).link(root, imports)
+        self._kept += Wasi(self._engine, host.wasi).link(root, imports)
         for name, interface in imports.items():
             if name and not name.startswith(PREFIX):
                 with root.add_instance(name) as instance:

@@ -19,6 +19,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -29,7 +30,7 @@ from wasmtime import component as wc
 from theater.core.values import Case, Err, Ok
 from theater.errors import ComponentError
 from theater.wasm import native
-from theater.wasm.direct import bind_import
+from theater.wasm.direct import HostFunction, UnsupportedType, bind_import
 from theater.wasm.signals import cover_entry
 from theater.wasm.types import Interface, Signature, Type, wit_signature
 
@@ -63,7 +64,7 @@ class WasiHost(Protocol):
     def output(self, stream: str, data: bytes) -> None:
         """Takes what the guest wrote to `stdout` or `stderr`."""
 
-    def sleep(self, nanoseconds: int) -> None:
+    def sleep(self, ns: int) -> None:
         """Waits, at most as long as the call may still take; in a replay not at all."""
 
 
@@ -83,10 +84,12 @@ class Wasi:
     """The WASI of one guest: its handles, and the functions that a linker gets.
 
     Args:
+        engine: of the guest.
         host: gives the answers.
     """
 
-    def __init__(self, host: WasiHost) -> None:
+    def __init__(self, engine: wasmtime.Engine, host: WasiHost) -> None:
+        self._engine = engine
         self._host = host
         self._handles: dict[int, _Resource] = {}
         self._next_handle = 1
@@ -112,8 +115,8 @@ class Wasi:
             for resource, number in interface.resources.items():
                 kept.append(_define_resource(instance, resource, number, self._handles))
             for function, signature in interface.functions.items():
-                implementation = self._implementation(name, short, function, signature)
-                kept.append(bind_import(instance, function, implementation, signature, "plain"))
+                late = _Late(self._engine, function, signature, partial(self._implementation, name, short))
+                kept.append(late.define(instance))
         return kept
 
     def _implementation(self, name: str, short: str, function: str, signature: Signature) -> Callable[..., Any]:
@@ -483,6 +486,83 @@ def _denial(result: Type | None) -> Err | None:
     return None
 
 
+# ---- binding when called
+
+
+class _Late:
+    """A function that is bound when it is first called.
+
+    CPython imports ninety functions of WASI and calls ten of them: to generate the code for all would be half of what
+    its loading costs. The real binding is made in a linker of its own, which costs nothing that counts.
+    """
+
+    def __init__(
+        self,
+        engine: wasmtime.Engine,
+        function: str,
+        signature: Signature,
+        implementation: Callable[[str, Signature], Callable[..., Any]],
+    ) -> None:
+        self._engine = engine
+        self._function = function
+        self._signature = signature
+        self._implementation = implementation
+        self._bound: tuple[HostFunction, wc.Linker] | None = None
+
+    def define(self, instance: wc.LinkerInstance) -> object:
+        """Defines the function in a linker; returns what must live as long as the instance."""
+        callback = native.Callback(_native_function(_call_late, late=self))
+        native.define_function(instance, self._function, callback)
+        return callback
+
+    def callback(self) -> Any:
+        """The C function that does it."""
+        if self._bound is None:
+            self._bound = self._bind()
+        return self._bound[0].callback
+
+    def _bind(self) -> tuple[HostFunction, wc.Linker]:
+        function = self._implementation(self._function, self._signature)
+        linker = wc.Linker(self._engine)
+        with linker.root() as root:
+            try:
+                return bind_import(root, "late", function, self._signature, "plain"), linker
+            except UnsupportedType as error:
+                raise Refused(f"{self._function} cannot be called: {error}") from error
+
+
+def _native_function(template: Any, **names: Any) -> FunctionType:
+    """A copy of a function of this module with its own globals, safe to be called by wasmtime.
+
+    For `cover_entry` it has no closure and begins with `try`.
+    """
+    made = FunctionType(template.__code__, {"park": native.park, **names})
+    if not cover_entry(made):
+        raise native.not_understood(f"{template.__name__} cannot be covered")
+    return made
+
+
+def _call_late(data: int, context: int, kind: int, arguments: int, count: int, results: int, results_count: int) -> Any:
+    try:
+        return late.callback()(data, context, kind, arguments, count, results, results_count)
+    except BaseException as error:
+        return park(error)
+
+
+def _drop(data: int, context: int, handle: int) -> int:
+    try:
+        handles.pop(handle, None)
+        return 0
+    except BaseException as error:
+        return park(error)
+
+
+# What the copies of the two functions above have as globals of their own.
+late: Any = None
+handles: dict[int, _Resource] = {}
+park = native.park
+
+
 # ---- names and resources
 
 
@@ -496,9 +576,7 @@ def _short_name(name: str) -> str:
 
 def _define_resource(instance: wc.LinkerInstance, name: str, number: int, handles: dict[int, _Resource]) -> object:
     """Defines a resource type whose values are our handles; a dropped one is forgotten."""
-    drop = FunctionType(_drop.__code__, {"handles": handles, "park": native.park, "BaseException": BaseException})
-    cover_entry(drop)
-    callback = ffi.wasmtime_component_resource_destructor_t(drop)
+    callback = ffi.wasmtime_component_resource_destructor_t(_native_function(_drop, handles=handles))
     encoded = name.encode()
     with wc.ResourceType.host(number) as resource:
         error = ffi.wasmtime_component_linker_instance_add_resource(
@@ -515,15 +593,4 @@ def _define_resource(instance: wc.LinkerInstance, name: str, number: int, handle
     return callback
 
 
-handles: dict[int, _Resource] = {}  # in each copy of `_drop` those of its guest
-park = native.park
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
-
-
-def _drop(data: int, context: int, handle: int) -> int:
-    """The destructor of a resource. No closure, and `try` first, as `signals.cover_entry` needs it."""
-    try:
-        handles.pop(handle, None)
-        return 0
-    except BaseException as error:
-        return park(error)
