@@ -1,6 +1,6 @@
 """The cache of compiled components: found by what went in, believed only after its digest was checked.
 
-A component is compiled once per machine, by `theater.wasm.compile` in a process that is thrown away; everybody else
+A component is compiled once per machine, by `theater.wasm.compile` in processes that are thrown away; everybody else
 maps the result. That result is native code, so the cache believes nothing: its directory is ours alone, a file is
 mapped only if it is, byte for byte, what the compiler wrote, and an entry's name is a digest of all that its content
 depends on. A changed component, wasmtime, engine setting, wrapper or processor is another entry.
@@ -159,13 +159,25 @@ class ArtefactCache:
         }
         return digest(pack(depends), b"theater:artefact").hex()
 
-    def publish(self, key: str, artefact: bytes, meta: Meta) -> Artefact:
-        """Writes an entry, durably and all at once. Only who holds the entry's lock may."""
+    def temporary(self, key: str) -> Path:
+        """Where this process may write a file that belongs to an entry; swept away if the process dies."""
+        return self.directory / f"{key}.{os.getpid()}.tmp"
+
+    def publish(self, key: str, artefact: Path, meta: Meta) -> Artefact:
+        """Makes an entry, durably and all at once. Only who holds the entry's lock may.
+
+        Args:
+            artefact: a `temporary` file whose content is on the disk.
+        """
         path, meta_path = self._path(key, "cwasm"), self._path(key, "meta")
         meta_path.unlink(missing_ok=True)
-        self._write(path, artefact)
+        artefact.rename(path)
+        _sync_directory(self.directory)
         text = json.dumps(asdict(meta), separators=(",", ":")).encode()
-        self._write(meta_path, content_digest(text).hex().encode() + b"\n" + text)
+        temporary = self.temporary(key)
+        _write(temporary, content_digest(text).hex().encode() + b"\n" + text)
+        temporary.rename(meta_path)
+        _sync_directory(self.directory)
         return Artefact(path, meta)
 
     @contextlib.contextmanager
@@ -254,18 +266,6 @@ class ArtefactCache:
         finally:
             path.unlink(missing_ok=True)
             os.close(descriptor)
-
-    # ---- writing
-
-    def _write(self, path: Path, content: bytes) -> None:
-        temporary = self.directory / f"{path.stem}.{os.getpid()}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(path)
-        _sync_directory(self.directory)
 
     def _path(self, key: str, kind: str) -> Path:
         return self.directory / f"{key}.{kind}"
@@ -374,6 +374,14 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,8 +1,9 @@
-"""Compiles one component and dies: `python -m theater.wasm.compile --component FILE --cache DIRECTORY [--fuel]`.
+"""Compiles one component into the cache: `python -m theater.wasm.compile --component FILE --cache DIRECTORY [--fuel]`.
 
 A process that has compiled must not fork (its compiler threads are missing in the child) and keeps hundreds of
-megabytes, so compiling has a process of its own. It is also where a component is looked at for the first time: what
-is wrong with it is said here, in one sentence.
+megabytes, so compiling has processes of its own, which are thrown away. This one looks at the component, waits for its
+turn, and keeps the cache in order; `theater.wasm.compiler`, its child, lets wasmtime loose on the bytes and may die of
+them. So there is always a last word, and a component whose wrapper the compiler does not survive is compiled plain.
 
 Standard output is JSON, one object a line:
 
@@ -22,72 +23,77 @@ import contextlib
 import errno
 import json
 import os
-import re
-import resource
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import wasmtime
-from wasmtime.component import Component
+from typing import Any, Final
 
 from theater.core.codec import content_digest
-from theater.errors import BuildFailed, ComponentError, ContentDamaged, DiskFull, TheaterError
-from theater.wasm import adapter
+from theater.errors import BuildFailed, ComponentError, ContentDamaged, DiskFull, TheaterError, from_wire
 from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, Mode
 from theater.wasm.binary import COMPONENT_HEADER, CORE_HEADER
-from theater.wasm.engine import engine, engine_identity
-from theater.wasm.types import Interfaces, describe, to_plain
+from theater.wasm.engine import engine_identity
 
 MAX_COMPONENT: Final = 256 << 20
 """Bytes of the largest component that is read. CPython with numpy has 40 MB."""
-MAX_CPU_SECONDS: Final = 600
-"""Processor time after which the kernel ends the compiler: a component can be made to be slow to compile."""
-MAX_DATA: Final = 8 << 30
-"""Bytes of private memory that the compiler may use; a CPython component takes 0.4 GB."""
 _TICK_SECONDS: Final = 1.0
 _NICENESS: Final = 10
-_SUMMARY: Final = "Compiles a WebAssembly component into a cache of native code."
-_NUMBERED: Final = re.compile(r"^\d+: ")  # wasmtime numbers the causes of an error if there are several
+_TEXT_CONTROLS: Final = frozenset(b"\t\n\r\f")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Compiles as the command line says and reports on standard output; returns the exit code."""
     options = _parse(arguments)
-    _limit_myself()
-    report = _Report()
+    os.nice(_NICENESS)  # actors go first
+    report = Report()
+    with report.ticking():
+        try:
+            last, code = _compile(options, report)
+        except TheaterError as error:
+            last, code = error.to_wire(), error.exit_code
+    report.write(last)
+    return code
+
+
+def _compile(options: argparse.Namespace, report: Report) -> tuple[dict[str, Any], int]:
     try:
         artefact = compile_component(options.component, ArtefactCache(options.cache), options.fuel, report)
-    except TheaterError as error:
-        report.write({"error": type(error).__name__, "message": error.message, "details": error.details})
-        return error.exit_code
-    report.write({"artefact": str(artefact.path)})
-    return 0
+        return {"artefact": str(artefact.path)}, 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no room for compiled components in {options.cache}: {error.strerror}") from error
+        raise BuildFailed(f"the compiled component could not be kept in {options.cache}: {error}") from error
 
 
-def compile_component(path: Path, cache: ArtefactCache, fuel: bool, report: _Report) -> Artefact:
+def compile_component(path: Path, cache: ArtefactCache, fuel: bool, report: Report) -> Artefact:
     """The artefact of the component at `path`, compiled if it is not in the cache.
 
     Raises:
         ComponentError: the file is no component that can be used here.
         BuildFailed: the compiler failed.
-        DiskFull: the artefact could not be written.
+        OSError: the artefact could not be written.
     """
-    with report.stage("reading"):
-        component = read_component(path)
-        name = content_digest(component).hex()
-        cache.sweep()
+    report.stage("reading")
+    component = read_component(path)
+    name = content_digest(component).hex()
+    cache.sweep()
     key = cache.key(name, fuel)
-    with cache.locked(key, lambda: report.say("waiting")):
+    with cache.locked(key, lambda: report.stage("waiting")):
         found = _find(cache, name, fuel)
-        if found is not None:
-            return found
-        made = _make(component, fuel, report)
-        with report.stage("writing"):
-            return _publish(cache, key, name, fuel, made)
+        return found or _make(path, cache, key, name, fuel, report)
+
+
+def _find(cache: ArtefactCache, component: str, fuel: bool) -> Artefact | None:
+    with contextlib.suppress(ContentDamaged):
+        return cache.find(component, fuel)
+    return None
+
+
+# ---- the component's bytes
 
 
 def read_component(path: Path) -> bytes:
@@ -117,9 +123,9 @@ def _not_a_component(content: bytes) -> str:
         return ""
     if content.startswith(CORE_HEADER):
         return "is a core WebAssembly module, not a component; build it as a component (WASI preview 2)"
-    if COMPONENT_HEADER.startswith(content[: len(COMPONENT_HEADER)]):
+    if COMPONENT_HEADER.startswith(content):
         return f"is cut off after {len(content)} bytes"
-    if content.startswith(b"\0asm"):
+    if content.startswith(COMPONENT_HEADER[:4]):
         return f"is WebAssembly of a version that is not known here ({content[4:8].hex(' ')})"
     if _is_text(content):
         return "is text, not a compiled component; `theater build` makes components from source"
@@ -127,130 +133,104 @@ def _not_a_component(content: bytes) -> str:
 
 
 def _is_text(content: bytes) -> bool:
-    head = content[:4096]
-    return b"\0" not in head and not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
+    return all(byte >= 32 or byte in _TEXT_CONTROLS for byte in content[:4096])
 
 
-# ---- compiling
+# ---- the compiler
 
 
-class _Made(NamedTuple):
-    """A compiled component, and what `Meta` says of how it was made."""
-
-    artefact: bytes
-    mode: Mode
-    reason: str
-    wrapper: str
-    wrapped: dict[str, list[str]]
-    interfaces: Interfaces
-
-
-def _make(component: bytes, fuel: bool, report: _Report) -> _Made:
-    """Compiles the component, in its wrapper if it can be wrapped."""
-    compiler = engine(fuel, parallel=True)
-    with report.stage("wrapping"):
-        wrapped, reason = _wrap(component)
-    with report.stage("compiling"):
-        if wrapped is not None:
-            try:
-                return _in_wrapper(wrapped, compiler)
-            except wasmtime.WasmtimeError as error:
-                reason = f"the wrapped component does not compile: {_sentence(error)}"
-        return _bare(component, compiler, reason)
-
-
-def _wrap(component: bytes) -> tuple[adapter.Wrapped | None, str]:
-    """The component in its wrapper, or None and why not. Whatever fails here, the plain mode remains."""
+def _make(path: Path, cache: ArtefactCache, key: str, component: str, fuel: bool, report: Report) -> Artefact:
+    """Has the component compiled; once more without its wrapper, if the compiler did not survive that."""
+    output = cache.temporary(key)
     try:
-        return adapter.wrap(component), ""
-    except Exception as error:
-        return None, _sentence(error)
+        made = _run_compilers(path, output, fuel, report)
+        if made["component"] != component:
+            raise BuildFailed(f"{path} was changed while it was being compiled")
+        facts = {**made, "mode": Mode(made["mode"])}
+        return cache.publish(key, output, Meta(fuel=fuel, engine=engine_identity(fuel), **facts))
+    finally:
+        output.unlink(missing_ok=True)
 
 
-def _in_wrapper(wrapped: adapter.Wrapped, compiler: wasmtime.Engine) -> _Made:
-    artefact = bytes(Component(compiler, wrapped.binary).serialize())
-    wrapper = content_digest(wrapped.binary).hex()
-    plan = wrapped.plan
-    return _Made(artefact, Mode.BYTES, "", wrapper, plan.wrapped(), plan.interfaces)
+class _CompilerDied(Exception):
+    """The compiler's process ended without a word."""
 
 
-def _bare(component: bytes, compiler: wasmtime.Engine, reason: str) -> _Made:
-    """Compiles the component as it is. What fails here is the component's own fault, or the compiler's."""
+def _run_compilers(path: Path, output: Path, fuel: bool, report: Report) -> dict[str, Any]:
     try:
-        compiled = Component(compiler, component)
-    except wasmtime.WasmtimeError as error:
-        raise _blame(error) from error
-    return _Made(bytes(compiled.serialize()), Mode.PLAIN, reason, "", {}, describe(compiled.type, compiler))
-
-
-def _blame(error: wasmtime.WasmtimeError) -> TheaterError:
-    """Whose fault it is that a component does not compile."""
-    text = str(error)
-    sentence = _sentence(error)
-    if "component model async feature" in text:
-        return ComponentError(f"the component has async functions, but actors are synchronous: {sentence}")
-    if "end-of-file" in text or "out of bounds (bound =" in text:
-        return ComponentError(f"the component is cut off: {sentence}")
-    if "failed to parse" in text or "Invalid input WebAssembly" in text:
-        return ComponentError(f"the component is not valid here: {sentence}")
-    return BuildFailed(f"the component could not be compiled: {sentence}")
-
-
-def _sentence(error: Exception) -> str:
-    """The root cause, which wasmtime writes last, on one line."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return _NUMBERED.sub("", lines[-1].strip())[:500]
-
-
-# ---- the cache
-
-
-def _find(cache: ArtefactCache, component: str, fuel: bool) -> Artefact | None:
-    with contextlib.suppress(ContentDamaged):
-        return cache.find(component, fuel)
-    return None
-
-
-def _publish(cache: ArtefactCache, key: str, component: str, fuel: bool, made: _Made) -> Artefact:
-    meta = Meta(
-        component=component,
-        fuel=fuel,
-        mode=made.mode,
-        reason=made.reason,
-        wrapper=made.wrapper,
-        wrapped=made.wrapped,
-        engine=engine_identity(fuel),
-        interfaces=to_plain(made.interfaces),
-        artefact=content_digest(made.artefact).hex(),
-        size=len(made.artefact),
-    )
+        return _run_compiler(path, output, fuel, report, plain=None)
+    except _CompilerDied as died:
+        reason = f"while the wrapped component was compiled, {died}"
     try:
-        return cache.publish(key, made.artefact, meta)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"no room for the compiled component in {cache.directory}: {error.strerror}") from error
-        raise BuildFailed(f"the compiled component could not be written to {cache.directory}: {error}") from error
+        return _run_compiler(path, output, fuel, report, plain=reason)
+    except _CompilerDied as died:
+        raise BuildFailed(f"the component could not be compiled: {died}") from died
 
 
-# ---- the process
+def _run_compiler(path: Path, output: Path, fuel: bool, report: Report, *, plain: str | None) -> dict[str, Any]:
+    """What the compiler says that it made.
+
+    Args:
+        plain: None to wrap the component, else why it is not to be wrapped.
+
+    Raises:
+        TheaterError: what the compiler says is wrong.
+    """
+    command = [sys.executable, "-m", "theater.wasm.compiler", "--component", str(path), "--output", str(output)]
+    command += ["--parent", str(os.getpid())]
+    command += ["--fuel"] if fuel else []
+    command += [] if plain is None else ["--plain", plain]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as compiler:
+        assert compiler.stdout is not None
+        said = [_heard(line, report) for line in compiler.stdout]
+    last = said[-1] if said else {}
+    if "made" in last:
+        made: dict[str, Any] = last["made"]
+        return made
+    if "error" in last:
+        raise from_wire(last)
+    raise _CompilerDied(f"the compiler was ended by {_cause(compiler.returncode)}")
 
 
-class _Report:
+def _heard(line: str, report: Report) -> dict[str, Any]:
+    """One line of the compiler's: stages are reported on."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    if "stage" in said:
+        report.stage(str(said["stage"]))
+    return said if isinstance(said, dict) else {}
+
+
+def _cause(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+# ---- reporting
+
+
+class Report:
     """Writes JSON lines to standard output; says every second that the work goes on.
 
-    If nobody reads any more, the work has lost its purpose, and the process ends.
+    If nobody reads any more the work has lost its purpose, and the process ends.
     """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._stage = "reading"
         self._lock = threading.Lock()
 
+    def stage(self, name: str) -> None:
+        """Reports that a stage begins."""
+        self._stage = name
+        self._progress()
+
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Reports the stage `name` when it begins, and again every second until it ends."""
+    def ticking(self) -> Iterator[None]:
+        """Repeats the current stage every second meanwhile."""
         done = threading.Event()
-        self.say(name)
-        ticker = threading.Thread(target=self._repeat, args=(name, done), daemon=True)
+        ticker = threading.Thread(target=self._tick, args=(done,), daemon=True)
         ticker.start()
         try:
             yield
@@ -258,37 +238,26 @@ class _Report:
             done.set()
             ticker.join()
 
-    def say(self, stage: str) -> None:
-        self.write({"progress": stage, "elapsed": round(time.monotonic() - self._began, 2)})
-
-    def write(self, line: dict[str, object]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
+        """Writes one object."""
         try:
             with self._lock:
                 print(json.dumps(line), flush=True)
         except OSError:
             os._exit(BuildFailed.exit_code)
 
-    def _repeat(self, name: str, done: threading.Event) -> None:
+    def _progress(self) -> None:
+        self.write({"progress": self._stage, "elapsed": round(time.monotonic() - self._began, 2)})
+
+    def _tick(self, done: threading.Event) -> None:
         while not done.wait(_TICK_SECONDS):
-            self.say(name)
-
-
-def _limit_myself() -> None:
-    """A component that was made to be hard to compile ends this process, not the machine; actors go first."""
-    os.nice(_NICENESS)
-    _lower(resource.RLIMIT_CPU, MAX_CPU_SECONDS)
-    _lower(resource.RLIMIT_DATA, MAX_DATA)
-    _lower(resource.RLIMIT_CORE, 0)
-
-
-def _lower(limit: int, value: int) -> None:
-    soft, hard = resource.getrlimit(limit)
-    wanted = value if soft == resource.RLIM_INFINITY else min(value, soft)
-    resource.setrlimit(limit, (wanted, hard))
+            self._progress()
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m theater.wasm.compile", description=_SUMMARY)
+    parser = argparse.ArgumentParser(
+        prog="python -m theater.wasm.compile", description="Compiles a WebAssembly component into a cache."
+    )
     parser.add_argument("--component", type=Path, required=True, metavar="FILE", help="the component's binary")
     parser.add_argument("--cache", type=Path, required=True, metavar="DIRECTORY", help="where compiled components are")
     parser.add_argument("--fuel", action="store_true", help="count instructions")
