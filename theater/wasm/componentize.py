@@ -18,21 +18,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
 import wasmtime
 
 from theater.errors import BuildFailed
+from theater.wasm.adapter_abi import MAX_FLAT_PARAMETERS, MAX_FLAT_RESULTS, flat
 from theater.wasm.binary import COMPONENT_CORE_MODULE, leb, sections
-from theater.wasm.flat import CoreSignature, Direction, core_signature
 from theater.wasm.types import Signature, Type
 from theater.wasm.wit import WitInterface, known_interfaces, named, resolve
+
+
+class Direction(Enum):
+    """Which way a function crosses: the guest calls the host, or the host the guest."""
+
+    IMPORT = "import"
+    EXPORT = "export"
+
+
+class CoreSignature(NamedTuple):
+    """Parameters and results of a core function, as `i32`, `i64`, `f32`, `f64`."""
+
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.params)}) -> ({', '.join(self.results)})"
+
 
 REALLOC = CoreSignature(("i32",) * 4, ("i32",))
 INITIALIZE = "_initialize"
 WASI = "wasi_snapshot_preview1"
 EXIT = "proc_exit"
-
-_PRIMITIVE_TEXT = {"f32": "float32", "f64": "float64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +160,22 @@ def _resolved(signature: Signature, interfaces: Mapping[str, WitInterface]) -> S
     )
 
 
+def core_signature(signature: Signature, direction: Direction) -> CoreSignature:
+    """The core signature of a function: "Flattening" in CanonicalABI.md.
+
+    Args:
+        signature: without named types (`wit.resolve`).
+        direction: of the call; a large result is written where the caller says, or where the callee says.
+    """
+    params = tuple(part for _, tree in signature.params for part in flat(tree))
+    results = tuple(flat(signature.result))
+    if len(params) > MAX_FLAT_PARAMETERS:
+        params = ("i32",)
+    if len(results) <= MAX_FLAT_RESULTS:
+        return CoreSignature(params, results)
+    return CoreSignature((*params, "i32"), ()) if direction is Direction.IMPORT else CoreSignature(params, ("i32",))
+
+
 # ---- the text
 
 
@@ -165,7 +199,8 @@ def _imported_instances(module: _Module) -> Iterator[str]:
         yield f'(import "{interface}" (instance ${interface}'
         for name in needed.get(interface, ()):
             tree = module.interfaces[interface].types[name]
-            yield f'  (type $declared-{name} {_text(tree, interface)}) (export "{name}" (type ${name} (eq $declared-{name})))'
+            yield f"  (type $declared-{name} {_text(tree, interface)})"
+            yield f'  (export "{name}" (type ${name} (eq $declared-{name})))'
         for function in functions.get(interface, ()):
             yield f'  (export "{function.name}" {_function_text(function.signature, interface)})'
         yield "))"
@@ -287,7 +322,9 @@ def _lifted(module: _Module) -> Iterator[str]:
         for function in functions:
             yield f"(func ${function.export} {_signature_text(function.signature, None)}"
             yield f'  (canon lift (core func $main "{function.export}") (memory $memory) (realloc $realloc)'
-            post = f'(post-return (func $main "{function.post_return}"))' if module.has(function.post_return) else ""
+            post = (
+                f'(post-return (core func $main "{function.post_return}"))' if module.has(function.post_return) else ""
+            )
             yield f"  string-encoding=utf8 {post}))"
         names = " ".join(f'(export "{function.name}" (func ${function.export}))' for function in functions)
         yield f"(instance $from-{interface} {names})"
@@ -312,7 +349,7 @@ def _signature_text(signature: Signature, interface: str | None) -> str:
 def _text(tree: Type, interface: str | None) -> str:
     """A type as component text; `interface` is the one being declared, whose own types have short names there."""
     if isinstance(tree, str):
-        return _PRIMITIVE_TEXT.get(tree, tree)
+        return tree
     kind, rest = tree[0], tree[1:]
     if kind == "named":
         return f"${rest[1]}" if rest[0] == interface else f"${rest[0]}.{rest[1]}"
