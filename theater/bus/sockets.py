@@ -119,7 +119,7 @@ class Router:
 
     def fileno(self) -> int:
         """A descriptor that becomes readable on a change; edge-triggered, so drain `receive` after each."""
-        return self.socket.get(zmq.FD)
+        return int(self.socket.get(zmq.FD))
 
     def close(self, linger_ms: int = 0) -> None:
         """Closes the socket and takes its file away; queued frames have `linger_ms` to leave."""
@@ -154,7 +154,7 @@ class Dealer:
             raise Full from error
 
     def fileno(self) -> int:
-        return self.socket.get(zmq.FD)
+        return int(self.socket.get(zmq.FD))
 
     def close(self, linger_ms: int = 0) -> None:
         self.socket.close(linger=linger_ms)

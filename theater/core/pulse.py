@@ -7,16 +7,18 @@ checkpoint, and from which a successor continues), how much mail waits. A dying 
 there, so no queue has to be drained before a death is judged.
 
     offset  type     field
-    0       u64      generation: odd while the head below is being changed
+    0       u64      generation: odd while the mark below is being changed, 0 before the first
     8       u64      entries: number of entries in the chain
     16      u64      offset: bytes of the chain
     24      u64      state_at: offset of the entry that holds the last state plus one; 0 if there is none
-    32      32 bytes digest of the last entry
-    64      u64      call_since: monotonic ns at which the running call began, 0 between calls
-    72      u64      call_entry: sequence number of the entry of the running, or last, call
-    80      u64      mailbox: messages that wait
-    88      u64      memory: bytes of the guest's linear memory
-    96      u64      state_size: bytes of the state
+    32      u64      incarnation
+    40      u64      call_at: offset of the entry of the call that has no outcome plus one; 0 if there is none
+    48      32 bytes digest of the last entry
+    88      u64      last_call: offset of the entry of the call that began last plus one; 0 if none did
+    96      u64      call_since: monotonic ns at which the running call began, 0 between calls
+    104     u64      mailbox: messages that wait
+    112     u64      memory: bytes of the guest's linear memory
+    120     u64      state_size: bytes of the state
     128     u8       watched: written by the supervisor: somebody wants `Grown` messages
     1024    u32      length of the last words, then that many bytes of msgpack
 
@@ -26,8 +28,8 @@ All integers are little-endian. Nothing else is believed of a worker: values are
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
+from theater.core.chain import Mark
 from theater.core.codec import pack, unpack
 from theater.errors import WireError
 
@@ -35,21 +37,15 @@ SIZE = 4096
 _WORDS_AT = 1024
 _WORDS_MAX = SIZE - _WORDS_AT - 4
 _WATCHED_AT = 128
-_HEAD = struct.Struct("<QQQQ32s")
-_HEAD_BODY = struct.Struct("<QQQ32s")
+_LAST_CALL_AT = 88
+_CALL_SINCE_AT = 96
+_GAUGES_AT = 104
+_MARK = struct.Struct("<QQQQQQ32s")
+_MARK_BODY = struct.Struct("<QQQQQ32s")
 _U64 = struct.Struct("<Q")
-_CALL = struct.Struct("<QQ")
+_TWO_U64 = struct.Struct("<QQ")
 _GAUGES = struct.Struct("<QQQ")
 _U32 = struct.Struct("<I")
-
-
-class PulseHead(NamedTuple):
-    """How far a chain has been written: entries, bytes, where the last state stands (None if nowhere), digest."""
-
-    entries: int
-    offset: int
-    state_at: int | None
-    digest: bytes
 
 
 class Pulse:
@@ -65,24 +61,27 @@ class Pulse:
 
     # ---- the worker's side
 
-    def head(self, entries: int, offset: int, state_at: int | None, digest: bytes) -> None:
+    def mark(self, mark: Mark) -> None:
         """Says how far the chain has been written."""
         page, odd = self._page, self._generation + 1
+        entries, digest, offset, state_at, incarnation, call_at = mark
+        state = 0 if state_at is None else state_at + 1
+        call = 0 if call_at is None else call_at + 1
         _U64.pack_into(page, 0, odd)
-        _HEAD_BODY.pack_into(page, 8, entries, offset, 0 if state_at is None else state_at + 1, digest)
+        _MARK_BODY.pack_into(page, 8, entries, offset, state, incarnation, call, digest)
         self._generation = odd + 1
         _U64.pack_into(page, 0, odd + 1)
 
-    def begin(self, now_ns: int, entry: int) -> None:
-        """Says that a call has begun."""
-        _CALL.pack_into(self._page, 64, now_ns, entry)
+    def begin(self, now_ns: int, offset: int) -> None:
+        """Says that a call has begun, and where its entry stands in the chain."""
+        _TWO_U64.pack_into(self._page, _LAST_CALL_AT, offset + 1, now_ns)
 
     def end(self) -> None:
         """Says that no call is running."""
-        _U64.pack_into(self._page, 64, 0)
+        _U64.pack_into(self._page, _CALL_SINCE_AT, 0)
 
     def gauges(self, mailbox: int, memory: int, state_size: int) -> None:
-        _GAUGES.pack_into(self._page, 80, mailbox, memory, state_size)
+        _GAUGES.pack_into(self._page, _GAUGES_AT, mailbox, memory, state_size)
 
     def last_words(self, reason: dict[str, object]) -> None:
         """Leaves the exit reason; what does not fit loses its `detail`'s end."""
@@ -103,22 +102,31 @@ class Pulse:
         """Asks for, or ends, `Grown` messages."""
         self._page[_WATCHED_AT] = int(wanted)
 
-    def read_head(self) -> PulseHead | None:
-        """The head, or None if the worker died while it was changing it, or never wrote one."""
+    def read_mark(self) -> Mark | None:
+        """How far the chain is, or None if the worker died while it was saying so, or never did."""
         for _ in range(100):
-            before, entries, offset, state_at, digest = _HEAD.unpack_from(self._page, 0)
+            before, entries, offset, state, incarnation, call, digest = _MARK.unpack_from(self._page, 0)
             if before % 2 == 0 and _U64.unpack_from(self._page, 0)[0] == before:
-                return PulseHead(entries, offset, state_at - 1 if state_at else None, digest) if before else None
+                if before == 0:
+                    return None
+                return Mark(
+                    entries, digest, offset, state - 1 if state else None, incarnation, call - 1 if call else None
+                )
         return None
 
-    def running_call(self) -> tuple[int, int] | None:
-        """(monotonic ns since when, sequence number of its entry) of the running call, if one is."""
-        since, entry = _CALL.unpack_from(self._page, 64)
-        return (since, entry) if since else None
+    def call_since(self) -> int | None:
+        """Monotonic ns at which the running call began, if one is running."""
+        (since,) = _U64.unpack_from(self._page, _CALL_SINCE_AT)
+        return since or None
+
+    def last_call(self) -> int | None:
+        """Offset of the entry of the call that began last."""
+        (offset,) = _U64.unpack_from(self._page, _LAST_CALL_AT)
+        return offset - 1 if offset else None
 
     def read_gauges(self) -> tuple[int, int, int]:
         """(waiting messages, bytes of linear memory, bytes of state)."""
-        mailbox, memory, state_size = _GAUGES.unpack_from(self._page, 80)
+        mailbox, memory, state_size = _GAUGES.unpack_from(self._page, _GAUGES_AT)
         return mailbox, memory, state_size
 
     def read_last_words(self) -> dict[str, object] | None:
@@ -131,3 +139,7 @@ class Pulse:
         except WireError:
             return None
         return words if isinstance(words, dict) else None
+
+    def release(self) -> None:
+        """Lets go of the page."""
+        self._page.release()

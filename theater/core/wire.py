@@ -76,7 +76,7 @@ class Ready(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """Where does `words` (an id or a name) live? Answered by `Found` or `Missing`, when it is up, or at the deadline."""
+    """Where does `words` (an id or a name) live? `Found` or `Missing` comes when it is up, or at the deadline."""
 
     number: int
     words: str
@@ -124,7 +124,7 @@ class Grown(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Answer to `Lookup`: the actor, its incarnation, where it listens, and the largest message and mailbox it allows."""
+    """Answer to `Lookup`: the actor, where it listens, and the largest message and mailbox it allows."""
 
     number: int
     actor: str
@@ -165,6 +165,12 @@ class Down(NamedTuple):
     reason: str
 
 
+class Forget(NamedTuple):
+    """`name` does not mean any more what the last lookup of it said."""
+
+    name: str
+
+
 class Stop(NamedTuple):
     """End in order: finish the call at hand, then exit with `shutdown`."""
 
@@ -194,7 +200,7 @@ class Ask(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The end of an `Ask`: a reply or an error; `cause` is the digest of the answering entry, empty if there is none."""
+    """The end of an `Ask`: a reply or an error; `cause` is the digest of the answering entry, or empty."""
 
     number: int
     cause: bytes
@@ -211,14 +217,14 @@ class Taken(NamedTuple):
 Message = (
     Request | Reply | Failure | Progress
     | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
-    | Found | Missing | Named | Deliver | Down | Stop
+    | Found | Missing | Named | Deliver | Down | Forget | Stop
     | Send | Ask | Answer | Taken
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
     1: Request, 2: Reply, 3: Failure, 4: Progress,
     16: Ready, 17: Lookup, 18: Whereis, 19: Register, 20: Unregister, 21: Handled, 22: Undelivered, 23: Grown,
-    32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop,
+    32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget,
     48: Send, 49: Ask, 50: Answer, 51: Taken,
 }  # fmt: skip
 """Number of each message on the wire. A number is never used again for something else."""

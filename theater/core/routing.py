@@ -1,0 +1,72 @@
+"""Who is reachable, under which name, and who has asked: the directory that the supervisor keeps.
+
+Pure: it is told what happens and answers whom to tell. Names are free before a death is announced, so that a
+successor never meets its own old name (OTP 1.13, 7), and everybody who has looked an actor up is told exactly
+once when that incarnation is dead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from theater.errors import InvalidInput, NameTaken, NotFound
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(slots=True)
+class Directory:
+    """Registered names, and who watches whom. Actors are named by id."""
+
+    _owner: dict[str, str] = field(default_factory=dict)
+    _watchers: dict[str, set[str]] = field(default_factory=dict)
+    _asked_by_name: dict[str, set[str]] = field(default_factory=dict)
+
+    def register(self, name: str, actor: str) -> None:
+        """Gives `name` to `actor`; giving it again to its owner changes nothing.
+
+        Raises:
+            NameTaken: it belongs to another actor.
+            InvalidInput: it is no name.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(f"{name!r} is not a name: letters, digits, '.', '_' and '-', at most 64, are allowed")
+        owner = self._owner.setdefault(name, actor)
+        if owner != actor:
+            raise NameTaken(f"the name {name!r} belongs to actor {owner}", name=name, owner=owner)
+
+    def unregister(self, name: str, actor: str) -> set[str]:
+        """Frees `name`; returns the actors that have looked it up and must forget it.
+
+        Raises:
+            NotFound: it does not belong to `actor`.
+        """
+        if self._owner.get(name) != actor:
+            raise NotFound(f"the name {name!r} is not registered by this actor")
+        del self._owner[name]
+        return self._asked_by_name.pop(name, set())
+
+    def release(self, actor: str) -> dict[str, set[str]]:
+        """Frees all names of `actor`; returns each with the actors that must forget it."""
+        return {name: self.unregister(name, actor) for name in self.names(actor)}
+
+    def owner(self, name: str) -> str | None:
+        return self._owner.get(name)
+
+    def names(self, actor: str) -> list[str]:
+        return sorted(name for name, owner in self._owner.items() if owner == actor)
+
+    def watch(self, watcher: str, actor: str, words: str) -> None:
+        """Notes that `watcher` has been told where `actor` lives, having asked for `words`."""
+        self._watchers.setdefault(actor, set()).add(watcher)
+        if words != actor:
+            self._asked_by_name.setdefault(words, set()).add(watcher)
+
+    def dead(self, actor: str) -> set[str]:
+        """The incarnation of `actor` is dead: returns who must be told, and forgets what it had asked itself."""
+        for watchers in self._watchers.values():
+            watchers.discard(actor)
+        for watchers in self._asked_by_name.values():
+            watchers.discard(actor)
+        return self._watchers.pop(actor, set())

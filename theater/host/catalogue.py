@@ -1,0 +1,57 @@
+"""Which object answers which interface: the one table between WIT names and host interfaces.
+
+A new host interface is its file, its row here, and its row in core/handlers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from theater.core.handlers import (
+    IDENTITY,
+    MESSAGE_SERVER_HOST,
+    REGISTRY,
+    REQUESTS,
+    RUNTIME,
+    STORE,
+    TIMERS,
+    handler_granting,
+)
+from theater.host.message_server import Later, MessageServerHost, Post, Requests
+from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
+from theater.host.runtime import Life, Runtime
+from theater.host.store import Store
+from theater.store.labels import Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What host interfaces reach of their actor."""
+
+    life: Life
+    post: Post
+    later: Later
+    circumstances: Circumstances
+    directory: Directory
+    clockwork: Clockwork
+    labels: Labels
+
+
+def build(ports: Ports) -> Mapping[str, object]:
+    """All interfaces of one actor, by WIT name."""
+    return {
+        RUNTIME: Runtime(ports.life),
+        MESSAGE_SERVER_HOST: MessageServerHost(ports.post, ports.later),
+        REQUESTS: Requests(ports.post),
+        IDENTITY: Identity(ports.circumstances),
+        REGISTRY: Registry(ports.directory),
+        TIMERS: Timers(ports.clockwork),
+        STORE: Store(ports.labels),
+    }
+
+
+def why_denied(interface: str) -> str:
+    """What an actor is told that calls an interface which its manifest does not grant."""
+    handler = handler_granting(interface)
+    return f'the manifest does not grant {interface}; add [[handler]] type = "{handler}"'

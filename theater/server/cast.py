@@ -1,0 +1,175 @@
+"""The actors of a server: what is known of each, and the file from which a restarted server knows them again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from theater.config import Home, private_directory
+from theater.core import manifest as manifests
+from theater.core.chain import Mark
+from theater.core.codec import pack, unpack
+from theater.core.exit_reason import ExitReason
+from theater.core.ids import Known, resolve
+from theater.core.manifest import Manifest
+from theater.errors import InvalidInput, TheaterError, WireError
+from theater.wasm.artefacts import Artefact
+
+if TYPE_CHECKING:
+    from theater.server.stage import Worker
+    from theater.server.tree import Branch
+
+_ROW_MAX = 4 << 20
+
+
+class State(StrEnum):
+    """Where an actor is; published as `state`."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+COMING = frozenset({State.STARTING, State.RESTARTING})
+"""States in which it is worth waiting for an actor."""
+
+
+@dataclass(slots=True, eq=False)
+class Actor:
+    """One actor, alive or not.
+
+    Args:
+        number: its place in the order of starting.
+        where: the manifest's file, for people.
+        component, program, init_state: digests in the content store, hex.
+        supervisor: name of the supervisor it is a child of.
+        in_tree: it came from a tree file; else it was started by itself.
+        wanted: whether a server that starts again should start it.
+        killer: content digest of the message that ended it last, and how often in a row it did.
+    """
+
+    id: str
+    number: int
+    manifest: Manifest
+    where: str
+    component: str
+    program: str | None
+    init_state: str | None
+    randomness: bytes
+    parent: str | None = None
+    supervisor: str = "root"
+    in_tree: bool = False
+    wanted: bool = True
+    started_ms: int = 0
+    state: State = State.STARTING
+    incarnation: int = 0
+    restarts: int = 0
+    last_exit: ExitReason | None = None
+    head: Mark | None = None
+    killer: tuple[bytes, int] = (b"", 0)
+    poison: tuple[bytes, ...] = ()
+    artefact: Artefact | None = None
+    branch: Branch | None = None
+    worker: Worker | None = None
+
+    def known(self, registered: list[str]) -> Known:
+        return Known(self.id, self.manifest.name, frozenset(registered))
+
+    def to_plain(self) -> dict[str, Any]:
+        """What outlives the server."""
+        return {
+            "id": self.id,
+            "number": self.number,
+            "manifest": manifests.canonical(self.manifest),
+            "where": self.where,
+            "component": self.component,
+            "program": self.program,
+            "init_state": self.init_state,
+            "randomness": self.randomness,
+            "parent": self.parent,
+            "supervisor": self.supervisor,
+            "in_tree": self.in_tree,
+            "wanted": self.wanted,
+            "started_ms": self.started_ms,
+            "failed": self.state is State.FAILED,
+            "incarnation": self.incarnation,
+            "restarts": self.restarts,
+            "last_exit": self.last_exit.to_dict() if self.last_exit else None,
+            "head": list(self.head) if self.head else None,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Actor:
+        fields = dict(plain)
+        failed = fields.pop("failed")
+        last_exit, head = fields["last_exit"], fields["head"]
+        fields["manifest"] = manifests.from_canonical(fields["manifest"], fields["where"])
+        fields["last_exit"] = ExitReason.from_dict(last_exit) if last_exit else None
+        fields["head"] = Mark(*head) if head else None
+        return cls(**fields, state=State.FAILED if failed else State.STOPPED)
+
+
+@dataclass(slots=True)
+class Cast:
+    """All actors of one home, in the order in which they were started first."""
+
+    home: Home
+    actors: dict[str, Actor] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Reads the rows of the home; one that cannot be read is named in `unreadable` and left alone."""
+        found = []
+        for folder in self.home.actors.iterdir():
+            try:
+                found.append(Actor.from_plain(unpack((folder / "actor").read_bytes(), max_len=_ROW_MAX)))
+            except (OSError, WireError, TheaterError, KeyError, TypeError, ValueError) as error:
+                self.unreadable.append(f"{folder}: {error}")
+        for actor in sorted(found, key=lambda actor: actor.number):
+            self.actors[actor.id] = actor
+
+    def save(self, actor: Actor) -> None:
+        """Writes the row, atomically.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        path = self.home.actor(actor.id) / "actor"
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(pack(actor.to_plain()))
+        os.replace(fresh, path)
+
+    def add(self, actor: Actor) -> None:
+        private_directory(self.home.actor(actor.id))
+        self.save(actor)
+        self.actors[actor.id] = actor
+
+    def remove(self, actor: Actor) -> None:
+        """Forgets the actor; its chain stays where it is, for `verify`."""
+        del self.actors[actor.id]
+        (self.home.actor(actor.id) / "actor").unlink(missing_ok=True)
+
+    def next_number(self) -> int:
+        return max((actor.number for actor in self.actors.values()), default=0) + 1
+
+    def __iter__(self) -> Iterator[Actor]:
+        return iter(self.actors.values())
+
+    def get(self, actor: str) -> Actor | None:
+        return self.actors.get(actor)
+
+    def find(self, words: str, names: Mapping[str, list[str]]) -> Actor:
+        """The actor that a user means.
+
+        Raises:
+            UnknownActor, AmbiguousActor: none, or several.
+        """
+        if not isinstance(words, str) or not words:
+            raise InvalidInput("name an actor: its id, a unique prefix of it, or its name")
+        return self.actors[resolve(words, (actor.known(names.get(actor.id, [])) for actor in self))]

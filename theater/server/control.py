@@ -1,0 +1,157 @@
+"""The control socket: what clients ask for, answered from what the server knows.
+
+Each operation is one small function in the table `OPERATIONS`. It gets its arguments and a `Caller`, and answers at
+once or later, always exactly once. An error becomes the `Failure` that the client raises again as the same class.
+Bytes that are no message are counted and dropped; they cannot stop the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from theater.bus.sockets import Context, Full, Gone
+from theater.core.wire import Failure, Message, Progress, Reply, Request, decode, encode
+from theater.errors import InvalidInput, TheaterError, WireError
+from theater.log import Logger
+from theater.server.loop import Loop
+
+
+@dataclass(slots=True)
+class Caller:
+    """Whoever waits for the answer to one request.
+
+    Args:
+        wait_s: how long it listens, seconds.
+    """
+
+    _control: Control
+    _peer: bytes
+    _id: int
+    wait_s: float
+    answered: bool = False
+
+    def reply(self, value: Any) -> None:
+        """The end of the request."""
+        if not self.answered:
+            self.answered = True
+            self._control.send(self._peer, Reply(self._id, value))
+
+    def fail(self, error: TheaterError) -> None:
+        """The other end of the request."""
+        if not self.answered:
+            self.answered = True
+            self._control.send(self._peer, Failure(self._id, error.to_wire()))
+
+    def progress(self, text: str) -> None:
+        if not self.answered:
+            self._control.send(self._peer, Progress(self._id, text))
+
+
+class Arguments:
+    """The arguments of a request, each checked when it is taken."""
+
+    def __init__(self, op: str, values: Mapping[str, Any]) -> None:
+        self._op = op
+        self._values = values
+
+    def text(self, name: str) -> str:
+        return str(self._get(name, str))
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self._values.get(name) is None else self.text(name)
+
+    def data(self, name: str) -> bytes:
+        return bytes(self._get(name, bytes))
+
+    def data_or_none(self, name: str) -> bytes | None:
+        return None if self._values.get(name) is None else self.data(name)
+
+    def flag(self, name: str) -> bool:
+        return bool(self._get(name, bool, False))
+
+    def number(self, name: str, default: int) -> int:
+        return int(self._get(name, int, default))
+
+    def items(self, name: str, kind: type) -> list[Any]:
+        found: list[Any] = self._get(name, list, [])
+        if not all(type(item) is kind for item in found):
+            raise InvalidInput(f"{name} of the request {self._op!r} must be a list of {kind.__name__}")
+        return found
+
+    def _get(self, name: str, kind: type, default: Any = None) -> Any:
+        value = self._values.get(name, default)
+        if type(value) is not kind:
+            raise InvalidInput(
+                f"{name} of the request {self._op!r} must be {kind.__name__}, not {type(value).__name__}"
+            )
+        return value
+
+
+Operation = Callable[[Arguments, Caller], None]
+
+
+class Control:
+    """The socket.
+
+    Args:
+        address: ipc address to bind.
+        operations: by name.
+    """
+
+    def __init__(
+        self, context: Context, loop: Loop, address: str, operations: Mapping[str, Operation], log: Logger
+    ) -> None:
+        self._loop = loop
+        self._operations = operations
+        self._log = log
+        self._router = context.router(address)
+        self.refused = 0
+        loop.drain(self._router.fileno(), self._drain)
+
+    def send(self, peer: bytes, message: Message) -> None:
+        """Answers a client; one that is gone or does not read misses its answer."""
+        with contextlib.suppress(Gone, Full):
+            self._router.send(peer, encode(message))
+
+    def close(self) -> None:
+        self._loop.forget(self._router.fileno())
+        self._router.close(linger_ms=500)
+
+    def _drain(self) -> bool:
+        worked = False
+        for _ in range(64):
+            received = self._router.receive()
+            if received is None:
+                return worked
+            worked = True
+            peer, frame = received
+            try:
+                message = decode(frame)
+            except WireError as error:
+                self._refuse(error)
+                continue
+            if type(message) is Request:
+                self._serve(peer, message)
+            else:
+                self._refuse(WireError(f"a {type(message).__name__} from a client"))
+        return worked
+
+    def _refuse(self, error: WireError) -> None:
+        self.refused += 1
+        self._log.debug("refused on the control socket", why=error.message)
+
+    def _serve(self, peer: bytes, request: Request) -> None:
+        caller = Caller(self, peer, request.id, min(max(request.wait_ms, 0), 86_400_000) / 1000)
+        operation = self._operations.get(request.op)
+        try:
+            if operation is None:
+                raise InvalidInput(f"this server does not know the request {request.op!r}")
+            operation(Arguments(request.op, request.args), caller)
+        except TheaterError as error:
+            caller.fail(error)
+        except Exception as error:
+            self._log.exception("a defect in the server", op=request.op)
+            caller.fail(TheaterError(f"the server has a defect: {type(error).__name__}: {error}"))

@@ -1,0 +1,156 @@
+"""One loop for everything the supervisor waits for: descriptors, moments, and what was put off.
+
+It decides nothing. ZeroMQ's descriptors are edge-triggered and say only "look again", so sockets are given as
+`drains`: functions that take what is there, called after every wake until none of them found anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_LONGEST_WAIT = 1.0
+
+
+@dataclass(order=True, slots=True)
+class Alarm:
+    """A function to be called at `at` (monotonic seconds) unless it is cancelled."""
+
+    at: float
+    number: int
+    action: Callable[[], None] | None = field(compare=False)
+
+    def cancel(self) -> None:
+        self.action = None
+
+
+class Loop:
+    """Runs until `stop` is called."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._drains: list[Callable[[], bool]] = []
+        self._alarms: list[Alarm] = []
+        self._soon: deque[Callable[[], None]] = deque()
+        self._signals: dict[int, Callable[[], None]] = {}
+        self._number = 0
+        self._stopped = False
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self.reader(self._wake_out.fileno(), self._on_wake)
+
+    @staticmethod
+    def now() -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def reader(self, fd: int, action: Callable[[], None]) -> None:
+        """Calls `action` whenever `fd` can be read."""
+        self._readers[fd] = action
+        self._epoll.register(fd, select.EPOLLIN)
+
+    @property
+    def readers(self) -> frozenset[int]:
+        """Descriptors that are being watched."""
+        return frozenset(self._readers)
+
+    def forget(self, fd: int) -> None:
+        """Ends `reader`; must come before the descriptor is closed."""
+        if self._readers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def drain(self, fd: int, action: Callable[[], bool]) -> None:
+        """Calls `action` after every wake, and again while it returns True; `fd` wakes the loop."""
+        self._drains.append(action)
+        self.reader(fd, _nothing)
+
+    def on_signal(self, number: int, action: Callable[[], None]) -> None:
+        """Calls `action` from the loop, never from within other code, when the signal arrives."""
+        self._signals[number] = action
+        signal.signal(number, lambda *_: None)
+        signal.siginterrupt(number, False)
+        signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
+
+    def at(self, moment: float, action: Callable[[], None]) -> Alarm:
+        """Calls `action` at `moment`, monotonic seconds."""
+        self._number += 1
+        alarm = Alarm(moment, self._number, action)
+        heapq.heappush(self._alarms, alarm)
+        return alarm
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Alarm:
+        return self.at(self.now() + seconds, action)
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Calls `action` in the next turn."""
+        self._soon.append(action)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run(self) -> None:
+        while not self._stopped:
+            self.turn()
+
+    def turn(self) -> None:
+        """Waits for something, then carries out all that is due."""
+        for fd, _ in self._epoll.poll(self._timeout()):
+            action = self._readers.get(fd)
+            if action is not None:
+                action()
+        self._run_alarms()
+        self._run_soon()
+        self._run_drains()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        self._epoll.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _timeout(self) -> float:
+        if self._soon:
+            return 0.0
+        while self._alarms and self._alarms[0].action is None:
+            heapq.heappop(self._alarms)
+        if not self._alarms:
+            return _LONGEST_WAIT
+        return min(max(self._alarms[0].at - self.now(), 0.0), _LONGEST_WAIT)
+
+    def _run_alarms(self) -> None:
+        now = self.now()
+        while self._alarms and self._alarms[0].at <= now:
+            action = heapq.heappop(self._alarms).action
+            if action is not None:
+                action()
+
+    def _run_soon(self) -> None:
+        for _ in range(len(self._soon)):
+            self._soon.popleft()()
+
+    def _run_drains(self) -> None:
+        # Every one of them, not the first that found something.
+        while sum(drain() for drain in self._drains):
+            self._run_soon()
+
+    def _on_wake(self) -> None:
+        try:
+            arrived = self._wake_out.recv(4096)
+        except BlockingIOError:
+            return
+        for number in set(arrived):
+            action = self._signals.get(number)
+            if action is not None:
+                action()
+
+
+def _nothing() -> None:
+    pass

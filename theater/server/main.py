@@ -1,0 +1,136 @@
+"""The life of a server process: lock the home, put the house together, run, end in order."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from theater import log
+from theater.config import Home
+from theater.core.tree_file import TreeFile
+from theater.errors import HomeInUse
+from theater.server.control import Control
+from theater.server.house import House, Role
+from theater.server.operations import Operations
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a server is to run beside the actors that its home has already.
+
+    Args:
+        tree: supervisors and children.
+        roles: what each child of the tree is, by its name.
+    """
+
+    tree: TreeFile
+    roles: Mapping[str, Role]
+
+
+def serve(
+    home: Home,
+    address: str,
+    application: Callable[[House], Application] | None = None,
+    on_up: Callable[[House], None] = lambda house: None,
+) -> int:
+    """Runs a server until it is told to stop.
+
+    Args:
+        home: where it keeps everything; made if it is missing.
+        address: of the control socket.
+        application: called once the home is open; gives what to run.
+        on_up: called when the control socket answers.
+
+    Returns:
+        the exit code of the process.
+
+    Raises:
+        HomeInUse: another server runs on this home.
+        InvalidInput: the home cannot be used.
+    """
+    home.create()
+    with _locked(home):
+        _sweep(home)
+        house = House(home, log.logger())
+        try:
+            return _Server(house, address, application, on_up).run()
+        finally:
+            house.close()
+
+
+class _Server:
+    def __init__(
+        self,
+        house: House,
+        address: str,
+        application: Callable[[House], Application] | None,
+        on_up: Callable[[House], None],
+    ) -> None:
+        self._house = house
+        self._on_up = on_up
+        self._application = application(house) if application is not None else None
+        self._asked = 0
+        operations = Operations(house, self._stop)
+        self._control = Control(house.context, house.loop, address, operations.table(), house.log)
+        house.control = self._control
+        house.on_root_ended = self._stop
+
+    def run(self) -> int:
+        house = self._house
+        for number in (signal.SIGINT, signal.SIGTERM):
+            house.loop.on_signal(number, self._stop)
+        house.loop.on_signal(signal.SIGHUP, lambda: None)
+        house.log.info("serving", home=str(house.home.root), pid=os.getpid(), version=house.version)
+        tree, roles = (self._application.tree, self._application.roles) if self._application else (None, {})
+        house.revive(tree, roles)
+        self._on_up(house)
+        try:
+            house.loop.run()
+        finally:
+            self._control.close()
+        house.log.info("stopped")
+        return house.failure.exit_code if house.failure is not None else 0
+
+    def _stop(self) -> None:
+        """Ends in order; whoever asks a second time is in a hurry, and everything is killed."""
+        self._asked += 1
+        house = self._house
+        if self._asked == 1:
+            house.log.info("stopping")
+            house.stop(house.loop.stop)
+        else:
+            house.log.warning("killing everything: asked to stop a second time")
+            for branch in list(house.tops):
+                branch.kill()
+
+
+@contextlib.contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    """Holds the lock of a home. The kernel frees it when the process ends, however it ends."""
+    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            raise HomeInUse(
+                f"a server (pid {pid or 'unknown'}) runs on {home.root} already; stop it with `theater stop --server`, "
+                "or choose another $THEATER_HOME",
+                pid=pid,
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(home: Home) -> None:
+    """Removes the sockets that a killed server has left."""
+    for path in home.run.iterdir():
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,0 +1,336 @@
+"""Where workers come from: the spawner, a template for each component in use, and a spare or two.
+
+A template is made when the first actor of its component starts, and ends when nobody has used it for a while. A
+*spare* is a worker that was forked ahead and waits for an assignment, so that a restart does not wait for a fork.
+The spawner and templates may die at any time: they are replaced when needed, and running workers go on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from theater.core.codec import pack, unpack
+from theater.errors import StartFailed, TheaterError, WireError, from_wire
+from theater.log import Logger
+from theater.server.loop import Loop
+from theater.server.processes import Ended, Processes
+
+_LARGEST_ANSWER = 1 << 16
+_TEMPLATE_IDLE = 60.0
+_SPAWNER_PAUSE = 0.5
+_LOAD_LIMIT = 30.0
+_QUICK_DEATHS = 5
+
+
+class Breed(NamedTuple):
+    """What a template holds: a compiled component of a cache, and for the runner the path of the actor's program."""
+
+    cache: str
+    component: str
+    fuel: bool
+    program: str | None
+
+
+class Newborn(NamedTuple):
+    """A worker that waits for its assignment on `line`."""
+
+    pid: int
+    line: socket.socket
+
+
+@dataclass(slots=True)
+class Order:
+    """A wish for a worker, which can be withdrawn."""
+
+    on_born: Callable[[Newborn], None]
+    on_failed: Callable[[TheaterError], None]
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class _Template:
+    breed: Breed
+    orders: socket.socket | None = None
+    pid: int | None = None
+    ready: bool = False
+    ended: bool = False
+    waiting: deque[Order] = field(default_factory=deque)
+    forking: dict[int, tuple[socket.socket, Order | None]] = field(default_factory=dict)
+    spares: deque[Newborn] = field(default_factory=deque)
+    number: int = 0
+    used_at: float = 0.0
+    error: TheaterError | None = None
+
+
+class Nursery:
+    """Makes workers.
+
+    Args:
+        spares: workers kept in reserve for each template that is in use.
+    """
+
+    def __init__(self, loop: Loop, processes: Processes, log: Logger, spares: int = 1) -> None:
+        self._loop = loop
+        self._processes = processes
+        self._log = log
+        self._spares = spares
+        self._templates: dict[Breed, _Template] = {}
+        self._spawner: int | None = None
+        self._spawner_line: socket.socket | None = None
+        self._asked: deque[_Template] = deque()
+        self._quick_deaths = 0
+        self._spawner_born = 0.0
+        self._closing = False
+
+    # ---- what the server asks for
+
+    def start(self) -> None:
+        """Starts the spawner; must come before the supervisor opens any ZeroMQ context."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.set_inheritable(True)
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-P", "-m", "theater.server.spawner", str(theirs.fileno()), str(os.getpid())]
+        with open(os.devnull, "rb") as nothing:
+            actions = [(os.POSIX_SPAWN_DUP2, nothing.fileno(), 0)]
+            # A session of its own: Ctrl-C in the terminal is for the supervisor, which ends the rest in order.
+            pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
+        theirs.close()
+        self._spawner, self._spawner_line, self._spawner_born = pid, ours, self._loop.now()
+        self._loop.reader(ours.fileno(), lambda: self._on_spawner(ours))
+        self._processes.adopt(pid, lambda ended: self._on_spawner_end(ours, ended))
+
+    def order(self, breed: Breed, order: Order) -> None:
+        """Has a worker of `breed` made, or takes a spare; answers through `order` from the loop."""
+        template = self._template(breed)
+        template.used_at = self._loop.now()
+        if template.spares:
+            newborn = template.spares.popleft()
+            self._loop.soon(lambda: self._hand_over(order, newborn))
+            self._keep_spares(template)
+        else:
+            template.waiting.append(order)
+            self._work(template)
+
+    def processes(self) -> dict[str, object]:
+        """Process ids of the spawner and of the templates, for `inspect` and for tests."""
+        return {"spawner": self._spawner, "templates": [t.pid for t in self._templates.values() if t.pid]}
+
+    def sweep(self, in_use: set[Breed]) -> None:
+        """Ends templates that no actor needs and that have not been used lately."""
+        oldest = self._loop.now() - _TEMPLATE_IDLE
+        for template in list(self._templates.values()):
+            if template.breed not in in_use and template.used_at < oldest and not template.waiting:
+                self._dismiss(template)
+
+    def close(self) -> None:
+        """Ends all templates, spares and the spawner."""
+        self._closing = True
+        for template in list(self._templates.values()):
+            self._dismiss(template)
+        if self._spawner_line is not None:
+            self._loop.forget(self._spawner_line.fileno())
+            self._spawner_line.close()
+            self._spawner_line = None
+        if self._spawner is not None:
+            self._processes.kill(self._spawner)
+
+    # ---- the spawner
+
+    def _on_spawner(self, line: socket.socket) -> None:
+        try:
+            answer = unpack(line.recv(_LARGEST_ANSWER), max_len=_LARGEST_ANSWER)
+        except (OSError, WireError):
+            self._loop.forget(line.fileno())  # It is dying; its end is reported by the process table.
+            return
+        if "pid" in answer and self._asked:
+            template = self._asked.popleft()
+            template.pid = answer["pid"]
+            self._loop.after(_LOAD_LIMIT, lambda: self._check_loaded(template))
+            self._processes.adopt(template.pid, lambda ended: self._on_template_end(template, ended))
+        elif "error" in answer and self._asked:
+            self._fail(self._asked.popleft(), StartFailed(f"the spawner could not fork: {answer['error']}"))
+
+    def _on_spawner_end(self, line: socket.socket, ended: Ended) -> None:
+        self._loop.forget(line.fileno())
+        line.close()
+        if self._closing:
+            return
+        self._log.warning("the spawner ended and is replaced", signal=ended.signal, status=ended.status)
+        self._spawner = self._spawner_line = None
+        orphaned = list(self._asked)
+        self._asked.clear()
+        for template in orphaned:  # Nobody knows whether these were made; if so, they end with their socket.
+            self._hang_up(template)
+        quick = self._loop.now() - self._spawner_born < 1.0
+        self._quick_deaths = self._quick_deaths + 1 if quick else 0
+        if self._quick_deaths >= _QUICK_DEATHS:
+            self._log.error("the spawner dies as soon as it starts; waiting before the next try")
+            self._loop.after(_SPAWNER_PAUSE * 10, self._restart_spawner)
+        else:
+            self._loop.after(_SPAWNER_PAUSE if quick else 0.0, self._restart_spawner)
+
+    def _restart_spawner(self) -> None:
+        if self._closing or self._spawner is not None:
+            return
+        self.start()
+        for template in list(self._templates.values()):
+            if template.pid is None and template not in self._asked:
+                self._ask_for(template)
+
+    # ---- templates
+
+    def _template(self, breed: Breed) -> _Template:
+        template = self._templates.get(breed)
+        if template is None:
+            template = self._templates[breed] = _Template(breed)
+            self._ask_for(template)
+        return template
+
+    def _ask_for(self, template: _Template) -> None:
+        if self._spawner_line is None:
+            return  # Asked for again when there is a spawner.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._hang_up(template)
+        template.orders = ours
+        order = pack(template.breed._asdict())
+        try:
+            socket.send_fds(self._spawner_line, [order], [theirs.fileno()])
+            self._asked.append(template)
+        except OSError:
+            pass  # The spawner is dying; see above.
+        finally:
+            theirs.close()
+        self._loop.reader(ours.fileno(), lambda: self._on_template(template, ours))
+
+    def _hang_up(self, template: _Template) -> None:
+        """Closes the line to a template, which ends it if it lives."""
+        if template.orders is not None:
+            self._loop.forget(template.orders.fileno())
+            template.orders.close()
+            template.orders = None
+
+    def _on_template(self, template: _Template, line: socket.socket) -> None:
+        try:
+            data = line.recv(_LARGEST_ANSWER)
+            answer = unpack(data, max_len=_LARGEST_ANSWER) if data else None
+        except (OSError, WireError):
+            answer = None
+        if answer is None:
+            self._loop.forget(line.fileno())
+        elif "ready" in answer:
+            template.ready = True
+            self._work(template)
+        elif "error" in answer:
+            template.error = from_wire(answer)
+        elif "fork" in answer:
+            self._on_forked(template, answer["fork"], answer["pid"])
+
+    def _check_loaded(self, template: _Template) -> None:
+        """A program may loop while it is imported; nothing else ends a template then."""
+        if not template.ready and not template.ended and template.pid is not None:
+            template.error = template.error or StartFailed(f"the program was not loaded within {_LOAD_LIMIT:g} s")
+            self._processes.kill(template.pid)
+
+    def _on_forked(self, template: _Template, number: int, pid: int) -> None:
+        line, order = template.forking.pop(number)
+        newborn = Newborn(pid, line)
+        if order is not None:
+            self._hand_over(order, newborn)
+        else:
+            self._processes.adopt(pid, lambda ended: self._on_spare_end(template, newborn))
+            template.spares.append(newborn)
+        self._keep_spares(template)
+
+    def _hand_over(self, order: Order, newborn: Newborn) -> None:
+        if order.cancelled:
+            newborn.line.close()  # It waits for an assignment and ends when nobody can give one.
+            self._processes.adopt(newborn.pid, lambda ended: None)
+        else:
+            order.on_born(newborn)
+
+    def _on_spare_end(self, template: _Template, newborn: Newborn) -> None:
+        if newborn in template.spares:
+            template.spares.remove(newborn)
+            newborn.line.close()
+
+    def _on_template_end(self, template: _Template, ended: Ended) -> None:
+        template.ended = True
+        self._hang_up(template)
+        if self._templates.get(template.breed) is template:
+            del self._templates[template.breed]
+        if self._closing:
+            return
+        orders = [order for _, order in template.forking.values() if order is not None] + list(template.waiting)
+        for line, _ in template.forking.values():
+            line.close()
+        error = template.error
+        if error is None and not template.ready and ended.signal != signal.SIGKILL:
+            error = StartFailed(f"the component's template ended while it loaded ({_how(ended)})")
+        if error is not None:
+            for order in orders:
+                if not order.cancelled:
+                    order.on_failed(error)
+            self._drop_spares(template)
+            return
+        if template.spares or orders:
+            self._log.warning("a template ended and is replaced", signal=ended.signal, status=ended.status)
+        spares = template.spares
+        template.spares = deque()
+        if orders or spares:
+            successor = self._template(template.breed)
+            successor.used_at = template.used_at
+            successor.spares.extend(spares)
+            for order in orders:
+                self.order(template.breed, order)
+
+    def _work(self, template: _Template) -> None:
+        """Sends what waits to a template that can take it."""
+        while template.ready and template.waiting:
+            order = template.waiting.popleft()
+            if not order.cancelled:
+                self._fork(template, order)
+
+    def _fork(self, template: _Template, order: Order | None) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        template.number += 1
+        template.forking[template.number] = (ours, order)
+        try:
+            if template.orders is None:
+                raise OSError("hung up")
+            socket.send_fds(template.orders, [pack({"fork": template.number})], [theirs.fileno()])
+        except OSError:
+            pass  # It is dying: its end gives the order to a successor.
+        finally:
+            theirs.close()
+
+    def _keep_spares(self, template: _Template) -> None:
+        coming = sum(order is None for _, order in template.forking.values())
+        if template.ready and not template.ended and len(template.spares) + coming < self._spares:
+            self._fork(template, None)
+
+    def _drop_spares(self, template: _Template) -> None:
+        for newborn in list(template.spares):
+            newborn.line.close()
+        template.spares.clear()
+
+    def _fail(self, template: _Template, error: TheaterError) -> None:
+        del self._templates[template.breed]
+        for order in template.waiting:
+            if not order.cancelled:
+                order.on_failed(error)
+
+    def _dismiss(self, template: _Template) -> None:
+        self._templates.pop(template.breed, None)
+        self._drop_spares(template)
+        self._hang_up(template)
+
+
+def _how(ended: Ended) -> str:
+    return f"signal {ended.signal}" if ended.signal is not None else f"status {ended.status}"

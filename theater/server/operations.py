@@ -1,0 +1,371 @@
+"""What clients can ask a server for. See docs/control.md for arguments and answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from theater.chainlog import actor_log
+from theater.chainlog.reader import ChainReader
+from theater.chainlog.recovery import record_at
+from theater.core import manifest as manifests
+from theater.core.chain import Entry, Kind, resolve
+from theater.core.codec import Ref
+from theater.core.manifest import Manifest
+from theater.core.supervision import ChildView
+from theater.core.values import Case, Err, Ok, Some
+from theater.core.wire import VERSION
+from theater.errors import ActorDown, InvalidInput, NotFound, TheaterError, UnknownContent
+from theater.server.control import Arguments, Caller, Operation
+from theater.server.house import House, Role
+from theater.server.tree import Bough, Branch
+
+SUPERVISOR = "supervisor"
+"""Name under which `events` gives the server's own chain."""
+
+_EVENTS_MAX = 5000
+_BATCH = 256
+
+
+class Operations:
+    """The operations of one server.
+
+    Args:
+        house: everything that the server consists of.
+        on_stop: ends the server.
+    """
+
+    def __init__(self, house: House, on_stop: Callable[[], None]) -> None:
+        self._house = house
+        self._on_stop = on_stop
+
+    def table(self) -> dict[str, Operation]:
+        """Operation by name."""
+        names = "hello have put start stop restart list inspect state events logs message dead_letters tree stop_server"
+        return {name: getattr(self, f"_{name}") for name in names.split()}
+
+    # ---- the server
+
+    def _hello(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        caller.reply(
+            {
+                "version": house.version,
+                "protocol": VERSION,
+                "pid": os.getpid(),
+                "home": str(house.home.root),
+                "started_ms": house.started_ms,
+                "actors": len(house.cast.actors),
+                "refused": house.refused(),
+                "processes": house.nursery.processes(),
+            }
+        )
+
+    def _stop_server(self, args: Arguments, caller: Caller) -> None:
+        caller.reply({"stopping": True})
+        self._on_stop()
+
+    def _tree(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        solo = [house.row(actor) for actor in house.cast if not actor.in_tree]
+        if house.root is not None:
+            shown = self._branch(house.root)
+            shown["children"] += solo
+        else:
+            shown = {"name": "root", "strategy": "one_for_one", "state": "running", "children": solo}
+        caller.reply(shown)
+
+    def _branch(self, branch: Branch) -> dict[str, Any]:
+        return {
+            "name": branch.name,
+            "strategy": branch.wish.flags.strategy.value,
+            "intensity": branch.wish.flags.intensity,
+            "period": branch.wish.flags.period,
+            "state": branch.machine.phase.value,
+            "children": [self._twig(branch, view) for view in branch.machine.snapshot()],
+        }
+
+    def _twig(self, branch: Branch, view: ChildView) -> dict[str, Any]:
+        below = branch.branches.get(view.id)
+        if below is not None:
+            return self._branch(below)
+        if isinstance(view.spec.start, Bough):
+            return {"name": view.id, "state": view.state, "children": []}
+        actor = self._house.cast.get(view.id)
+        return self._house.row(actor) if actor is not None else {"id": view.id, "state": view.state}
+
+    # ---- content
+
+    def _have(self, args: Arguments, caller: Caller) -> None:
+        caller.reply([digest for digest in args.items("digests", str) if not self._house.content.exists(digest)])
+
+    def _put(self, args: Arguments, caller: Caller) -> None:
+        caller.reply(self._house.put(args.data("content")))
+
+    # ---- lives of actors
+
+    def _start(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        manifest = manifests.parse(args.text("manifest"), args.text("where"))
+        name = args.text_or_none("name")
+        component = args.text_or_none("component")
+        if component is None:
+            raise InvalidInput("a start needs the digest of a component; put its content first")
+        program = args.text_or_none("program")
+        for digest in (component, program):
+            if digest is not None and not house.content.exists(digest):
+                raise UnknownContent(f"the store has no content {digest}; put it first")
+        init_state = args.data_or_none("init_state")
+        role = Role(
+            _renamed(manifest, name) if name is not None else manifest,
+            args.text("where"),
+            component,
+            program,
+            house.put(init_state) if init_state is not None else None,
+        )
+        house.start(role, lambda actor: caller.reply(house.row(actor)), caller.fail, caller.progress)
+
+    def _stop(self, args: Arguments, caller: Caller) -> None:
+        actor = self._house.find(args.text("actor"))
+        remove = args.flag("remove")
+
+        def stopped() -> None:
+            row = self._house.row(actor)
+            if remove:
+                self._house.remove(actor)
+            caller.reply(row)
+
+        self._house.stop_actor(actor, stopped, caller.fail)
+
+    def _restart(self, args: Arguments, caller: Caller) -> None:
+        actor = self._house.find(args.text("actor"))
+        self._house.restart_actor(actor, lambda: caller.reply(self._house.row(actor)), caller.fail)
+
+    # ---- looking
+
+    def _list(self, args: Arguments, caller: Caller) -> None:
+        caller.reply([self._house.row(actor) for actor in self._house.cast])
+
+    def _inspect(self, args: Arguments, caller: Caller) -> None:
+        caller.reply(self._house.inspection(self._house.find(args.text("actor"))))
+
+    def _state(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        actor = house.find(args.text("actor"))
+        house.stage.current_mark(actor)
+        mark = actor.head
+        state, digest, seq = None, None, None
+        if mark is not None and mark.state_at is not None:
+            entry = _entry_at(house.home.chain(actor.id), mark.state_at)
+            seq = entry.seq
+            state = resolve(entry.payload[3][0], house.content.get)
+            digest = entry.payload[2].hex() if entry.payload[2] is not None else None
+        caller.reply({"id": actor.id, "state": state, "digest": digest, "seq": seq})
+
+    def _events(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        words = args.text("actor")
+        if words == SUPERVISOR:
+            subject, path = SUPERVISOR, house.home.supervisor_chain
+        else:
+            actor = house.find(words)
+            subject, path = actor.id, house.home.chain(actor.id)
+        since = args.number("since", 0)
+        limit = min(max(args.number("limit", 1000), 1), _EVENTS_MAX)
+        kinds = _kinds(args.items("types", str))
+        whole = args.flag("resolve")
+
+        def look() -> dict[str, Any] | None:
+            events, following = self._read_events(path, since, limit, kinds, whole)
+            return {"id": subject, "events": events, "next": following} if events else None
+
+        def nothing() -> dict[str, Any]:
+            return {"id": subject, "events": [], "next": max(since, 0)}
+
+        self._poll(subject, args.number("wait_ms", 0), look, nothing, caller)
+
+    def _read_events(
+        self, path: Path, since: int, limit: int, kinds: frozenset[Kind], whole: bool
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Events from `since` on (a negative one counts from the end), and where to go on."""
+        events: list[dict[str, Any]] = []
+        following = since
+        for entry in _entries(path, since):
+            following = entry.seq + 1
+            if kinds and entry.kind not in kinds:
+                continue
+            events.append(self._event(entry, whole))
+            if len(events) >= limit:
+                break
+        return events, following
+
+    def _event(self, entry: Entry, whole: bool) -> dict[str, Any]:
+        payload = resolve(entry.payload, self._house.content.get) if whole else entry.payload
+        return {
+            "seq": entry.seq,
+            "type": entry.kind.label,
+            "time_ns": entry.time_ns,
+            "digest": entry.digest.hex(),
+            "previous": entry.previous.hex(),
+            "data": _plain(entry._replace(payload=payload).read()._asdict()),
+        }
+
+    def _logs(self, args: Arguments, caller: Caller) -> None:
+        actor = self._house.find(args.text("actor"))
+        path = self._house.home.log(actor.id)
+        since, limit = args.number("since", 0), args.number("limit", 1 << 20)
+
+        def look() -> dict[str, Any] | None:
+            lines = list(actor_log.read(path, since, limit))
+            if not lines:
+                return None
+            rows = [
+                {"time_ns": line.time_ns, "incarnation": line.incarnation, "stream": line.stream, "text": line.text}
+                for line in lines
+            ]
+            return {"id": actor.id, "lines": rows, "next": lines[-1].next}
+
+        def nothing() -> dict[str, Any]:
+            return {"id": actor.id, "lines": [], "next": max(since, actor_log.end(path))}
+
+        self._poll(actor.id, args.number("wait_ms", 0), look, nothing, caller)
+
+    def _poll(
+        self,
+        subject: str,
+        wait_ms: int,
+        look: Callable[[], dict[str, Any] | None],
+        nothing: Callable[[], dict[str, Any]],
+        caller: Caller,
+    ) -> None:
+        """Answers with what there is, or when there is something, or when the time is over."""
+        found = look()
+        if found is not None or wait_ms <= 0:
+            caller.reply(found if found is not None else nothing())
+            return
+        self._house.watch.wait(subject, min(wait_ms, 60_000) / 1000, look, nothing, caller.reply)
+
+    # ---- messages
+
+    def _message(self, args: Arguments, caller: Caller) -> None:
+        actor = self._house.find(args.text("actor"))
+        ask = args.flag("request")
+        timeout = args.number("timeout_ms", actor.manifest.limits.request_timeout) / 1000
+
+        def answer(value: bytes | None, error: TheaterError | None) -> None:
+            if error is not None:
+                caller.fail(error)
+            else:
+                caller.reply({"id": actor.id, "reply": value})
+
+        self._house.switchboard.deliver(actor, args.data("body"), ask=ask, timeout=timeout, answer=answer)
+
+    def _dead_letters(self, args: Arguments, caller: Caller) -> None:
+        action = args.text("action")
+        if action == "list":
+            caller.reply(self._house.dead_letters.rows())
+        elif action == "drop":
+            numbers = args.items("numbers", int)
+            for number in numbers:
+                self._house.dead_letters.drop(number)
+            caller.reply({"done": numbers})
+        elif action == "resend":
+            self._resend(args.items("numbers", int), caller)
+        else:
+            raise InvalidInput(f"dead letters can be listed, resent or dropped, not {action!r}")
+
+    def _resend(self, numbers: list[int], caller: Caller) -> None:
+        letters = [self._house.dead_letters.get(number) for number in numbers]
+        done: list[int] = []
+
+        def send_next() -> None:
+            if not letters:
+                caller.reply({"done": done})
+                return
+            letter = letters.pop(0)
+            actor = self._house.cast.get(letter.receiver)
+            if actor is None:
+                caller.fail(
+                    ActorDown(f"dead letter {letter.number}: its receiver {letter.receiver} is gone", done=done)
+                )
+                return
+            self._house.stage.pardon(actor, letter.body)
+            self._house.switchboard.deliver(
+                actor, letter.body, ask=False, timeout=30.0, answer=lambda _, error: sent(letter.number, error)
+            )
+
+        def sent(number: int, error: TheaterError | None) -> None:
+            if error is not None:
+                caller.fail(error)
+                return
+            self._house.dead_letters.drop(number)
+            done.append(number)
+            send_next()
+
+        send_next()
+
+
+def _entries(path: Path, since: int) -> Iterator[Entry]:
+    """The entries of a chain from `since` on; none if there is no such entry yet."""
+    try:
+        reader = ChainReader(path)
+    except NotFound:
+        return
+    with reader:
+        if since < 0:
+            yield from reader.tail(-since)
+            return
+        try:
+            reader.seek(since)
+        except NotFound:
+            return
+        while batch := reader.read(_BATCH):
+            yield from batch
+
+
+def _entry_at(path: Path, offset: int) -> Entry:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return record_at(descriptor, str(path), offset).entry()
+    finally:
+        os.close(descriptor)
+
+
+def _kinds(labels: list[str]) -> frozenset[Kind]:
+    known = {kind.label: kind for kind in Kind}
+    for label in labels:
+        if label not in known:
+            raise InvalidInput(f"{label!r} is no type of event; allowed: {', '.join(known)}")
+    return frozenset(known[label] for label in labels)
+
+
+def _plain(value: Any) -> Any:
+    """A payload's value in what every client can show: WIT values become maps with one telling key."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, Ref):
+        return {"content": value.digest.hex(), "size": value.size}
+    if isinstance(value, Ok):
+        return {"ok": _plain(value.value)}
+    if isinstance(value, Err):
+        return {"err": _plain(value.value)}
+    if isinstance(value, Some):
+        return {"some": _plain(value.value)}
+    if isinstance(value, Case):
+        return {value.name: _plain(value.payload)}
+    return value
+
+
+def _renamed(manifest: Manifest, name: str) -> Manifest:
+    plain = manifests.canonical(manifest)
+    component = manifest.component_paths[0]
+    return manifests.from_canonical({**plain, "name": name, "component": plain["component"] or component})
+
+
+__all__ = ["SUPERVISOR", "Operations"]

@@ -1,0 +1,86 @@
+"""Every child process of the supervisor, from its birth to its exit status.
+
+Workers, templates and the spawner are all the supervisor's own children (CLONE_PARENT), and so are compile
+children. SIGCHLD wakes the loop; then everything that has ended is reaped until nothing is left, because signals
+are not counted. A child may end before anybody has told us its number: its status is kept until it is claimed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from theater.server.loop import Loop
+
+_UNCLAIMED_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended.
+
+    Args:
+        signal: the signal that killed it, or None.
+        status: its exit status, or None.
+        user_seconds: processor time in user mode.
+        system_seconds: processor time in the kernel.
+        max_rss: largest resident memory, bytes.
+    """
+
+    signal: int | None
+    status: int | None
+    user_seconds: float
+    system_seconds: float
+    max_rss: int
+
+
+class Processes:
+    """The table of children."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._ending: dict[int, Callable[[Ended], None]] = {}
+        self._unclaimed: dict[int, Ended] = {}
+        self._loop = loop
+        loop.on_signal(signal.SIGCHLD, self.reap)
+
+    def adopt(self, pid: int, on_end: Callable[[Ended], None]) -> None:
+        """Has `on_end` called once, from the loop, when `pid` has ended and is reaped."""
+        early = self._unclaimed.pop(pid, None)
+        if early is None:
+            self._ending[pid] = on_end
+        else:
+            self._loop.soon(lambda: on_end(early))
+
+    def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
+        """Signals a child. It cannot be a stranger: an unreaped child keeps its number."""
+        if pid in self._ending:
+            os.kill(pid, number)
+
+    @property
+    def alive(self) -> list[int]:
+        """Children that have been adopted and not reaped."""
+        return list(self._ending)
+
+    def reap(self) -> None:
+        """Takes the status of all children that have ended."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            ended = Ended(
+                os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+                os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+                usage.ru_utime,
+                usage.ru_stime,
+                usage.ru_maxrss * 1024,
+            )
+            on_end = self._ending.pop(pid, None)
+            if on_end is not None:
+                on_end(ended)
+            elif len(self._unclaimed) < _UNCLAIMED_MAX:
+                self._unclaimed[pid] = ended

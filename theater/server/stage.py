@@ -1,0 +1,430 @@
+"""Lives of actors: from an order in the nursery to a judged exit.
+
+A life begins when a supervisor's machine says so, is up when the worker reports `Ready`, and ends when its process
+has been reaped. Before an end is announced to anybody its reason is known, its head is in the record, and nobody
+waits for it any more.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from theater.config import Home
+from theater.core.codec import content_digest, pack
+from theater.core.exit_reason import ExitKind, ExitReason
+from theater.core.handlers import GRANTED_TO_ALL
+from theater.core.manifest import canonical
+from theater.core.pulse import SIZE, Pulse
+from theater.core.supervision import ChildRef, Note, NoteKind, Phase
+from theater.core.wire import Stop
+from theater.errors import StartFailed, TheaterError, WireError
+from theater.log import Logger
+from theater.server import autopsy
+from theater.server.cast import COMING, Actor, Cast, State
+from theater.server.ledger import Ledger
+from theater.server.loop import Alarm, Loop
+from theater.server.nursery import Breed, Newborn, Nursery, Order
+from theater.server.processes import Ended, Processes
+from theater.server.tree import Branch
+from theater.store.content import ContentStore
+from theater.wasm.artefacts import Artefact
+from theater.worker.assignment import Assignment, Limits
+
+if TYPE_CHECKING:
+    from theater.server.switchboard import Switchboard
+
+_GRACE_S = 1.0
+"""How long after the call timeout a worker is killed: the epoch should have stopped the guest by then."""
+
+_START_MARGIN_S = 10.0
+_POISON_KEPT = 100
+_LONG_AGO_S = 10 * 365 * 24 * 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One life.
+
+    Args:
+        identity: under which its signals arrive.
+        branch, child: the supervisor and the child that it is.
+        overdue: why the server killed it, if it did so on its own account.
+        asked_to_end: a supervisor has asked for its end.
+    """
+
+    actor: Actor
+    incarnation: int
+    identity: bytes
+    branch: Branch
+    child: ChildRef
+    order: Order | None = None
+    pid: int | None = None
+    page: mmap.mmap | None = None
+    pulse: Pulse | None = None
+    alarm: Alarm | None = None
+    ready: bool = False
+    overdue: ExitReason | None = None
+    asked_to_end: bool = False
+    outstanding: dict[int, Any] = field(default_factory=dict)
+
+
+class Stage:
+    """Plays what the supervisors' machines decide."""
+
+    def __init__(
+        self,
+        home: Home,
+        content: ContentStore,
+        loop: Loop,
+        processes: Processes,
+        nursery: Nursery,
+        cast: Cast,
+        ledger: Ledger,
+        log: Logger,
+    ) -> None:
+        self._home = home
+        self._content = content
+        self._loop = loop
+        self._processes = processes
+        self._nursery = nursery
+        self._cast = cast
+        self._ledger = ledger
+        self._log = log
+        self.switchboard: Switchboard | None = None
+        self.control_address = ""
+        self.on_ready: Callable[[Actor], None] = lambda actor: None
+
+    # ---- what a supervisor's machine asks for
+
+    def begin(self, actor: str, incarnation: int, branch: Branch, child: ChildRef) -> None:
+        found = self._cast.get(actor)
+        if found is None or found.artefact is None:
+            branch.start_failed(child, ExitReason.error("its component is not ready"))
+            return
+        again = found.incarnation > 0 and found.last_exit is not None and branch.machine.phase is Phase.RUNNING
+        found.state = State.RESTARTING if again else State.STARTING
+        found.incarnation = incarnation
+        found.branch = branch
+        worker = Worker(found, incarnation, f"{found.id}.{incarnation}".encode(), branch, child)
+        found.worker = worker
+        self._save(found)
+        worker.order = Order(lambda newborn: self._assign(worker, newborn), lambda error: self._not_born(worker, error))
+        timeout = found.manifest.limits.call_timeout
+        worker.alarm = self._loop.after(
+            timeout / 1000 + _START_MARGIN_S if timeout is not None else _LONG_AGO_S,
+            lambda: self._start_overdue(worker),
+        )
+        self._nursery.order(self._breed(found, found.artefact), worker.order)
+
+    def ask_to_end(self, actor: str) -> None:
+        worker = self._worker(actor)
+        if worker is None:
+            return
+        worker.actor.state = State.STOPPING
+        worker.asked_to_end = True
+        if worker.pid is None:
+            self._withdraw(worker, ExitReason.shutdown())
+        elif worker.ready and self.switchboard is not None:
+            self.switchboard.tell(worker, Stop())
+        else:
+            self._processes.kill(worker.pid, signal.SIGTERM)
+
+    def kill(self, actor: str) -> None:
+        worker = self._worker(actor)
+        if worker is None:
+            return
+        worker.asked_to_end = True
+        if worker.pid is None:
+            self._withdraw(worker, ExitReason.killed())
+        else:
+            self._processes.kill(worker.pid)
+
+    def last_incarnation(self, actor: str) -> int:
+        found = self._cast.get(actor)
+        return found.incarnation if found is not None else 0
+
+    def note(self, branch: Branch, note: Note) -> None:
+        actor = self._cast.get(note.child.id)
+        if actor is None:
+            return
+        facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": note.child.incarnation}
+        if note.kind is NoteKind.GAVE_UP:
+            # The one who gives up says so: the last reason stays visible as the offender's.
+            self._ledger.event("gave-up", {**facts, "supervisor": branch.name})
+            self._log.error("gave up: restarted too often", supervisor=branch.name, **facts)
+            actor.last_exit = ExitReason.gave_up(note.reason.describe() if note.reason else None)
+        elif note.kind is NoteKind.START_ERROR and note.reason is not None:
+            actor.last_exit = note.reason
+            self._say(actor, f"did not start: {note.reason.describe()}")
+            self._log.warning("did not start", reason=note.reason.describe(), **facts)
+        elif note.kind in (NoteKind.SHUTDOWN_ERROR, NoteKind.UNKILLABLE):
+            why = note.reason.describe() if note.reason else "it outlived its kill"
+            self._log.warning("did not end in order", reason=why, **facts)
+
+    def gave_up(self, branch: Branch) -> None:
+        """A supervisor has ended: its actors that are down stay down."""
+        ended = branch.ended
+        failed = ended is not None and ended.reason.kind in (ExitKind.GAVE_UP, ExitKind.START_FAILED)
+        for actor in self._cast:
+            if actor.branch is branch and actor.worker is None:
+                self.rest(actor, State.FAILED if failed else State.STOPPED)
+
+    def rest(self, actor: Actor, state: State) -> None:
+        """The actor is down and nobody is about to start it: those who wait for it are told, its names are free."""
+        actor.state = state
+        self._save(actor)
+        if self.switchboard is not None:
+            self.switchboard.actor_is_down(actor)
+
+    # ---- birth
+
+    def _assign(self, worker: Worker, newborn: Newborn) -> None:
+        actor = worker.actor
+        worker.pid, worker.order = newborn.pid, None
+        fd = os.memfd_create(f"pulse {actor.id[:8]}", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, SIZE)
+            worker.page = mmap.mmap(fd, SIZE)
+            worker.pulse = Pulse(memoryview(worker.page))
+            socket.send_fds(newborn.line, [pack(self._assignment(worker).to_plain())], [fd])
+        except OSError:
+            pass  # It died before it was told anything; its end is reported like any other.
+        finally:
+            os.close(fd)
+            newborn.line.close()
+        self._ledger.event("spawned", {"actor": actor.id, "incarnation": worker.incarnation, "pid": newborn.pid})
+        self._processes.adopt(newborn.pid, lambda ended: self._ended(worker, ended))
+
+    def _assignment(self, worker: Worker) -> Assignment:
+        actor, manifest = worker.actor, worker.actor.manifest
+        limits = manifest.limits
+        return Assignment(
+            actor=actor.id,
+            name=manifest.name,
+            parent=actor.parent,
+            incarnation=worker.incarnation,
+            folder=str(self._home.actor(actor.id)),
+            content=str(self._home.content),
+            labels=str(self._home.labels),
+            inbox=f"ipc://{self._home.inbox(actor.id, worker.incarnation)}",
+            control=self.control_address,
+            handlers=tuple(sorted(manifest.handler_types | GRANTED_TO_ALL)),
+            state_policy=manifest.supervision.state.value,
+            durability=manifest.chain.durability.value,
+            limits=Limits(
+                memory=limits.memory,
+                call_timeout=limits.call_timeout / 1000 if limits.call_timeout is not None else None,
+                request_timeout=limits.request_timeout / 1000,
+                fuel=limits.fuel,
+                mailbox=limits.mailbox,
+                state=limits.state,
+                message=limits.message,
+                record=limits.record,
+                log=limits.log,
+            ),
+            known=actor.head,
+            manifest_digest=content_digest(pack(canonical(manifest))),
+            randomness=actor.randomness,
+            component=actor.component,
+            program=actor.program,
+            init_state=actor.init_state,
+            poison=actor.poison,
+        )
+
+    def _not_born(self, worker: Worker, error: TheaterError) -> None:
+        worker.order = None
+        self._over(worker, ExitReason.error(error.message))
+
+    def _start_overdue(self, worker: Worker) -> None:
+        if worker.ready or worker.actor.worker is not worker:
+            return
+        worker.overdue = ExitReason.deadline("it did not come up in time")
+        if worker.pid is None:
+            self._withdraw(worker, worker.overdue)
+        else:
+            self._processes.kill(worker.pid)
+
+    def _withdraw(self, worker: Worker, reason: ExitReason) -> None:
+        """Ends a life that has not been born yet."""
+        if worker.order is not None:
+            worker.order.cancelled = True
+            worker.order = None
+        self._over(worker, reason)
+
+    def ready(self, worker: Worker) -> None:
+        """The worker reports that its actor is up."""
+        if worker.ready or worker.actor.worker is not worker:
+            return
+        worker.ready = True
+        actor = worker.actor
+        if worker.alarm is not None:
+            worker.alarm.cancel()
+        if worker.incarnation > 1 and actor.state is State.RESTARTING:
+            actor.restarts += 1
+            self._say(actor, f"restarted, incarnation {worker.incarnation}")
+        if actor.state in COMING:
+            actor.state = State.RUNNING
+        self._ledger.event("ready", {"actor": actor.id, "incarnation": worker.incarnation})
+        self._log.info("running", actor=actor.id, name=actor.manifest.name, incarnation=worker.incarnation)
+        worker.branch.started(worker.child)
+        self._save(actor)
+        self.on_ready(actor)
+
+    # ---- death
+
+    def _ended(self, worker: Worker, ended: Ended) -> None:
+        """The process is reaped."""
+        reason = self._judge(worker, ended)
+        if worker.pulse is not None:
+            self._examine(worker, reason)
+        facts: dict[str, object] = {
+            "actor": worker.actor.id,
+            "incarnation": worker.incarnation,
+            "pid": worker.pid,
+            **reason.to_dict(),
+            "user_ms": int(ended.user_seconds * 1000),
+            "system_ms": int(ended.system_seconds * 1000),
+            "max_rss": ended.max_rss,
+        }
+        self._ledger.checkpoint([worker.actor])
+        self._ledger.event("exited", facts)
+        self._over(worker, reason)
+
+    def _judge(self, worker: Worker, ended: Ended) -> ExitReason:
+        """The truth about an end: what the server did, else what the kernel says, else the worker's last words."""
+        reason: ExitReason
+        if worker.overdue is not None and ended.signal == signal.SIGKILL:
+            reason = worker.overdue
+        elif ended.signal is not None:
+            reason = ExitReason.by_signal(ended.signal)
+        else:
+            words = worker.pulse.read_last_words() if worker.pulse is not None else None
+            try:
+                reason = ExitReason.from_dict(words) if words is not None else ExitReason.by_status(ended.status or 0)
+            except WireError:
+                reason = ExitReason.by_status(ended.status or 0)
+        return reason.as_commanded() if worker.asked_to_end else reason
+
+    def _examine(self, worker: Worker, reason: ExitReason) -> None:
+        """Reads from the chain what the dead worker had done last."""
+        assert worker.pulse is not None
+        known = worker.pulse.read_mark() or worker.actor.head
+        found = autopsy.examine(self._home.chain(worker.actor.id), known, worker.pulse.last_call())
+        actor = worker.actor
+        actor.head = found.mark
+        message = found.last_message
+        if message is None or not autopsy.is_guests_doing(reason):
+            return
+        digest, times = actor.killer
+        times = times + 1 if digest == message else 1
+        actor.killer = (message, times)
+        if times >= actor.manifest.supervision.poison and message not in actor.poison:
+            actor.poison = (*actor.poison, message)[-_POISON_KEPT:]
+
+    def _over(self, worker: Worker, reason: ExitReason) -> None:
+        """The life is over: clean up, tell, and let the supervisor decide."""
+        actor = worker.actor
+        actor.worker = None
+        actor.last_exit = reason
+        if worker.alarm is not None:
+            worker.alarm.cancel()
+        self._home.inbox(actor.id, worker.incarnation).unlink(missing_ok=True)
+        self._say(actor, f"ended: {reason.describe()}")
+        self._log.log(
+            20 if reason.is_normal or reason.commanded else 30,
+            "ended",
+            actor=actor.id,
+            name=actor.manifest.name,
+            incarnation=worker.incarnation,
+            reason=reason.describe(),
+        )
+        if self.switchboard is not None:
+            self.switchboard.worker_is_dead(worker, reason)
+        if actor.state is State.RUNNING:
+            actor.state = State.RESTARTING
+        if worker.ready or worker.asked_to_end:
+            worker.branch.exited(worker.child, reason)
+        else:
+            worker.branch.start_failed(worker.child, reason)
+        if worker.pulse is not None and worker.page is not None:
+            worker.pulse.release()
+            worker.page.close()
+        worker.pulse = worker.page = None
+
+    def pardon(self, actor: Actor, body: bytes) -> None:
+        """A message may be tried again although it has ended the actor."""
+        digest = content_digest(body)
+        actor.poison = tuple(other for other in actor.poison if other != digest)
+        actor.killer = (b"", 0)
+
+    # ---- watching over the living
+
+    def watch_over(self) -> None:
+        """Kills whoever has been in one call for longer than the epoch can explain; writes checkpoints."""
+        now = time.monotonic_ns()
+        changed = []
+        for actor in self._cast:
+            worker = actor.worker
+            if worker is None or worker.pulse is None or worker.pid is None:
+                continue
+            since = worker.pulse.call_since()
+            timeout = actor.manifest.limits.call_timeout
+            if since is not None and timeout is not None and worker.overdue is None:
+                lasted = (now - since) / 1e9
+                if lasted > timeout / 1000 + _GRACE_S:
+                    worker.overdue = ExitReason.deadline(f"a call lasted {lasted:.1f} s, over {timeout / 1000:g} s")
+                    self._processes.kill(worker.pid)
+            head = worker.pulse.read_mark()
+            if head is not None and head != actor.head:
+                actor.head = head
+                changed.append(actor)
+        if changed:
+            self._ledger.checkpoint(changed)
+
+    def current_mark(self, actor: Actor) -> None:
+        """Brings `actor.head` up to date."""
+        if actor.worker is not None and actor.worker.pulse is not None:
+            actor.head = actor.worker.pulse.read_mark() or actor.head
+
+    def live_workers(self) -> list[Worker]:
+        return [actor.worker for actor in self._cast if actor.worker is not None]
+
+    def breeds_in_use(self) -> set[Breed]:
+        return {
+            self._breed(actor, actor.artefact)
+            for actor in self._cast
+            if actor.artefact is not None and (actor.worker is not None or actor.state in COMING)
+        }
+
+    def start_error(self, actor: Actor) -> StartFailed:
+        """Why the actor is not up, as an error for who asked for it."""
+        reason = actor.last_exit
+        because = reason.describe() if reason is not None else "it ended"
+        facts = reason.to_dict() if reason is not None else {}
+        return StartFailed(f"{actor.manifest.name} did not start: it {because}", **facts)
+
+    # ---- small things
+
+    def _worker(self, actor: str) -> Worker | None:
+        found = self._cast.get(actor)
+        return found.worker if found is not None else None
+
+    def _breed(self, actor: Actor, artefact: Artefact) -> Breed:
+        program = str(self._content.path(actor.program)) if actor.program is not None else None
+        return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program)
+
+    def _save(self, actor: Actor) -> None:
+        try:
+            self._cast.save(actor)
+        except OSError as error:
+            self._log.error("cannot write the actor's row", actor=actor.id, error=str(error))
+
+    def _say(self, actor: Actor, text: str) -> None:
+        self._ledger.system_line(actor.id, actor.incarnation, text)

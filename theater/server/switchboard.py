@@ -1,0 +1,343 @@
+"""Signals between the supervisor and its workers: the directory's questions, messages from outside, downs.
+
+The supervisor is the directory, not the post office (D5): it tells a worker once where another lives, and tells it
+when that one is dead. Only messages from outside the system pass through here. Each of those ends in exactly one
+of handled, error, timeout, down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from theater.bus.sockets import Context, Full, Gone
+from theater.config import Home
+from theater.core.exit_reason import ExitReason
+from theater.core.routing import Directory
+from theater.core.wire import (
+    Deliver,
+    Down,
+    Forget,
+    Found,
+    Grown,
+    Handled,
+    Lookup,
+    Message,
+    Missing,
+    Named,
+    Ready,
+    Register,
+    Undelivered,
+    Unregister,
+    Whereis,
+    decode,
+    encode,
+)
+from theater.errors import (
+    ActorDown,
+    MailboxFull,
+    MessageTooLarge,
+    TheaterError,
+    TimedOut,
+    UnknownActor,
+    WireError,
+    from_wire,
+)
+from theater.log import Logger
+from theater.server.cast import COMING, Actor, Cast, State
+from theater.server.dead_letters import DeadLetters
+from theater.server.loop import Alarm, Loop
+from theater.server.stage import Stage, Worker
+
+_SIGNAL_MAX = 64 << 20
+
+Answer = Callable[[bytes | None, TheaterError | None], None]
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A message from outside on its way.
+
+    Args:
+        answer: called exactly once with the reply (None for a message without one) or an error.
+    """
+
+    actor: Actor
+    body: bytes
+    ask: bool
+    deadline_ns: int
+    answer: Answer
+    alarm: Alarm | None = None
+    over: bool = False
+
+    def end(self, value: bytes | None, error: TheaterError | None) -> None:
+        if self.over:
+            return
+        self.over = True
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.answer(value, error)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A worker that wants to know where an actor lives that is not up yet."""
+
+    asker: Worker
+    question: Lookup
+
+
+class Switchboard:
+    """One socket for all workers."""
+
+    def __init__(
+        self,
+        home: Home,
+        context: Context,
+        loop: Loop,
+        cast: Cast,
+        stage: Stage,
+        dead_letters: DeadLetters,
+        log: Logger,
+    ) -> None:
+        self._home = home
+        self._loop = loop
+        self._cast = cast
+        self._stage = stage
+        self._dead_letters = dead_letters
+        self._log = log
+        self._number = 0
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._pending: dict[str, list[Delivery]] = {}
+        self.directory = Directory()
+        self.refused = 0
+        self.on_grown: Callable[[str], None] = lambda actor: None
+        address = f"ipc://{home.run / 'signals'}"
+        self._router = context.router(address, largest=_SIGNAL_MAX, queue=10_000)
+        stage.control_address = address
+        loop.drain(self._router.fileno(), self._drain)
+
+    def close(self) -> None:
+        self._loop.forget(self._router.fileno())
+        self._router.close()
+
+    # ---- to workers
+
+    def tell(self, worker: Worker, message: Message) -> None:
+        """Sends a signal; a worker that is gone or reads nothing needs none: its end is under way or coming."""
+        with contextlib.suppress(Gone, Full):
+            self._router.send(worker.identity, encode(message))
+
+    # ---- from workers
+
+    def _drain(self) -> bool:
+        worked = False
+        for _ in range(256):
+            received = self._router.receive()
+            if received is None:
+                return worked
+            worked = True
+            worker = self._sender(received[0])
+            try:
+                message = decode(received[1])
+            except WireError:
+                self.refused += 1
+                continue
+            action = _ACTIONS.get(type(message))
+            if worker is None or action is None:
+                self.refused += 1
+            else:
+                action(self, worker, message)
+        return worked
+
+    def _sender(self, identity: bytes) -> Worker | None:
+        actor = self._cast.get(identity[:36].decode("ascii", "replace"))
+        worker = actor.worker if actor is not None else None
+        return worker if worker is not None and worker.identity == identity else None
+
+    def _on_ready(self, worker: Worker, message: Ready) -> None:
+        self._stage.ready(worker)
+        actor = worker.actor
+        for waiting in self._waiting.pop(actor.id, []):
+            self._tell_where(waiting.asker, waiting.question, actor)
+        for delivery in self._pending.pop(actor.id, []):
+            self._hand_over(delivery)
+
+    def _on_grown(self, worker: Worker, message: Grown) -> None:
+        self.on_grown(worker.actor.id)
+
+    def _on_handled(self, worker: Worker, message: Handled) -> None:
+        delivery = worker.outstanding.pop(message.number, None)
+        if delivery is not None:
+            delivery.end(message.value, from_wire(message.error) if message.error else None)
+
+    def _on_undelivered(self, worker: Worker, message: Undelivered) -> None:
+        for letter in message.letters:
+            receiver, body, cause, why = letter
+            self._dead_letters.add(worker.actor.id, str(receiver), bytes(body), bytes(cause), str(why))
+
+    # ---- the directory
+
+    def _on_lookup(self, worker: Worker, message: Lookup) -> None:
+        actor = self._cast.get(self.directory.owner(message.words) or message.words)
+        if actor is None:
+            error = UnknownActor(f"no actor has the id or registered name {message.words!r}")
+            self.tell(worker, Missing(message.number, error.to_wire()))
+        elif actor.state in COMING:
+            self._waiting.setdefault(actor.id, []).append(_Waiting(worker, message))
+            self._loop.at(message.deadline_ns / 1e9, lambda: self._lookup_overdue(actor.id, worker, message))
+        else:
+            self._tell_where(worker, message, actor)
+
+    def _tell_where(self, asker: Worker, question: Lookup, actor: Actor) -> None:
+        worker = actor.worker
+        if worker is None or not worker.ready or actor.state is not State.RUNNING:
+            self.tell(asker, Missing(question.number, _down(actor).to_wire()))
+            return
+        self.directory.watch(asker.actor.id, actor.id, question.words)
+        limits = actor.manifest.limits
+        endpoint = f"ipc://{self._home.inbox(actor.id, worker.incarnation)}"
+        found = Found(question.number, actor.id, worker.incarnation, endpoint, limits.message, limits.mailbox)
+        self.tell(asker, found)
+
+    def _lookup_overdue(self, actor: str, asker: Worker, question: Lookup) -> None:
+        waiting = self._waiting.get(actor, [])
+        for entry in waiting:
+            if entry.asker is asker and entry.question is question:
+                waiting.remove(entry)
+                error = TimedOut(f"{question.words} is being started and was not up in time")
+                self.tell(asker, Missing(question.number, error.to_wire()))
+                return
+
+    def _on_whereis(self, worker: Worker, message: Whereis) -> None:
+        self.tell(worker, Named(message.number, self.directory.owner(message.name)))
+
+    def _on_register(self, worker: Worker, message: Register) -> None:
+        try:
+            self.directory.register(message.name, worker.actor.id)
+        except TheaterError as error:
+            self.tell(worker, Missing(message.number, error.to_wire()))
+        else:
+            self.tell(worker, Named(message.number, worker.actor.id))
+
+    def _on_unregister(self, worker: Worker, message: Unregister) -> None:
+        try:
+            watchers = self.directory.unregister(message.name, worker.actor.id)
+        except TheaterError as error:
+            self.tell(worker, Missing(message.number, error.to_wire()))
+        else:
+            self._forget(message.name, watchers)
+            self.tell(worker, Named(message.number, None))
+
+    def names(self) -> dict[str, list[str]]:
+        """Registered names by actor."""
+        return {actor.id: self.directory.names(actor.id) for actor in self._cast}
+
+    # ---- messages from outside
+
+    def deliver(self, actor: Actor, body: bytes, *, ask: bool, timeout: float, answer: Answer) -> None:
+        """Brings a message to an actor, which may be on its way up.
+
+        Args:
+            timeout: seconds until the sender gives up.
+            answer: called exactly once: with the reply when `ask`, without one when the message has been recorded,
+                or with an error.
+        """
+        limits = actor.manifest.limits
+        if len(body) > limits.message:
+            answer(None, MessageTooLarge(f"the message has {len(body)} bytes, {actor.id} accepts {limits.message}"))
+            return
+        waiting = len(self._pending.get(actor.id, ())) + (len(actor.worker.outstanding) if actor.worker else 0)
+        if waiting >= limits.mailbox:
+            answer(None, MailboxFull(f"the mailbox of {actor.id} is full: {waiting} messages wait there already"))
+            return
+        delivery = Delivery(actor, body, ask, time.monotonic_ns() + int(timeout * 1e9), answer)
+        delivery.alarm = self._loop.after(timeout, lambda: self._overdue(delivery))
+        if actor.state in COMING:
+            self._pending.setdefault(actor.id, []).append(delivery)
+        else:
+            self._hand_over(delivery)
+
+    def _hand_over(self, delivery: Delivery) -> None:
+        worker = delivery.actor.worker
+        if worker is None or not worker.ready or delivery.over:
+            delivery.end(None, _down(delivery.actor))
+            return
+        self._number += 1
+        worker.outstanding[self._number] = delivery
+        message = Deliver(self._number, delivery.ask, delivery.body, delivery.deadline_ns)
+        try:
+            self._router.send(worker.identity, encode(message))
+        except Full:
+            del worker.outstanding[self._number]
+            delivery.end(None, MailboxFull(f"the mailbox of {delivery.actor.id} is full: its queue takes no more"))
+        except Gone:
+            pass  # It is dying; `worker_is_dead` ends the delivery.
+
+    def _overdue(self, delivery: Delivery) -> None:
+        pending = self._pending.get(delivery.actor.id, [])
+        if delivery in pending:
+            pending.remove(delivery)
+        what = "did not answer" if delivery.ask else "did not take the message"
+        delivery.end(None, TimedOut(f"{delivery.actor.manifest.name} {what} in time; it may still handle it"))
+
+    def waiting_for(self, actor: Actor) -> int:
+        """Messages that wait for this actor, as far as the supervisor can see."""
+        count = len(self._pending.get(actor.id, ()))
+        worker = actor.worker
+        if worker is not None and worker.pulse is not None:
+            in_call = worker.pulse.call_since() is not None
+            count += max(worker.pulse.read_gauges()[0], len(worker.outstanding) - int(in_call))
+        return max(count, 0)
+
+    # ---- ends
+
+    def worker_is_dead(self, worker: Worker, reason: ExitReason) -> None:
+        """Takes in everything that it had sent, then tells everyone who had to do with it."""
+        while self._drain():
+            pass
+        actor = worker.actor
+        because = reason.describe()
+        for watcher in self.directory.dead(actor.id):
+            watching = self._cast.get(watcher)
+            if watching is not None and watching.worker is not None:
+                self.tell(watching.worker, Down(actor.id, worker.incarnation, because))
+        for delivery in worker.outstanding.values():
+            delivery.end(None, ActorDown(f"{actor.manifest.name} went down: it {because}", **reason.to_dict()))
+        worker.outstanding.clear()
+        for waiting in self._waiting.values():
+            waiting[:] = [entry for entry in waiting if entry.asker is not worker]
+
+    def actor_is_down(self, actor: Actor) -> None:
+        """Nobody is about to start it again: who waits for it is told, and its names are free."""
+        for delivery in self._pending.pop(actor.id, []):
+            delivery.end(None, _down(actor))
+        for waiting in self._waiting.pop(actor.id, []):
+            self.tell(waiting.asker, Missing(waiting.question.number, _down(actor).to_wire()))
+        for name, watchers in self.directory.release(actor.id).items():
+            self._forget(name, watchers)
+
+    def _forget(self, name: str, watchers: set[str]) -> None:
+        for watcher in watchers:
+            watching = self._cast.get(watcher)
+            if watching is not None and watching.worker is not None:
+                self.tell(watching.worker, Forget(name))
+
+
+def _down(actor: Actor) -> ActorDown:
+    because = f": it {actor.last_exit.describe()}" if actor.last_exit is not None else ""
+    return ActorDown(f"{actor.manifest.name} ({actor.id}) is {actor.state.value}{because}")
+
+
+_ACTIONS: dict[type, Callable[[Switchboard, Worker, object], None]] = {
+    Ready: Switchboard._on_ready,  # type: ignore[dict-item]
+    Grown: Switchboard._on_grown,  # type: ignore[dict-item]
+    Handled: Switchboard._on_handled,  # type: ignore[dict-item]
+    Undelivered: Switchboard._on_undelivered,  # type: ignore[dict-item]
+    Lookup: Switchboard._on_lookup,  # type: ignore[dict-item]
+    Whereis: Switchboard._on_whereis,  # type: ignore[dict-item]
+    Register: Switchboard._on_register,  # type: ignore[dict-item]
+    Unregister: Switchboard._on_unregister,  # type: ignore[dict-item]
+}

@@ -1,0 +1,226 @@
+"""Supervisors at work: each a pure machine (core/supervision.py), whose commands are carried out here.
+
+A child is an actor, whose life the stage plays, or a further supervisor. Nothing here decides: a machine is told
+what happened and answers with commands. What a command leads to comes back through the loop, never from within
+it, so that commands are carried out in the order in which they were given.
+
+An actor that is started by itself gets a supervisor of its own, with the intensity of its manifest: one that
+gives up takes nobody with it. A tree file makes supervisors with several children, the topmost being `root`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from theater.core.child_spec import ChildSpec, SupervisorFlags
+from theater.core.exit_reason import ExitReason
+from theater.core.supervision import (
+    Answer,
+    CancelTimer,
+    ChildRef,
+    Command,
+    Ended,
+    Kill,
+    Note,
+    Result,
+    RetryLater,
+    SetTimer,
+    Shutdown,
+    Start,
+    Supervisor,
+    Timer,
+    Up,
+)
+from theater.server.loop import Alarm, Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Bough:
+    """A supervisor as it is wished: what stands as `start` in the spec of a child that is a supervisor."""
+
+    name: str
+    flags: SupervisorFlags
+    children: tuple[ChildSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Twig:
+    """An actor as it is wished: what stands as `start` in the spec of a child that is an actor."""
+
+    actor: str
+
+
+class Troupe(Protocol):
+    """Who plays the lives of actors (theater/server/stage.py). Results come through the loop."""
+
+    def begin(self, actor: str, incarnation: int, branch: Branch, child: ChildRef) -> None:
+        """Starts an incarnation; ends in `branch.started`, or `branch.start_failed`, or `branch.exited`."""
+
+    def ask_to_end(self, actor: str) -> None: ...
+
+    def kill(self, actor: str) -> None: ...
+
+    def last_incarnation(self, actor: str) -> int:
+        """Number of the actor's last life, so that numbers go on over a restart of the server."""
+
+    def note(self, branch: Branch, note: Note) -> None:
+        """Something for the record."""
+
+    def gave_up(self, branch: Branch) -> None:
+        """The supervisor has ended by its own decision."""
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """A supervisor that lives.
+
+    Args:
+        wish: what it was made from.
+        parent: the branch it is a child of and as which child; None at the top.
+    """
+
+    wish: Bough
+    loop: Loop
+    troupe: Troupe
+    parent: tuple[Branch, ChildRef] | None = None
+    on_up: Callable[[], None] | None = None
+    on_ended: Callable[[Ended], None] | None = None
+    machine: Supervisor = field(init=False)
+    branches: dict[str, Branch] = field(default_factory=dict)
+    alarms: dict[Timer, Alarm] = field(default_factory=dict)
+    is_up: bool = False
+    ended: Ended | None = None
+
+    def __post_init__(self) -> None:
+        lives = {
+            spec.id: self.troupe.last_incarnation(spec.start.actor)
+            for spec in self.wish.children
+            if isinstance(spec.start, Twig)
+        }
+        self.machine = Supervisor(self.wish.flags, self.wish.children, last_incarnations=lives)
+
+    @property
+    def name(self) -> str:
+        return self.wish.name
+
+    # ---- what happens
+
+    def start(self) -> None:
+        self._feed(lambda now: self.machine.start(now))
+
+    def stop(self, reason: ExitReason | None = None) -> None:
+        self._feed(lambda now: self.machine.stop(now, reason))
+
+    def kill(self) -> None:
+        self._feed(lambda now: self.machine.kill(now))
+
+    def started(self, child: ChildRef) -> None:
+        self._feed(lambda now: self.machine.started(child, now))
+
+    def start_failed(self, child: ChildRef, reason: ExitReason) -> None:
+        self._feed(lambda now: self.machine.start_failed(child, reason, now))
+
+    def exited(self, child: ChildRef, reason: ExitReason) -> None:
+        self._feed(lambda now: self.machine.exited(child, reason, now))
+
+    def call(self, operation: str, answer: Callable[[Result], None], *arguments: Any, **more: Any) -> None:
+        """Asks the machine, by the name of one of its calls; `answer` is called from the loop, exactly once."""
+        method = getattr(self.machine, operation)
+        self._feed(lambda now: method(answer, *arguments, now=now, **more))
+
+    # ---- what is done about it
+
+    def _feed(self, event: Callable[[float], Sequence[Command]]) -> None:
+        """Tells the machine, in the loop's next turn, and carries out what it answers."""
+
+        def happen() -> None:
+            for command in event(self.loop.now()):
+                _CARRY_OUT[type(command)](self, command)
+
+        self.loop.soon(happen)
+
+    def _start(self, command: Start) -> None:
+        wish = command.spec.start
+        if isinstance(wish, Twig):
+            self.troupe.begin(wish.actor, command.child.incarnation, self, command.child)
+            return
+        assert isinstance(wish, Bough)
+        branch = self.branches[command.child.id] = Branch(wish, self.loop, self.troupe, (self, command.child))
+        branch.start()
+
+    def _shutdown(self, command: Shutdown) -> None:
+        branch = self.branches.get(command.child.id)
+        if branch is not None:
+            branch.stop()
+        else:
+            self.troupe.ask_to_end(self._actor(command.child))
+
+    def _kill(self, command: Kill) -> None:
+        branch = self.branches.get(command.child.id)
+        if branch is not None:
+            branch.kill()
+        else:
+            self.troupe.kill(self._actor(command.child))
+
+    def _actor(self, child: ChildRef) -> str:
+        return child.id  # The id of a child that is an actor is the actor's id.
+
+    def _set_timer(self, command: SetTimer) -> None:
+        timer = command.timer
+        self.alarms[timer] = self.loop.at(command.at, lambda: self._ring(timer))
+
+    def _ring(self, timer: Timer) -> None:
+        if self.alarms.pop(timer, None) is not None:
+            self._feed(lambda now: self.machine.timer(timer, now))
+
+    def _cancel_timer(self, command: CancelTimer) -> None:
+        alarm = self.alarms.pop(command.timer, None)
+        if alarm is not None:
+            alarm.cancel()
+
+    def _retry_later(self, command: RetryLater) -> None:
+        self._feed(lambda now: self.machine.retry(command.child, now))
+
+    def _up(self, command: Up) -> None:
+        self.is_up = True
+        if self.parent is not None:
+            self.parent[0].started(self.parent[1])
+        if self.on_up is not None:
+            self.on_up()
+
+    def _ended(self, command: Ended) -> None:
+        self.ended = command
+        self.troupe.gave_up(self)
+        if self.parent is not None:
+            above, child = self.parent
+            above.branches.pop(child.id, None)
+            if self.is_up:
+                above.exited(child, command.reason)
+            else:
+                above.start_failed(child, command.reason)
+        if self.on_ended is not None:
+            self.on_ended(command)
+
+    def _answer(self, command: Answer) -> None:
+        token = command.token
+        assert callable(token)
+        token(command.result)
+
+    def _note(self, command: Note) -> None:
+        self.troupe.note(self, command)
+
+
+_CARRY_OUT: Mapping[type, Callable[[Branch, Any], None]] = {
+    Start: Branch._start,
+    Shutdown: Branch._shutdown,
+    Kill: Branch._kill,
+    SetTimer: Branch._set_timer,
+    CancelTimer: Branch._cancel_timer,
+    RetryLater: Branch._retry_later,
+    Up: Branch._up,
+    Ended: Branch._ended,
+    Answer: Branch._answer,
+    Note: Branch._note,
+}

@@ -1,0 +1,403 @@
+"""An actor at work: its state, its guest, its record, its mail, and the calls that bind them together.
+
+Every call has the same shape: record that it begins, let the guest run, record how it ended, then let its effects
+out. An `err` result leaves the state as it was and goes to the caller; a trap ends the life.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from theater.bus.sockets import Context
+from theater.chainlog.actor_log import ActorLog
+from theater.chainlog.reader import ChainReader
+from theater.core.chain import Entry, outcome_err, outcome_ok, outcome_trap, state_digest
+from theater.core.codec import content_digest
+from theater.core.exit_reason import ExitReason
+from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT
+from theater.core.pulse import Pulse
+from theater.core.values import Err, Ok
+from theater.core.wire import Undelivered
+from theater.errors import (
+    ActorDown,
+    ActorFailed,
+    MessageTooLarge,
+    PoisonMessage,
+    StartFailed,
+    TheaterError,
+)
+from theater.host import catalogue
+from theater.store.content import ContentStore
+from theater.store.labels import Labels
+from theater.wasm.guest import Trap
+from theater.worker.assignment import Assignment
+from theater.worker.mail import Letter, Mail
+from theater.worker.post import Post
+from theater.worker.promises import Promises
+from theater.worker.record import Record
+from theater.worker.recovery import take_up
+from theater.worker.signals import Signals
+from theater.worker.timers import Timers
+from theater.worker.warm import Warm
+
+_LETTERS_BETWEEN_LOOKS = 16
+_ENVELOPE = 65536
+_SLEEP_STEP_S = 0.25
+
+
+class Ended(Exception):
+    """The life is over for a reason that is not the guest's failure."""
+
+    def __init__(self, reason: ExitReason) -> None:
+        super().__init__(reason.describe())
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Circumstances:
+    """The message that is being handled."""
+
+    sender: str | None = None
+    deadline_ns: int = 0
+
+
+class Actor:
+    """One incarnation.
+
+    Args:
+        assignment: who it is.
+        warm: its component.
+        pulse: the page it shares with the supervisor.
+        context: the process' ZeroMQ context.
+    """
+
+    def __init__(self, assignment: Assignment, warm: Warm, pulse: Pulse, context: Context) -> None:
+        self._is = assignment
+        self._limits = assignment.limits
+        self._guest = warm.guest
+        self._pulse = pulse
+        self._now = _Circumstances()
+        self._idle = False
+        self._ending: ExitReason | None = None
+        self._poison = frozenset(assignment.poison)
+        self._log = ActorLog(assignment.path("log"), self._limits.log)
+        content = ContentStore(assignment.content)
+        identity = f"{assignment.actor}.{assignment.incarnation}".encode()
+        self.signals = Signals(context.dealer(assignment.control, identity=identity, linger_ms=1000))
+        beginning = take_up(assignment, warm.artefact.meta, content)
+        self._writer, self._state, self._begun = beginning.writer, beginning.state, beginning.goes_on
+        if beginning.torn_bytes:
+            self._log.write(
+                time.time_ns(),
+                assignment.incarnation,
+                "system",
+                f"cut a torn tail of {beginning.torn_bytes} bytes from the chain; nothing of it was acknowledged",
+            )
+        self._state_digest = state_digest(self._state)
+        durable = assignment.durability == "host"
+        self._record = Record(self._writer, pulse, self.signals, self._limits.record, durable)
+        inbox = context.router(
+            assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
+        )
+        self._mail = Mail(context, assignment.actor, inbox, self.signals, self._limits.message, self._limits.mailbox)
+        self._promises = Promises(self._release_answer)
+        self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin)
+        self._attach(warm, content)
+
+    def _attach(self, warm: Warm, content: ContentStore) -> None:
+        """Gives the guest its limits and its host."""
+        post = Post(self._mail, self._record, warm.seam, self._limits, self._guest.remaining)
+        labels = Labels(self._is.labels, content)
+        ports = catalogue.Ports(self, post, self._promises, self, self._mail, self._timers, labels)
+        interfaces = catalogue.build(ports)
+        granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
+        denied = {name: catalogue.why_denied(name) for name in interfaces if name not in granted}
+        self._guest.limit_memory(self._limits.memory)
+        if self._guest.memory_bytes() > self._limits.memory:
+            raise StartFailed(
+                f"the component needs {self._guest.memory_bytes()} bytes of memory from the start, "
+                f"[limits] memory is {self._limits.memory}"
+            )
+        warm.seam.attach(self._record, {name: interfaces[name] for name in granted if name in interfaces}, denied)
+        warm.host.wasi.attach(self)
+        if "message-server" in self._is.handlers or "timers" in self._is.handlers:
+            self._handles = frozenset(
+                function for interface, function in self._guest.exports if interface == MESSAGE_SERVER_CLIENT
+            )
+        else:
+            self._handles = frozenset()
+
+    # ---- the life
+
+    def begin(self) -> None:
+        """Lets the actor initialise itself, unless it goes on from a state that it had."""
+        if self._begun:
+            self._record.release()
+            return
+        self._timers.clear()
+        result = self._call(ACTOR, "init", (self._is.actor,), None, None, None)
+        if isinstance(result, Err):
+            self._record.release()
+            raise Ended(ExitReason.error(f"init answered with an error: {result.value}"))
+        self._record.release()
+
+    def serve(self) -> NoReturn:
+        """Takes what comes, one at a time, until something ends the life."""
+        mail = self._mail
+        since_look = 0
+        while True:
+            if self._ending is not None:
+                raise Ended(self._ending)
+            if mail.stopping:
+                raise Ended(ExitReason.shutdown())
+            timer = self._timers.take_due()
+            if timer is not None:
+                self._handle(Letter(timer.msg, self._is.actor, timer.cause))
+                continue
+            letter = mail.next_letter()
+            if letter is not None:
+                self._handle(letter)
+                since_look += 1
+                if since_look < _LETTERS_BETWEEN_LOOKS:
+                    continue
+            since_look = 0
+            self._look_around(0.0 if letter is not None else self._timers.next_due())
+
+    def _look_around(self, timeout: float | None) -> None:
+        mail = self._mail
+        if timeout != 0.0:
+            mail.wait(0.0)
+            if mail.letters:
+                return
+            self._record.release()  # Nothing more to do together with it.
+            mail.confirm()
+        self._pulse.gauges(len(mail.letters), self._guest.memory_bytes(), len(self._state or b""))
+        self._idle = timeout != 0.0
+        try:
+            if not mail.stopping:
+                mail.wait(timeout)
+        except _Woken:
+            pass
+        finally:
+            self._idle = False
+
+    def on_sigterm(self, *_: object) -> None:
+        """The handler of SIGTERM: end in order, at once when idle."""
+        self._mail.stopping = True
+        if self._idle:
+            raise _Woken
+
+    def close(self, reason: ExitReason) -> None:
+        """Tells everyone who waits, writes the end into the record, and lets go of everything."""
+        why = reason.describe()
+        self._promises.break_all(why)
+        self._mail.close(why)
+        try:
+            self._record.lifecycle("ended", reason.to_dict())
+            self._record.close()
+        except TheaterError as error:
+            print(f"actor {self._is.actor}: its end is not in its chain: {error}", file=sys.stderr)
+        self.signals.dealer.close(linger_ms=1000)
+        self._log.close()
+
+    # ---- one call
+
+    def _handle(self, letter: Letter) -> None:
+        refusal = self._refusal(letter)
+        if refusal is not None:
+            self._refuse(letter, refusal)
+            return
+        self._now = _Circumstances(letter.sender, letter.deadline_ns)
+        self._mail.path = letter.path
+        function = "handle-send" if letter.reply is None else "handle-request"
+        request = f"request-{self._record.next_entry}" if letter.reply is not None else None
+        params = (letter.body,) if request is None else (request, letter.body)
+        try:
+            result = self._call(MESSAGE_SERVER_CLIENT, function, params, letter, letter.cause, letter.sender, request)
+        except BaseException as error:
+            if letter.reply is not None:
+                letter.reply.answer(None, ActorDown(f"{self._is.name} went down: {_why(error)}"), b"")
+            raise
+        finally:
+            self._now = _Circumstances()
+            self._mail.path = ()
+        if letter.reply is not None and request is not None:
+            self._reply(letter, request, result)
+
+    def _reply(self, letter: Letter, request: str, result: Any) -> None:
+        assert letter.reply is not None
+        if isinstance(result, Err):
+            self._record.release()
+            letter.reply.answer(None, ActorFailed(str(result.value)), self._last)
+            return
+        (reply,) = result
+        if reply is None:
+            self._promises.promise(request, letter.reply, letter.deadline_ns)
+            return
+        self._record.release()
+        letter.reply.answer(reply, None, self._last)
+
+    def _refusal(self, letter: Letter) -> TheaterError | None:
+        """Why this letter is not handled, if it is not."""
+        if len(letter.body) > self._limits.message:
+            return MessageTooLarge(
+                f"the message has {len(letter.body)} bytes, {self._is.name} accepts {self._limits.message}"
+            )
+        if letter.deadline_ns and letter.deadline_ns < time.monotonic_ns():
+            return ActorFailed("nobody waits for the answer any longer")
+        needed = "handle-send" if letter.reply is None else "handle-request"
+        if needed not in self._handles:
+            return ActorFailed(
+                f'{self._is.name} takes no messages: its manifest needs [[handler]] type = "message-server", and its '
+                f"component must export {MESSAGE_SERVER_CLIENT}"
+            )
+        if self._poison and content_digest(letter.body) in self._poison:
+            return PoisonMessage(f"{self._is.name} was ended by this very message before; it is a dead letter now")
+        return None
+
+    def _refuse(self, letter: Letter, error: TheaterError) -> None:
+        if letter.reply is not None:
+            letter.reply.answer(None, error, b"")
+        if letter.taken is not None:
+            letter.taken()
+        if letter.reply is None or isinstance(error, PoisonMessage):
+            self.signals.tell(Undelivered([[self._is.actor, letter.body, letter.cause or b"", error.message]]))
+
+    def _call(
+        self,
+        interface: str,
+        function: str,
+        params: tuple[Any, ...],
+        letter: Letter | None,
+        cause: bytes | None,
+        sender: str | None,
+        request: str | None = None,
+    ) -> Any:
+        """Calls a handler of the guest.
+
+        Returns:
+            the extra result (a tuple) if it succeeded, else an Err.
+        """
+        record = self._record
+        record.call(interface, function, params, cause, sender, request)
+        if letter is not None and letter.taken is not None:
+            letter.taken()
+        if self._limits.fuel is not None:
+            self._guest.set_fuel(self._limits.fuel)
+        try:
+            result = self._guest.call(interface, function, (self._state, params), self._limits.call_timeout)
+            return self._conclude(result)
+        except Trap as trap:
+            outcome = outcome_trap(
+                trap.kind.value, trap.message, list(trap.backtrace), self._state_digest, self._fuel()
+            )
+            self._last = record.outcome(outcome)
+            record.release()
+            raise
+        except Exception as error:
+            outcome = outcome_trap("host", f"{type(error).__name__}: {error}", [], self._state_digest, self._fuel())
+            self._last = record.outcome(outcome)
+            record.release()
+            raise
+        finally:
+            self._pulse.end()
+
+    def _conclude(self, result: Any) -> Any:
+        """Records what the handler returned and takes over its state."""
+        if isinstance(result, Ok):
+            state, *more = result.value
+            extra = tuple(more[0]) if more else ()
+            too_large = self._too_large(state, extra)
+            if too_large is None:
+                self._last = self._record.outcome(outcome_ok(list(extra), state, self._state_digest, self._fuel()))
+                if state != self._state:
+                    self._state, self._state_digest = state, state_digest(state)
+                return extra
+            result = Err(too_large)
+        self._last = self._record.outcome(outcome_err(result.value, self._state_digest, self._fuel()))
+        self.say("system", f"a handler answered with an error: {result.value}")
+        return result
+
+    def _too_large(self, state: bytes | None, extra: Sequence[Any]) -> str | None:
+        if state is not None and len(state) > self._limits.state:
+            return f"the new state has {len(state)} bytes, [limits] state is {self._limits.state}; it was not taken"
+        reply = extra[0] if extra else None
+        if isinstance(reply, bytes) and len(reply) > self._limits.message:
+            return f"the reply has {len(reply)} bytes, [limits] message is {self._limits.message}; it was not sent"
+        return None
+
+    def _fuel(self) -> int | None:
+        return self._guest.fuel_consumed() if self._limits.fuel is not None else None
+
+    def _release_answer(self) -> bytes:
+        self._record.release()
+        return self._writer.head.digest
+
+    # ---- what the guest reaches through its host (ports of theater/host)
+
+    def say(self, stream: str, text: str) -> None:
+        """Appends to the actor's log; it has been recorded before."""
+        self._record.release()
+        self._log.write(time.time_ns(), self._is.incarnation, stream, text)
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Standard output of the guest."""
+        self.say(stream, data.decode("utf-8", "backslashreplace"))
+
+    def sleep(self, seconds: float) -> None:
+        """Sleeps as long as the call may last, and wakes up early when the actor is to end."""
+        left = self._guest.remaining()
+        until = time.monotonic() + (seconds if left is None else min(seconds, left + 0.001))
+        while (rest := until - time.monotonic()) > 0 and not self._mail.stopping:
+            self._mail.wait(min(rest, _SLEEP_STEP_S))
+
+    def end(self, data: bytes | None) -> None:
+        self._ending = ExitReason.normal() if data is None else _with_words(data)
+
+    def newest_entries(self, limit: int) -> list[Entry]:
+        self._record.release()
+        with ChainReader(self._is.path("chain")) as reader:
+            return list(reader.tail(limit))
+
+    def me(self) -> dict[str, Any]:
+        return {
+            "id": self._is.actor,
+            "name": self._is.name,
+            "parent": self._is.parent,
+            "incarnation": self._is.incarnation,
+        }
+
+    def sender(self) -> str | None:
+        return self._now.sender
+
+    def deadline_ms(self) -> int | None:
+        if not self._now.deadline_ns:
+            return None
+        return _wall_ms() + (self._now.deadline_ns - time.monotonic_ns()) // 1_000_000
+
+    _last = b""
+
+
+class _Woken(Exception):
+    """A signal arrived while the actor was idle."""
+
+
+def _with_words(data: bytes) -> ExitReason:
+    """A normal end whose last words are for people."""
+    from dataclasses import replace
+
+    return replace(ExitReason.normal(), detail=data.decode("utf-8", "backslashreplace"))
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, Trap):
+        return f"{error.kind.value}: {error.message}"
+    return str(error) or type(error).__name__
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

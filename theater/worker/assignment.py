@@ -1,0 +1,109 @@
+"""What a worker is told when it becomes an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from theater.core.chain import Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one actor, from its manifest.
+
+    Args:
+        memory: bytes of linear memory.
+        call_timeout: seconds that one call may last; None for any time.
+        request_timeout: seconds that a request waits unless it says otherwise.
+        fuel: instructions that one call may burn; None for no metering.
+        mailbox: messages that may wait.
+        state: bytes of state.
+        message: bytes of one message or reply.
+        record: bytes that one call may write into the chain.
+        log: bytes of log that are kept.
+    """
+
+    memory: int
+    call_timeout: float | None
+    request_timeout: float
+    fuel: int | None
+    mailbox: int
+    state: int
+    message: int
+    record: int
+    log: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One life of one actor.
+
+    Args:
+        actor: id.
+        name: the manifest's name.
+        parent: id of the parent actor; None for a root actor.
+        incarnation: 1 for the first life.
+        folder: the actor's folder in the home, where chain, log and timers are.
+        content: the content store's folder.
+        labels: the folder of the stores that actors use.
+        inbox: address to bind for mail.
+        control: address of the supervisor.
+        handlers: types of the handlers that the manifest grants.
+        state_policy: last or fresh.
+        durability: process or host.
+        limits: see `Limits`.
+        known: how far the chain is known to be good; None to verify all of it.
+        manifest_digest: content digest of the canonical manifest.
+        randomness: what the id was made of.
+        component: digest of the component that this life runs, hex.
+        program: digest of the program that the component runs, hex; None for a component of its own.
+        init_state: digest of the initial state in the content store, hex; None for none.
+        poison: content digests of messages that are refused.
+    """
+
+    actor: str
+    name: str
+    parent: str | None
+    incarnation: int
+    folder: str
+    content: str
+    labels: str
+    inbox: str
+    control: str
+    handlers: tuple[str, ...]
+    state_policy: str
+    durability: str
+    limits: Limits
+    known: Mark | None
+    manifest_digest: bytes
+    randomness: bytes
+    component: str
+    program: str | None
+    init_state: str | None
+    poison: tuple[bytes, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """As msgpack values."""
+        plain = asdict(self)
+        plain["known"] = list(self.known) if self.known is not None else None
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """The reverse of `to_plain`."""
+        known = plain["known"]
+        fields: dict[str, Any] = {
+            **plain,
+            "limits": Limits(**plain["limits"]),
+            "known": Mark(*known) if known is not None else None,
+            "handlers": tuple(plain["handlers"]),
+            "poison": tuple(plain["poison"]),
+        }
+        return cls(**fields)
+
+    def path(self, name: str) -> Path:
+        """A file in the actor's folder."""
+        return Path(self.folder) / name

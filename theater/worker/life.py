@@ -1,0 +1,95 @@
+"""One life of one actor: its loop, its calls, its end.
+
+The worker is born knowing its component and waits to be told who it is. Then it is one thread that takes one
+message at a time: records the call, lets the guest run, records the outcome, and only then lets effects out (D3,
+D4). Whatever ends it, its last words say why; the supervisor reads them from the pulse.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import NoReturn
+
+from theater.bus.sockets import Context
+from theater.core.codec import unpack
+from theater.core.exit_reason import ExitReason
+from theater.core.pulse import SIZE, Pulse
+from theater.core.wire import Ready
+from theater.errors import DiskFull, TheaterError
+from theater.wasm.guest import Trap, TrapKind
+from theater.worker import confine
+from theater.worker.actor import Actor, Ended
+from theater.worker.assignment import Assignment
+from theater.worker.warm import Warm
+
+_LARGEST_ASSIGNMENT = 1 << 18
+_LINGER_MS = 1000
+
+
+def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
+    """Waits for an assignment on `line` and plays it to its end. Never returns."""
+    status = 1
+    try:
+        confine.die_with(supervisor)
+        confine.own_nothing_but(line)
+        confine.default_signals()
+        context = Context()
+        told = socket.socket(fileno=line)
+        data, fds, _, _ = socket.recv_fds(told, _LARGEST_ASSIGNMENT, 1)
+        if not data or not fds:
+            os._exit(0)
+        told.close()
+        pulse = Pulse(memoryview(mmap.mmap(fds[0], SIZE)))
+        os.close(fds[0])
+        assignment = Assignment.from_plain(unpack(data, max_len=_LARGEST_ASSIGNMENT))
+        reason = _play(assignment, warm, pulse, context)
+        pulse.last_words(reason.to_dict())
+        status = 0 if reason.is_normal else 1
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context) -> ExitReason:
+    """The life itself; returns why it ended."""
+    actor: Actor | None = None
+    try:
+        actor = Actor(assignment, warm, pulse, context)
+        signal.signal(signal.SIGTERM, actor.on_sigterm)
+        actor.begin()
+        actor.signals.tell(Ready(assignment.incarnation))
+        actor.serve()
+    except Ended as ended:
+        reason = ended.reason
+    except Trap as trap:
+        reason = _of_trap(trap, assignment)
+    except DiskFull as error:
+        reason = ExitReason.error(f"disk full: {error.message}")
+    except TheaterError as error:
+        reason = ExitReason.error(f"{type(error).__name__}: {error.message}")
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        reason = ExitReason.error(f"a defect of the worker: {type(error).__name__}: {error}")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if actor is not None:
+        try:
+            actor.close(reason)
+        except Exception as error:
+            print(f"worker {assignment.actor}: while it closed: {error}", file=sys.stderr)
+    return reason
+
+
+def _of_trap(trap: Trap, assignment: Assignment) -> ExitReason:
+    if trap.kind is TrapKind.TIMEOUT:
+        return ExitReason.deadline(trap.message)
+    if trap.kind is TrapKind.OUT_OF_MEMORY:
+        return ExitReason.out_of_memory(f"{trap.message} ([limits] memory is {assignment.limits.memory} bytes)")
+    return ExitReason.trap(trap.kind.value, trap.message, "\n".join(trap.backtrace))

@@ -1,0 +1,477 @@
+"""Mail between actors, worker to worker: an inbox, a link to each receiver, and the wait for an answer.
+
+The supervisor is asked once where a receiver lives; after that it is not in the way (D5). What is promised:
+
+* Messages from one actor to another arrive in order.
+* A mailbox is bounded: a sender may have as many unconfirmed messages with a receiver as that one's mailbox
+  holds, and learns at once when there is no room.
+* Every request ends in exactly one of reply, error, timeout, down.
+* What a dead receiver has not confirmed is reported to the supervisor as dead letters.
+* A request that could only be answered after itself is refused: one to oneself, one along a chain of waiting
+  actors (every request carries the ids of those who wait for it), and of two actors that ask each other at the
+  same time the one with the smaller id refuses the other's.
+
+While an actor waits, its mailbox fills but nothing of it is handled: one call at a time (D4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from theater.bus.sockets import Context, Dealer, Full, Gone, Poll, Router
+from theater.core.wire import (
+    Answer,
+    Ask,
+    Deliver,
+    Down,
+    Forget,
+    Found,
+    Handled,
+    Lookup,
+    Message,
+    Missing,
+    Named,
+    Register,
+    Send,
+    Stop,
+    Taken,
+    Undelivered,
+    Unregister,
+    Whereis,
+    decode,
+    encode,
+)
+from theater.errors import (
+    ActorDown,
+    Deadlock,
+    MailboxFull,
+    MessageTooLarge,
+    TheaterError,
+    TimedOut,
+    UnknownActor,
+    WireError,
+    from_wire,
+)
+from theater.worker.signals import Signals
+
+CONFIRM_EVERY = 64
+"""Sends of one connection that are confirmed together when the actor is busy; an idle one confirms at once."""
+
+_ENVELOPE = 65536
+"""Bytes that a message may have around its body."""
+
+
+class ReplyTo(Protocol):
+    """Where the end of a request goes."""
+
+    def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
+        """Sends the end; a receiver that is gone is not our business."""
+
+
+@dataclass(slots=True)
+class Letter:
+    """A message that waits in the mailbox.
+
+    Attributes:
+        sender: actor id; None for one from outside the system.
+        reply: where the answer goes; None if nobody waits.
+        deadline_ns: until when somebody waits; 0 if nobody does.
+        path: the actors that wait for the answer.
+        taken: called when the message has been recorded.
+    """
+
+    body: bytes
+    sender: str | None = None
+    cause: bytes | None = None
+    reply: ReplyTo | None = None
+    deadline_ns: int = 0
+    path: tuple[str, ...] = ()
+    taken: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Link:
+    """The connection to one incarnation of one receiver."""
+
+    actor: str
+    incarnation: int
+    dealer: Dealer
+    message_limit: int
+    mailbox: int
+    sent: int = 0
+    unconfirmed: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    down: str | None = None
+
+    def drain(self) -> None:
+        """Takes in what the receiver has sent."""
+        while (frame := self.dealer.receive()) is not None:
+            try:
+                message = decode(frame)
+            except WireError:
+                continue
+            if type(message) is Taken:
+                while self.unconfirmed and self.unconfirmed[0][0] <= message.number:
+                    self.unconfirmed.popleft()
+            elif type(message) is Answer:
+                self.answers[message.number] = message
+
+
+@dataclass(slots=True)
+class _FromMail:
+    """Answers an `Ask`."""
+
+    inbox: Router
+    peer: bytes
+    number: int
+
+    def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
+        frame = encode(Answer(self.number, cause, value, error.to_wire() if error else None))
+        try:
+            self.inbox.send(self.peer, frame)
+        except (Gone, Full):
+            pass  # The asker has died or stopped reading: there is nobody to tell.
+
+
+@dataclass(slots=True)
+class _FromOutside:
+    """Answers a `Deliver` through the supervisor."""
+
+    signals: Signals
+    number: int
+
+    def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
+        self.signals.tell(Handled(self.number, value, error.to_wire() if error else None))
+
+
+class Mail:
+    """All of an actor's correspondence.
+
+    Args:
+        context: the process' ZeroMQ context.
+        me: own actor id.
+        inbox: own socket, bound.
+        signals: the line to the supervisor.
+        message_limit: largest body that is accepted, bytes.
+        mailbox: most letters that wait here.
+    """
+
+    def __init__(
+        self, context: Context, me: str, inbox: Router, signals: Signals, message_limit: int, mailbox: int
+    ) -> None:
+        self.me = me
+        self.letters: deque[Letter] = deque()
+        self.stopping = False
+        self.path: tuple[str, ...] = ()
+        self._context = context
+        self._inbox = inbox
+        self._signals = signals
+        self._message_limit = message_limit
+        self._mailbox = mailbox
+        self._links: dict[str, Link] = {}
+        self._names: dict[str, str] = {}
+        self._replies: dict[int, Message] = {}
+        self._confirm: dict[bytes, int] = {}
+        self._waiting_for: str | None = None
+        self._poll = Poll(inbox, signals.dealer)
+        self._listening = True
+        self.refused = 0
+
+    # ---- sending
+
+    def send(self, to: str, body: bytes, cause: bytes, timeout: float) -> None:
+        """Hands `body` to the queue of its receiver.
+
+        Args:
+            to: actor id or registered name.
+            cause: digest of the entry that records the send; it must be on the disk.
+            timeout: seconds to wait for a receiver that is being restarted.
+
+        Raises:
+            UnknownActor, ActorDown, TimedOut: there is no such receiver, now or in time.
+            MessageTooLarge, MailboxFull: the receiver does not take it.
+        """
+        link = self._link(to, _deadline(timeout))
+        if link is None:
+            self._send_to_myself(body, cause)
+            return
+        self._check_size(link, body)
+        if len(link.unconfirmed) >= min(CONFIRM_EVERY, link.mailbox):
+            link.drain()
+            if len(link.unconfirmed) >= link.mailbox:
+                raise MailboxFull(f"the mailbox of {to} is full: {link.mailbox} of your messages wait there already")
+        number = link.sent + 1
+        try:
+            link.dealer.send(encode(Send(self.me, number, cause, body)))
+        except Full:
+            raise MailboxFull(f"the mailbox of {to} is full: its queue takes no more") from None
+        link.sent = number
+        link.unconfirmed.append((number, cause, body))
+
+    def ask(self, to: str, body: bytes, cause: bytes, timeout: float) -> Answer:
+        """Sends `body` and waits for its answer, whose `value` is then the reply.
+
+        Args:
+            timeout: seconds, the whole time including the wait for a receiver that is being restarted.
+
+        Raises:
+            Deadlock: the receiver is this actor, or waits for it.
+            TimedOut, ActorDown: no answer in time; the receiver, or this actor, ended first.
+            TheaterError: what the receiver answered instead of a reply.
+        """
+        deadline = _deadline(timeout)
+        link = self._link(to, deadline)
+        path = (*self.path, self.me)
+        if link is None or link.actor in path:
+            raise Deadlock(f"{to} waits for the answer to this very call; a request to it could never be answered")
+        self._check_size(link, body)
+        number = link.sent = link.sent + 1
+        try:
+            link.dealer.send(encode(Ask(self.me, number, cause, body, deadline, list(path))))
+        except Full:
+            raise MailboxFull(f"the mailbox of {to} is full: its queue takes no more") from None
+        answer = self._await_answer(to, link, number, deadline)
+        if answer.error is not None:
+            raise from_wire(answer.error)
+        return answer
+
+    def _await_answer(self, to: str, link: Link, number: int, deadline: int) -> Answer:
+        self._waiting_for = link.actor
+        self._refuse_circles()
+        self._poll.add(link.dealer)
+        try:
+            while True:
+                for ready in self._poll.wait(_seconds_until(deadline)):
+                    if ready is link.dealer:
+                        link.drain()
+                    else:
+                        self._take_in(ready)
+                if (answer := link.answers.pop(number, None)) is not None:
+                    return answer
+                if link.down is not None:
+                    raise ActorDown(f"{to} went down before it answered: {link.down}")
+                if self.stopping:
+                    raise ActorDown(f"this actor is being stopped and does not wait for {to} any longer")
+                if time.monotonic_ns() >= deadline:
+                    raise TimedOut(f"{to} did not answer in time")
+        finally:
+            self._waiting_for = None
+            self._poll.remove(link.dealer)
+            link.answers.clear()
+            if link.down is not None:
+                self._drop(link)
+
+    def _send_to_myself(self, body: bytes, cause: bytes) -> None:
+        if len(self.letters) >= self._mailbox:
+            raise MailboxFull(f"the mailbox of this actor is full: {len(self.letters)} messages wait there already")
+        self.letters.append(Letter(body, self.me, cause))
+
+    def _check_size(self, link: Link, body: bytes) -> None:
+        if len(body) > link.message_limit:
+            raise MessageTooLarge(
+                f"the message has {len(body)} bytes, {link.actor} accepts {link.message_limit} ([limits] message)"
+            )
+
+    # ---- the directory
+
+    def register(self, name: str) -> None:
+        """Takes a name, or raises NameTaken."""
+        self._ask_supervisor(Register(self._signals.number(), name))
+
+    def unregister(self, name: str) -> None:
+        self._ask_supervisor(Unregister(self._signals.number(), name))
+
+    def whereis(self, name: str) -> str | None:
+        """The id of the actor that is registered as `name`."""
+        answer = self._ask_supervisor(Whereis(self._signals.number(), name))
+        return answer.actor if type(answer) is Named else None
+
+    def _ask_supervisor(
+        self, question: Register | Unregister | Whereis | Lookup, deadline: int | None = None
+    ) -> Message:
+        """The answer to `question`; the supervisor always gives one, so only its death ends the wait."""
+        self._signals.tell(question)
+        while (answer := self._replies.pop(question.number, None)) is None:
+            if self.stopping:
+                raise ActorDown("this actor is being stopped")
+            if deadline is not None and time.monotonic_ns() > deadline + 1_000_000_000:
+                raise TimedOut("the supervisor did not answer in time")
+            self.wait(0.1)
+        if type(answer) is Missing:
+            raise from_wire(answer.error)
+        return answer
+
+    def _link(self, to: str, deadline: int) -> Link | None:
+        """The link to `to`; None if that is this actor itself."""
+        actor = self._names.get(to, to)
+        if actor == self.me:
+            return None
+        link = self._links.get(actor)
+        if link is not None and link.down is None:
+            return link
+        found = self._ask_supervisor(Lookup(self._signals.number(), to, deadline), deadline)
+        if type(found) is not Found:
+            raise UnknownActor(f"no actor {to!r}")
+        self._names[to] = found.actor
+        if found.actor == self.me:
+            return None
+        if (known := self._links.get(found.actor)) is not None and known.down is None:
+            return known
+        dealer = self._context.dealer(found.endpoint, largest=self._message_limit + _ENVELOPE, queue=found.mailbox + 1)
+        link = Link(found.actor, found.incarnation, dealer, found.message_limit, found.mailbox)
+        self._links[found.actor] = link
+        return link
+
+    def _drop(self, link: Link) -> None:
+        """Forgets a dead receiver; what it did not confirm becomes dead letters."""
+        link.drain()
+        if self._links.get(link.actor) is link:
+            del self._links[link.actor]
+        if link.unconfirmed:
+            why = f"its receiver went down before confirming it: {link.down}"
+            self._signals.tell(Undelivered([[link.actor, body, cause, why] for _, cause, body in link.unconfirmed]))
+            link.unconfirmed.clear()
+        link.dealer.close()
+
+    # ---- receiving
+
+    def wait(self, timeout: float | None) -> None:
+        """Takes in whatever arrives within `timeout` seconds, at once if something does."""
+        for ready in self._poll.wait(timeout):
+            self._take_in(ready)
+
+    def confirm(self) -> None:
+        """Tells every sender how far its messages have been taken."""
+        for peer, number in self._confirm.items():
+            try:
+                self._inbox.send(peer, encode(Taken(number)))
+            except (Gone, Full):
+                pass  # A dead sender needs no confirmation; a busy one gets the next.
+        self._confirm.clear()
+
+    def _take_in(self, ready: Router | Dealer) -> None:
+        if ready is self._inbox:
+            self._read_inbox()
+        else:
+            self._read_signals()
+
+    def next_letter(self) -> Letter | None:
+        """Takes the oldest letter out of the mailbox."""
+        if not self.letters:
+            return None
+        letter = self.letters.popleft()
+        if not self._listening:
+            self._poll.add(self._inbox)
+            self._listening = True
+        return letter
+
+    def _read_inbox(self) -> None:
+        while (received := self._inbox.receive()) is not None:
+            peer, frame = received
+            try:
+                message = decode(frame)
+            except WireError:
+                self.refused += 1
+                continue
+            if type(message) is Send:
+                self.letters.append(self._letter_of_send(peer, message))
+            elif type(message) is Ask:
+                self._take_ask(peer, message)
+            else:
+                self.refused += 1
+            if len(self.letters) >= self._mailbox:
+                # The rest stays in the socket, whose queue is bounded too, until there is room.
+                self._poll.remove(self._inbox)
+                self._listening = False
+                return
+
+    def _letter_of_send(self, peer: bytes, message: Send) -> Letter:
+        def taken() -> None:
+            self._confirm[peer] = message.number
+            if message.number % CONFIRM_EVERY == 0:
+                self.confirm()
+
+        return Letter(message.body, message.sender, message.cause, taken=taken)
+
+    def _take_ask(self, peer: bytes, message: Ask) -> None:
+        path = tuple(str(actor) for actor in message.path)
+        reply = _FromMail(self._inbox, peer, message.number)
+        letter = Letter(message.body, message.sender, message.cause, reply, message.deadline_ns, path)
+        if not self._refused_as_circle(letter):
+            self.letters.append(letter)
+
+    def _refuse_circles(self) -> None:
+        """Refuses what has arrived before the wait began and can only be answered after it."""
+        waiting = [letter for letter in self.letters if letter.reply is not None and letter.path]
+        for letter in waiting:
+            if self._refused_as_circle(letter):
+                self.letters.remove(letter)
+
+    def _refused_as_circle(self, letter: Letter) -> bool:
+        awaited = self._waiting_for
+        if awaited is None or letter.reply is None or awaited not in letter.path:
+            return False
+        # Two that ask each other both see the circle; one refusal breaks it, so that the other's request succeeds.
+        if letter.sender == awaited and self.me > awaited:
+            return False
+        letter.reply.answer(None, Deadlock(f"{self.me} waits for {awaited}, which waits for this answer"), b"")
+        return True
+
+    def _read_signals(self) -> None:
+        while (message := self._signals.receive()) is not None:
+            match message:
+                case Deliver():
+                    self.letters.append(self._letter_of_delivery(message))
+                case Found() | Missing() | Named():
+                    self._replies[message.number] = message
+                case Down():
+                    self._take_down(message)
+                case Forget():
+                    self._names.pop(message.name, None)
+                case Stop():
+                    self.stopping = True
+                case _:
+                    self.refused += 1
+
+    def _letter_of_delivery(self, message: Deliver) -> Letter:
+        reply = _FromOutside(self._signals, message.number)
+        if message.ask:
+            return Letter(message.body, reply=reply, deadline_ns=message.deadline_ns)
+        return Letter(message.body, taken=lambda: reply.answer(None, None, b""))
+
+    def _take_down(self, message: Down) -> None:
+        link = self._links.get(message.actor)
+        if link is None or link.incarnation != message.incarnation:
+            return
+        link.drain()  # Everything that it sent came before its death was announced.
+        link.down = message.reason
+        if self._waiting_for != link.actor:
+            self._drop(link)
+
+    # ---- the end
+
+    def close(self, why: str) -> None:
+        """Answers everything that waits with `ActorDown`, and lets go of all sockets."""
+        self._read_inbox()
+        for letter in self.letters:
+            if letter.reply is not None:
+                letter.reply.answer(None, ActorDown(f"{self.me} ended before it took the message: {why}"), b"")
+        self.confirm()
+        for link in self._links.values():
+            link.dealer.close(linger_ms=200)
+        self._inbox.close(linger_ms=200)
+
+
+def _deadline(timeout: float) -> int:
+    return time.monotonic_ns() + int(timeout * 1_000_000_000)
+
+
+def _seconds_until(deadline_ns: int) -> float:
+    return max(0.0, (deadline_ns - time.monotonic_ns()) / 1_000_000_000)
+
+
+__all__ = ["CONFIRM_EVERY", "Letter", "Link", "Mail", "ReplyTo"]

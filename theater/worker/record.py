@@ -1,0 +1,97 @@
+"""The actor's record: what its chain writer is told, and when it must be on the disk.
+
+The cheapest order that keeps the promise (D3): the entry of a call is written before the guest runs, so that the
+record shows what killed it; everything the guest does is staged; it is written when the call ends, or before an
+effect that cannot wait. `release` is what every effect calls first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from theater.chainlog.writer import ChainWriter
+from theater.core.chain import Call, HostCall, HostResult, Kind, Lifecycle, Outcome
+from theater.core.pulse import Pulse
+from theater.core.wire import Grown
+from theater.errors import LimitExceeded
+from theater.worker.signals import Signals
+
+_STAGED_MAX = 256 * 1024
+
+
+class Record:
+    """Writes one actor's chain.
+
+    Args:
+        writer: the open chain.
+        pulse: told how far the chain is after every write.
+        limit: bytes that one call may write.
+        durable: whether the machine's death must not lose what was released.
+    """
+
+    def __init__(self, writer: ChainWriter, pulse: Pulse, signals: Signals, limit: int, durable: bool) -> None:
+        self._writer = writer
+        self._pulse = pulse
+        self._signals = signals
+        self._limit = limit
+        self._durable = durable
+        self._call_began_at = writer.head.offset
+        pulse.mark(writer.mark)
+
+    @property
+    def next_entry(self) -> int:
+        """Sequence number of the entry that comes next."""
+        return self._writer.head.entries
+
+    def call(
+        self, interface: str, function: str, args: Sequence[Any], cause: bytes | None, sender: str | None, request: Any
+    ) -> bytes:
+        """Records that a call begins; it is on its way to the disk when this returns."""
+        offset = self._call_began_at = self._writer.head.offset
+        digest = self._writer.append(Kind.CALL, Call(interface, function, args, cause, sender, request))
+        self.release()
+        self._pulse.begin(time.monotonic_ns(), offset)
+        return digest
+
+    def host_call(self, interface: str, function: str, args: Sequence[Any]) -> bytes:
+        digest = self._writer.append(Kind.HOST_CALL, HostCall(interface, function, args))
+        self._check_limit()
+        return digest
+
+    def host_result(self, value: Any, cause: bytes | None) -> None:
+        self._writer.append(Kind.HOST_RESULT, HostResult(value, cause))
+        if self._writer.staged_bytes > _STAGED_MAX:
+            self.write()
+
+    def outcome(self, outcome: Outcome) -> bytes:
+        """Records how the call ended. Whoever lets an effect of it out calls `release` first."""
+        return self._writer.append(Kind.OUTCOME, outcome)
+
+    def lifecycle(self, event: str, details: dict[str, Any]) -> bytes:
+        return self._writer.append(Kind.LIFECYCLE, Lifecycle(event, details))
+
+    def write(self) -> None:
+        """Writes what is staged. Raises DiskFull if the disk does not take it."""
+        if self._writer.staged_bytes:
+            self._writer.flush()
+            self._pulse.mark(self._writer.mark)
+            if self._pulse.watched:
+                self._signals.tell(Grown(self._writer.mark.entries))
+
+    def release(self) -> None:
+        """Makes sure that everything so far is recorded as safely as the manifest asks."""
+        self.write()
+        if self._durable:
+            self._writer.commit()
+
+    def close(self) -> None:
+        self.write()
+        self._writer.close()
+
+    def _check_limit(self) -> None:
+        written = self._writer.head.offset - self._call_began_at
+        if written > self._limit:
+            self._call_began_at = self._writer.head.offset  # The words of the end must still fit.
+            raise LimitExceeded(f"one call recorded more than {self._limit} bytes ([limits] record)")

@@ -1,0 +1,86 @@
+"""How a life takes up its chain: a genesis for the first, the last committed state for the others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from theater.chainlog.writer import ChainWriter
+from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle
+from theater.store.content import ContentStore
+from theater.wasm.artefacts import Meta
+from theater.worker.assignment import Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a life begins with.
+
+    Args:
+        writer: the open chain, with the entry that begins this life staged.
+        state: the state it has.
+        goes_on: the state is one that a call of this actor committed, so init is not called again.
+        torn_bytes: what an earlier life had not finished writing; nothing of it had been acknowledged.
+    """
+
+    writer: ChainWriter
+    state: bytes | None
+    goes_on: bool
+    torn_bytes: int
+
+
+def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginning:
+    """Opens the chain, verified from what the supervisor knows, and begins this life in it.
+
+    Raises:
+        ChainBroken: the chain is not what it was.
+        DiskFull, IntegrityError: it cannot be written.
+    """
+    writer = ChainWriter.open(
+        assignment.path("chain"),
+        clock=time.time_ns,
+        known=assignment.known,
+        put=content.put,
+        get=content.get,
+        durability=assignment.durability,
+    )
+    found = writer.recovery
+    if found.mark.entries == 0:
+        writer.append(Kind.GENESIS, _genesis(assignment, meta))
+    else:
+        writer.append(Kind.LIFECYCLE, Lifecycle(INCARNATION, _incarnation(assignment, found.torn_bytes)))
+    goes_on = assignment.state_policy != "fresh" and found.mark.state_at is not None
+    state = found.state if goes_on else _initial_state(assignment, content)
+    return Beginning(writer, state, goes_on, found.torn_bytes)
+
+
+def _genesis(assignment: Assignment, meta: Meta) -> Genesis:
+    engine = {**meta.engine, "mode": meta.mode.value, "program": assignment.program}
+    wrapper = bytes.fromhex(meta.wrapper) if meta.wrapper else None
+    return Genesis(
+        assignment.actor,
+        assignment.name,
+        assignment.manifest_digest,
+        bytes.fromhex(assignment.component),
+        wrapper,
+        engine,
+        assignment.parent,
+        None,
+        assignment.incarnation,
+        assignment.randomness,
+    )
+
+
+def _incarnation(assignment: Assignment, torn_bytes: int) -> dict[str, object]:
+    return {
+        INCARNATION: assignment.incarnation,
+        "component": assignment.component,
+        "program": assignment.program,
+        "manifest": assignment.manifest_digest,
+        "state": assignment.state_policy,
+        "torn_bytes": torn_bytes,
+    }
+
+
+def _initial_state(assignment: Assignment, content: ContentStore) -> bytes | None:
+    return content.get(assignment.init_state) if assignment.init_state is not None else None

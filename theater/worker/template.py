@@ -1,0 +1,101 @@
+"""A template: one component, loaded and instantiated, ready to be forked once for each life of an actor.
+
+It is single-threaded, opens no ZeroMQ context and compiles nothing (D1). For an actor written in Python the
+component is the runner, and the template has also loaded the actor's program into it, so that a worker is born
+with everything in memory. `gc.freeze` before the first fork keeps Python from touching, and so copying, pages
+that it shares with its workers.
+
+Protocol, over a SEQPACKET socket pair, msgpack: the template says {"ready": pid} or {"error": ...}; then each
+{"fork": n}, which comes with the worker's end of a fresh socket pair, is answered by {"fork": n, "pid": pid}.
+When the socket closes the template ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from theater.core.codec import pack, unpack
+from theater.core.values import Err
+from theater.errors import ComponentError, TheaterError
+from theater.host.base import Seam
+from theater.host.wasi import GuestHost
+from theater.wasm.artefacts import ArtefactCache
+from theater.wasm.guest import Guest, Trap
+from theater.worker import confine, life
+from theater.worker.warm import Warm
+
+_PROGRAM = "theater:otp/program@0.1.0"
+_LARGEST_ORDER = 65536
+
+
+def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork: Callable[[], int]) -> NoReturn:
+    """Loads what `order` names, then forks on demand. Never returns: this is the whole life of the process.
+
+    Args:
+        orders: this template's end of its socket pair with the supervisor.
+        order: cache (of artefacts), component (its digest, hex), fuel (whether it is counted), program (path of the
+            program in the store, or None).
+        supervisor: process id of the supervisor.
+        fork: the spawner's fork; returns 0 in the child.
+    """
+    try:
+        confine.die_with(supervisor)
+        confine.own_nothing_but(orders.fileno())
+        confine.default_signals()
+        warm = _load(order)
+        gc.collect()
+        gc.freeze()
+        orders.send(pack({"ready": os.getpid()}))
+        while True:
+            data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
+            if not data:
+                os._exit(0)
+            _fork(orders, unpack(data, max_len=_LARGEST_ORDER)["fork"], fds[0], warm, supervisor, fork)
+    except TheaterError as error:
+        orders.send(pack(error.to_wire()))
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+    os._exit(1)
+
+
+def _fork(orders: socket.socket, number: int, line: int, warm: Warm, supervisor: int, fork: Callable[[], int]) -> None:
+    pid = fork()
+    if pid == 0:
+        life.run(line, warm, supervisor)
+    orders.send(pack({"fork": number, "pid": pid}))
+    os.close(line)
+
+
+def _load(order: Mapping[str, Any]) -> Warm:
+    seam = Seam()
+    host = GuestHost(seam)
+    try:
+        artefact = ArtefactCache(Path(order["cache"])).find(order["component"], order["fuel"])
+        if artefact is None:
+            raise ComponentError("its compiled form is gone from the cache; start it again")
+        guest = Guest(artefact, host)
+        if order["program"] is not None:
+            _load_program(guest, Path(order["program"]))
+    except Trap as trap:
+        raise ComponentError(f"the component ended while it was instantiated: {trap.kind}: {trap.message}") from trap
+    return Warm(guest, host, seam, artefact)
+
+
+def _load_program(guest: Guest, path: Path) -> None:
+    """Gives the runner the actor's modules (theater/build/python.py writes the file)."""
+    program = unpack(path.read_bytes().partition(b"\n")[2], max_len=64 << 20)
+    modules = [(name, source) for name, source in program["modules"].items()]
+    try:
+        # Without a deadline: its timer would have a thread (theater/wasm/deadline.py). The nursery kills who hangs.
+        result = guest.call(_PROGRAM, "load", (modules, program["entry"]))
+    except Trap as trap:
+        raise ComponentError(f"the program could not be loaded: {trap}") from trap
+    if isinstance(result, Err):
+        raise ComponentError(f"the program could not be loaded: {result.value}")

@@ -1,0 +1,106 @@
+"""Timers of one actor. They outlive its incarnations: the table is a file beside the chain, replaced atomically.
+
+A timer that was due while the actor was down fires once when it is back. Times are wall time in milliseconds,
+since a machine's monotonic clock starts anew with the machine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from theater.core.codec import pack, unpack
+from theater.errors import LimitExceeded, WireError
+
+MOST = 1000
+"""Timers that one actor may have at a time."""
+
+_LARGEST_TABLE = 64 << 20
+
+
+class Timer(NamedTuple):
+    """A message to oneself: `msg` at `due_ms`, and every `period_ms` after it unless that is 0. `cause` is the
+    digest of the entry that set it."""
+
+    due_ms: int
+    number: int
+    period_ms: int
+    msg: bytes
+    cause: bytes
+
+
+class Timers:
+    """The table.
+
+    Args:
+        path: the file; read if it exists.
+        now_ms: the wall clock.
+        origin: digest of the entry that is setting a timer.
+    """
+
+    def __init__(self, path: Path, now_ms: Callable[[], int], origin: Callable[[], bytes]) -> None:
+        self._path = path
+        self._now_ms = now_ms
+        self._origin = origin
+        self._heap = self._read()
+        self._last = max((timer.number for timer in self._heap), default=0)
+
+    def start(self, delay_ms: int, period_ms: int, msg: bytes) -> int:
+        if len(self._heap) >= MOST:
+            raise LimitExceeded(f"an actor may have {MOST} timers at a time; cancel some")
+        self._last += 1
+        heapq.heappush(self._heap, Timer(self._now_ms() + delay_ms, self._last, period_ms, msg, self._origin()))
+        self._write()
+        return self._last
+
+    def cancel(self, timer: int) -> bool:
+        kept = [other for other in self._heap if other.number != timer]
+        if len(kept) == len(self._heap):
+            return False
+        heapq.heapify(kept)
+        self._heap = kept
+        self._write()
+        return True
+
+    def clear(self) -> None:
+        """Forgets all timers."""
+        if self._heap:
+            self._heap = []
+            self._write()
+
+    def next_due(self) -> float | None:
+        """Seconds until the next timer; None if there is none."""
+        return max(0.0, (self._heap[0].due_ms - self._now_ms()) / 1000) if self._heap else None
+
+    def take_due(self) -> Timer | None:
+        """A timer that is due. A repeating one is set for its next moment that has not passed."""
+        if not self._heap or self._heap[0].due_ms > self._now_ms():
+            return None
+        timer = heapq.heappop(self._heap)
+        if timer.period_ms:
+            behind = self._now_ms() - timer.due_ms
+            due = timer.due_ms + timer.period_ms * (behind // timer.period_ms + 1)
+            heapq.heappush(self._heap, timer._replace(due_ms=due))
+        else:
+            self._write()
+        return timer
+
+    def _read(self) -> list[Timer]:
+        try:
+            rows = unpack(self._path.read_bytes(), max_len=_LARGEST_TABLE)
+        except (FileNotFoundError, WireError):
+            return []
+        heap = [Timer(*row) for row in rows]
+        heapq.heapify(heap)
+        return heap
+
+    def _write(self) -> None:
+        if not self._heap:
+            self._path.unlink(missing_ok=True)
+            return
+        fresh = self._path.with_suffix(".new")
+        fresh.write_bytes(pack([list(timer) for timer in self._heap]))
+        os.replace(fresh, self._path)
