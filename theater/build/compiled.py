@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import signal
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
 from theater.build.progress import Progress, silent
 from theater.core.codec import content_digest
-from theater.errors import BuildFailed, ContentDamaged, from_wire
-from theater.wasm.artefacts import ArtefactCache
+from theater.errors import BuildFailed, ContentDamaged, TheaterError
+from theater.wasm import artefacts
+from theater.wasm.artefacts import ArtefactCache, compile_command, parse_report
 
 
 def ensure_compiled(cache: Path, component: Path, progress: Progress = silent, *, fuel: bool = False) -> Path:
     """The compiled form of a component, made in a process of its own if the cache has none.
 
     Args:
-        cache: the directory of compiled components.
+        cache: the directory of compiled components, `artefacts` in the machine's cache.
         component: the component's file.
         progress: told every second that the compiler works.
         fuel: whether the code counts instructions.
@@ -42,22 +42,37 @@ def _find(cache: ArtefactCache, component: Path, fuel: bool) -> Path | None:
 
 
 def _compile(cache: Path, component: Path, progress: Progress, fuel: bool) -> Path:
-    command = [sys.executable, "-m", "theater.wasm.compile", "--component", str(component), "--cache", str(cache)]
-    with subprocess.Popen(
-        [*command, "--fuel"] if fuel else command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as compiler:
-        last: dict[str, Any] = {}
+    command = compile_command(component, cache, fuel)
+    last: artefacts.Progress | Path | TheaterError | None = None
+    with (
+        tempfile.TemporaryFile() as noise,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=noise, text=True, errors="replace"
+        ) as compiler,
+    ):
         try:
             assert compiler.stdout is not None
             for line in compiler.stdout:
-                last = json.loads(line)
-                if "progress" in last:
-                    progress(f"{last['progress']} {component.name} ({last['elapsed']:.0f} s)")
+                last = parse_report(line)
+                if isinstance(last, artefacts.Progress):
+                    progress(f"{last.stage} {component.name} ({last.elapsed:.0f} s)")
         except BaseException:
             compiler.kill()
             raise
-    if "artefact" in last:
-        return Path(last["artefact"])
-    if "error" in last:
-        raise from_wire(last)
-    raise BuildFailed(f"the compiler ended with status {compiler.returncode} and said nothing")
+        status = compiler.wait()
+        if isinstance(last, Path) and status == 0:
+            return last
+        if isinstance(last, TheaterError):
+            raise last
+        noise.seek(0)
+        raise BuildFailed(f"the compiler {_end(status)}: {_first_lines(noise.read())}")
+
+
+def _end(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+def _first_lines(printed: bytes) -> str:
+    """What the compiler said on standard error before the stack that follows."""
+    lines = printed.decode(errors="replace").strip().splitlines()
+    return " ".join(lines[:2]) or "it said nothing"

@@ -10,15 +10,17 @@ class Current:
         encode, decode: how the actor's messages become bytes.
         request: the id of the request being handled; none in other handlers.
         later: whether `reply_later` was called for it.
+        answer: what `respond` was given for it while it was still being handled.
     """
 
-    __slots__ = ("decode", "encode", "later", "request")
+    __slots__ = ("answer", "decode", "encode", "later", "request")
 
     def __init__(self) -> None:
         self.encode: Callable[[Any], bytes] = bytes
         self.decode: Callable[[bytes], Any] = bytes
         self.request: str | None = None
         self.later = False
+        self.answer: bytes | None = None
 
 
 current = Current()

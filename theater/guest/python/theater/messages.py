@@ -8,6 +8,7 @@ from typing import Any
 
 from theater._current import current, decoded, encoded
 from theater._host import ask, interface, milliseconds
+from theater.errors import CallFailed
 
 _messages = interface("message_server_host")
 _requests = interface("requests")
@@ -58,7 +59,14 @@ def respond(request_id: str, message: Any, *, codec: Any = None) -> None:
     Raises:
         CallFailed: the request is unknown, was answered already, or its sender no longer waits.
     """
-    ask(_messages.respond_to_request, request_id, encoded(message, codec))
+    data = encoded(message, codec)
+    if request_id != current.request:
+        ask(_messages.respond_to_request, request_id, data)
+    elif current.answer is None:
+        # The host learns that this request stays open when the handler returns, so the answer is simply its reply.
+        current.answer = data
+    else:
+        raise CallFailed(f"request {request_id} was answered already")
 
 
 def cancel_request(request_id: str) -> None:

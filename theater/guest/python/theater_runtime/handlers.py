@@ -70,6 +70,7 @@ class Handlers:
         fields["_recorded"] = recorded
         current.request = request
         current.later = False
+        current.answer = None
         try:
             if randomness.asleep:
                 randomness.wake()
@@ -89,7 +90,7 @@ class Handlers:
 
     def _reply(self, body: bytes) -> bytes | None:
         reply = self._actor.handle_request(self._decode(body))
-        return None if current.later else self._encode(reply)
+        return current.answer if current.later else self._encode(reply)
 
     def _receive(self, body: bytes) -> None:
         self._actor.handle_send(self._decode(body))

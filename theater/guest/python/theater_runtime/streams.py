@@ -16,13 +16,17 @@ def _lines(descriptor: int) -> TextIO:
     )
 
 
+_out = _lines(1)
+_err = _lines(2)
+
+
 def install() -> None:
     """Replaces `sys.stdout` and `sys.stderr`."""
-    sys.stdout = sys.__stdout__ = _lines(1)
-    sys.stderr = sys.__stderr__ = _lines(2)
+    sys.stdout = sys.__stdout__ = _out
+    sys.stderr = sys.__stderr__ = _err
 
 
 def flush() -> None:
     """Writes what is left of unfinished lines."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _out.flush()
+    _err.flush()

@@ -1,0 +1,735 @@
+/* The bridge between theater.h and the canonical ABI of the component model.
+ *
+ * A component function crosses as a core function: a text or a list of bytes as pointer and size, a result of more than
+ * one number through memory whose layout follows from its type ("Despecialization", "Alignment", "Element Size" in
+ * design/mvp/CanonicalABI.md of the component model). Each struct called *_memory below is such a layout, and the
+ * numbers of each import and export are checked against the .wit files when the component is made.
+ */
+#include "theater.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IMPORT(interface, name) __attribute__((import_module(interface), import_name(name)))
+#define EXPORT(name) __attribute__((export_name(name)))
+#define WEAK __attribute__((weak))
+#define RUNTIME "theater:simple/runtime"
+#define HOST "theater:simple/message-server-host"
+#define STORE "theater:simple/store"
+#define IDENTITY "theater:otp/identity@0.1.0"
+#define REGISTRY "theater:otp/registry@0.1.0"
+#define TIMERS "theater:otp/timers@0.1.0"
+#define REQUESTS "theater:otp/requests@0.1.0"
+#define ACTOR "theater:simple/actor"
+#define CLIENT "theater:simple/message-server-client"
+
+/* ---- memory of one call: a list of blocks that is dropped when the call is over */
+
+typedef struct block {
+    struct block *next;
+    size_t size;
+    size_t used;
+    _Alignas(16) uint8_t data[];
+} block;
+
+#define FIRST_SIZE 16384
+
+static block *blocks;
+
+static void *allocate(size_t size, size_t alignment) {
+    size_t from = blocks ? (blocks->used + alignment - 1) & ~(alignment - 1) : 0;
+    if (!blocks || from > blocks->size || size > blocks->size - from) {
+        size_t room = size > FIRST_SIZE ? size : FIRST_SIZE;
+        block *fresh = malloc(sizeof(block) + room);
+        if (!fresh) __builtin_trap();
+        fresh->next = blocks;
+        fresh->size = room;
+        blocks = fresh;
+        from = 0;
+    }
+    blocks->used = from + size;
+    return blocks->data + from;
+}
+
+/* One block of the usual size is kept, so that a small call allocates nothing. */
+static void release(void) {
+    block *kept = NULL;
+    while (blocks) {
+        block *next = blocks->next;
+        if (!kept && blocks->size == FIRST_SIZE) kept = blocks;
+        else free(blocks);
+        blocks = next;
+    }
+    if (kept) {
+        kept->next = NULL;
+        kept->used = 0;
+    }
+    blocks = kept;
+}
+
+void *theater_alloc(size_t size) { return allocate(size, 16); }
+
+EXPORT("cabi_realloc") void *theater_realloc(void *old, size_t old_size, size_t alignment, size_t size) {
+    if (size == 0) return (void *)alignment;
+    void *fresh = allocate(size, alignment);
+    if (old_size) memcpy(fresh, old, old_size < size ? old_size : size);
+    return fresh;
+}
+
+/* A failed assert says so in the actor's log; the C library would look for a terminal. */
+_Noreturn void __assert_fail(const char *expression, const char *file, int line, const char *function) {
+    theater_logf("%s:%d: %s: assertion failed: %s", file, line, function, expression);
+    __builtin_trap();
+}
+
+/* ---- values */
+
+theater_bytes theater_text(const char *text) { return (theater_bytes){(const uint8_t *)text, strlen(text)}; }
+
+theater_option theater_some(theater_bytes value) { return (theater_option){true, value}; }
+
+bool theater_equal(theater_bytes bytes, const char *text) {
+    return bytes.size == strlen(text) && (bytes.size == 0 || memcmp(bytes.data, text, bytes.size) == 0);
+}
+
+char *theater_string(theater_bytes bytes) {
+    char *copy = theater_alloc(bytes.size + 1);
+    if (bytes.size) memcpy(copy, bytes.data, bytes.size);
+    copy[bytes.size] = 0;
+    return copy;
+}
+
+static theater_bytes format_list(const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
+    int size = vsnprintf(NULL, 0, format, arguments);
+    if (size < 0) __builtin_trap();
+    char *text = theater_alloc((size_t)size + 1);
+    vsnprintf(text, (size_t)size + 1, format, again);
+    va_end(again);
+    return (theater_bytes){(const uint8_t *)text, (size_t)size};
+}
+
+theater_bytes theater_format(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    theater_bytes text = format_list(format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+theater_answer theater_ok(theater_option state) {
+    return (theater_answer){.ok = true, .state = state, .reply = THEATER_NONE};
+}
+
+theater_answer theater_reply(theater_option state, theater_bytes reply) {
+    return (theater_answer){.ok = true, .state = state, .reply = theater_some(reply)};
+}
+
+theater_answer theater_later(theater_option state) { return theater_ok(state); }
+
+theater_answer theater_fail(theater_bytes sentence) { return (theater_answer){.ok = false, .error = sentence}; }
+
+/* ---- layouts of results in memory, and how they are read */
+
+/* option<list<u8>>, option<string>, option<content-ref> */
+typedef struct {
+    uint8_t some;
+    const uint8_t *data;
+    size_t size;
+} option_memory;
+
+/* result<_, string>, result<string, string>, result<list<u8>, string>, result<content-ref, string>; also
+ * result<list<string>, string>, where `data` are the items */
+typedef struct {
+    uint8_t failed;
+    const uint8_t *data;
+    size_t size;
+} result_memory;
+
+/* result<option<content-ref>, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        option_memory value;
+        theater_bytes error;
+    };
+} option_result_memory;
+
+/* result<bool, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        uint8_t value;
+        theater_bytes error;
+    };
+} bool_result_memory;
+
+/* result<u64, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        uint64_t value;
+        theater_bytes error;
+    };
+} number_result_memory;
+
+/* list<string>; its items have the layout of theater_bytes */
+typedef struct {
+    const theater_bytes *items;
+    size_t count;
+} list_memory;
+
+/* option<u64> */
+typedef struct {
+    uint8_t some;
+    uint64_t value;
+} number_option_memory;
+
+/* record me */
+typedef struct {
+    theater_bytes id;
+    theater_bytes name;
+    option_memory parent;
+    uint64_t incarnation;
+} identity_memory;
+
+static theater_option read_option(const option_memory *found) {
+    return found->some ? theater_some((theater_bytes){found->data, found->size}) : THEATER_NONE;
+}
+
+static theater_result read_result(const result_memory *found) {
+    theater_bytes bytes = {found->data, found->size};
+    return found->failed ? (theater_result){.ok = false, .error = bytes} : (theater_result){.ok = true, .value = bytes};
+}
+
+/* result<_, string>: what lies in the place of the value of an ok means nothing. */
+static theater_result read_outcome(const result_memory *found) {
+    return found->failed ? read_result(found) : (theater_result){.ok = true};
+}
+
+static theater_number_result read_number(const number_result_memory *found) {
+    if (found->failed) return (theater_number_result){.ok = false, .error = found->error};
+    return (theater_number_result){.ok = true, .value = found->value};
+}
+
+static theater_list_result read_list(const result_memory *found) {
+    if (found->failed) return (theater_list_result){.ok = false, .error = {found->data, found->size}};
+    return (theater_list_result){.ok = true, .value = {(const theater_bytes *)found->data, found->size}};
+}
+
+/* ---- host calls; B(x) passes bytes as pointer and size */
+
+#define B(bytes) (bytes).data, (bytes).size
+#define BYTES const uint8_t *, size_t
+
+IMPORT(RUNTIME, "log") void import_log(BYTES);
+IMPORT(RUNTIME, "shutdown") void import_shutdown(int32_t, BYTES, result_memory *);
+IMPORT(IDENTITY, "self") void import_self(identity_memory *);
+IMPORT(IDENTITY, "sender") void import_sender(option_memory *);
+IMPORT(IDENTITY, "deadline") void import_deadline(number_option_memory *);
+IMPORT(HOST, "send") void import_send(BYTES, BYTES, result_memory *);
+IMPORT(HOST, "request") void import_request(BYTES, BYTES, result_memory *);
+IMPORT(HOST, "list-outstanding-requests") void import_list_outstanding(list_memory *);
+IMPORT(HOST, "respond-to-request") void import_respond(BYTES, BYTES, result_memory *);
+IMPORT(HOST, "cancel-request") void import_cancel_request(BYTES, result_memory *);
+IMPORT(REQUESTS, "request-timeout") void import_request_timeout(BYTES, BYTES, uint64_t, result_memory *);
+IMPORT(REGISTRY, "register") void import_register(BYTES, result_memory *);
+IMPORT(REGISTRY, "unregister") void import_unregister(BYTES, result_memory *);
+IMPORT(REGISTRY, "whereis") void import_whereis(BYTES, option_memory *);
+IMPORT(TIMERS, "send-after") void import_send_after(uint64_t, BYTES, number_result_memory *);
+IMPORT(TIMERS, "send-interval") void import_send_interval(uint64_t, BYTES, number_result_memory *);
+IMPORT(TIMERS, "cancel") int32_t import_cancel_timer(uint64_t);
+IMPORT(STORE, "new") void import_store_new(result_memory *);
+IMPORT(STORE, "store") void import_store_put(BYTES, BYTES, result_memory *);
+IMPORT(STORE, "get") void import_store_get(BYTES, BYTES, result_memory *);
+IMPORT(STORE, "exists") void import_store_exists(BYTES, BYTES, bool_result_memory *);
+IMPORT(STORE, "label") void import_store_label(BYTES, BYTES, BYTES, result_memory *);
+IMPORT(STORE, "get-by-label") void import_store_get_by_label(BYTES, BYTES, option_result_memory *);
+IMPORT(STORE, "remove-label") void import_store_remove_label(BYTES, BYTES, result_memory *);
+IMPORT(STORE, "remove-from-label") void import_store_remove_from_label(BYTES, BYTES, BYTES, result_memory *);
+IMPORT(STORE, "store-at-label") void import_store_put_at_label(BYTES, BYTES, BYTES, result_memory *);
+IMPORT(STORE, "replace-content-at-label")
+void import_store_replace_content_at_label(BYTES, BYTES, BYTES, result_memory *);
+IMPORT(STORE, "replace-at-label") void import_store_replace_at_label(BYTES, BYTES, BYTES, result_memory *);
+IMPORT(STORE, "list-labels") void import_store_labels(BYTES, result_memory *);
+IMPORT(STORE, "list-all-content") void import_store_contents(BYTES, result_memory *);
+IMPORT(STORE, "calculate-total-size") void import_store_size(BYTES, number_result_memory *);
+
+void theater_log(theater_bytes line) { import_log(B(line)); }
+
+void theater_logf(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    theater_log(format_list(format, arguments));
+    va_end(arguments);
+}
+
+theater_result theater_shutdown(theater_option data) {
+    result_memory found;
+    import_shutdown(data.some, B(data.value), &found);
+    return read_outcome(&found);
+}
+
+theater_identity theater_self(void) {
+    identity_memory found;
+    import_self(&found);
+    return (theater_identity){found.id, found.name, read_option(&found.parent), found.incarnation};
+}
+
+theater_option theater_sender(void) {
+    option_memory found;
+    import_sender(&found);
+    return read_option(&found);
+}
+
+bool theater_deadline(uint64_t *when) {
+    number_option_memory found;
+    import_deadline(&found);
+    if (found.some) *when = found.value;
+    return found.some;
+}
+
+theater_result theater_send(theater_bytes to, theater_bytes message) {
+    result_memory found;
+    import_send(B(to), B(message), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_request(theater_bytes to, theater_bytes body) {
+    result_memory found;
+    import_request(B(to), B(body), &found);
+    return read_result(&found);
+}
+
+theater_result theater_request_timeout(theater_bytes to, theater_bytes body, uint64_t milliseconds) {
+    result_memory found;
+    import_request_timeout(B(to), B(body), milliseconds, &found);
+    return read_result(&found);
+}
+
+theater_list theater_outstanding_requests(void) {
+    list_memory found;
+    import_list_outstanding(&found);
+    return (theater_list){found.items, found.count};
+}
+
+theater_result theater_respond(theater_bytes request, theater_bytes reply) {
+    result_memory found;
+    import_respond(B(request), B(reply), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_cancel_request(theater_bytes request) {
+    result_memory found;
+    import_cancel_request(B(request), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_register(theater_bytes name) {
+    result_memory found;
+    import_register(B(name), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_unregister(theater_bytes name) {
+    result_memory found;
+    import_unregister(B(name), &found);
+    return read_outcome(&found);
+}
+
+theater_option theater_whereis(theater_bytes name) {
+    option_memory found;
+    import_whereis(B(name), &found);
+    return read_option(&found);
+}
+
+theater_number_result theater_send_after(uint64_t milliseconds, theater_bytes message) {
+    number_result_memory found;
+    import_send_after(milliseconds, B(message), &found);
+    return read_number(&found);
+}
+
+theater_number_result theater_send_interval(uint64_t milliseconds, theater_bytes message) {
+    number_result_memory found;
+    import_send_interval(milliseconds, B(message), &found);
+    return read_number(&found);
+}
+
+bool theater_cancel_timer(uint64_t timer) { return import_cancel_timer(timer) != 0; }
+
+theater_result theater_store_new(void) {
+    result_memory found;
+    import_store_new(&found);
+    return read_result(&found);
+}
+
+theater_result theater_store_put(theater_bytes store, theater_bytes content) {
+    result_memory found;
+    import_store_put(B(store), B(content), &found);
+    return read_result(&found);
+}
+
+theater_result theater_store_get(theater_bytes store, theater_bytes hash) {
+    result_memory found;
+    import_store_get(B(store), B(hash), &found);
+    return read_result(&found);
+}
+
+theater_number_result theater_store_exists(theater_bytes store, theater_bytes hash) {
+    bool_result_memory found;
+    import_store_exists(B(store), B(hash), &found);
+    if (found.failed) return (theater_number_result){.ok = false, .error = found.error};
+    return (theater_number_result){.ok = true, .value = found.value};
+}
+
+theater_result theater_store_label(theater_bytes store, theater_bytes label, theater_bytes hash) {
+    result_memory found;
+    import_store_label(B(store), B(label), B(hash), &found);
+    return read_outcome(&found);
+}
+
+theater_option_result theater_store_get_by_label(theater_bytes store, theater_bytes label) {
+    option_result_memory found;
+    import_store_get_by_label(B(store), B(label), &found);
+    if (found.failed) return (theater_option_result){.ok = false, .error = found.error};
+    return (theater_option_result){.ok = true, .value = read_option(&found.value)};
+}
+
+theater_result theater_store_remove_label(theater_bytes store, theater_bytes label) {
+    result_memory found;
+    import_store_remove_label(B(store), B(label), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_store_remove_from_label(theater_bytes store, theater_bytes label, theater_bytes hash) {
+    result_memory found;
+    import_store_remove_from_label(B(store), B(label), B(hash), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_store_put_at_label(theater_bytes store, theater_bytes label, theater_bytes content) {
+    result_memory found;
+    import_store_put_at_label(B(store), B(label), B(content), &found);
+    return read_result(&found);
+}
+
+theater_result theater_store_replace_content_at_label(theater_bytes store, theater_bytes label, theater_bytes content) {
+    result_memory found;
+    import_store_replace_content_at_label(B(store), B(label), B(content), &found);
+    return read_result(&found);
+}
+
+theater_result theater_store_replace_at_label(theater_bytes store, theater_bytes label, theater_bytes hash) {
+    result_memory found;
+    import_store_replace_at_label(B(store), B(label), B(hash), &found);
+    return read_outcome(&found);
+}
+
+theater_list_result theater_store_labels(theater_bytes store) {
+    result_memory found;
+    import_store_labels(B(store), &found);
+    return read_list(&found);
+}
+
+theater_list_result theater_store_contents(theater_bytes store) {
+    result_memory found;
+    import_store_contents(B(store), &found);
+    return read_list(&found);
+}
+
+theater_number_result theater_store_size(theater_bytes store) {
+    number_result_memory found;
+    import_store_size(B(store), &found);
+    return read_number(&found);
+}
+
+/* ---- handlers */
+
+WEAK theater_answer theater_init(theater_option state, theater_bytes id) {
+    (void)id;
+    return theater_ok(state);
+}
+
+WEAK theater_answer theater_handle_send(theater_option state, theater_bytes message) {
+    (void)state, (void)message;
+    return theater_fail(theater_text("this actor handles no messages but requests"));
+}
+
+WEAK theater_answer theater_handle_request(theater_option state, theater_bytes id, theater_bytes body) {
+    (void)state, (void)id, (void)body;
+    return theater_fail(theater_text("this actor handles no requests"));
+}
+
+/* result<tuple<option<list<u8>>>, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        option_memory state;
+        theater_bytes error;
+    };
+} answer_memory;
+
+/* result<tuple<option<list<u8>>, tuple<option<list<u8>>>>, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        struct {
+            option_memory state;
+            option_memory reply;
+        };
+        theater_bytes error;
+    };
+} reply_memory;
+
+static option_memory option_of(theater_option value) { return (option_memory){value.some, B(value.value)}; }
+
+static answer_memory *give_answer(theater_answer answer) {
+    answer_memory *given = theater_alloc(sizeof *given);
+    given->failed = !answer.ok;
+    if (answer.ok) given->state = option_of(answer.state);
+    else given->error = answer.error;
+    return given;
+}
+
+static reply_memory *give_reply(theater_answer answer) {
+    reply_memory *given = theater_alloc(sizeof *given);
+    given->failed = !answer.ok;
+    if (answer.ok) {
+        given->state = option_of(answer.state);
+        given->reply = option_of(answer.reply);
+    } else given->error = answer.error;
+    return given;
+}
+
+/* state: option<list<u8>>, then the parameters */
+#define STATE int32_t has_state, const uint8_t *state, size_t state_size
+#define THE_STATE ((theater_option){has_state != 0, {state, state_size}})
+
+EXPORT(ACTOR "#init") answer_memory *export_init(STATE, const uint8_t *id, size_t id_size) {
+    return give_answer(theater_init(THE_STATE, (theater_bytes){id, id_size}));
+}
+
+EXPORT(CLIENT "#handle-send") answer_memory *export_handle_send(STATE, const uint8_t *message, size_t size) {
+    return give_answer(theater_handle_send(THE_STATE, (theater_bytes){message, size}));
+}
+
+EXPORT(CLIENT "#handle-request")
+reply_memory *export_handle_request(STATE, const uint8_t *id, size_t id_size, const uint8_t *body, size_t size) {
+    return give_reply(theater_handle_request(THE_STATE, (theater_bytes){id, id_size}, (theater_bytes){body, size}));
+}
+
+EXPORT("cabi_post_" ACTOR "#init") void after_init(void *given) { (void)given, release(); }
+EXPORT("cabi_post_" CLIENT "#handle-send") void after_handle_send(void *given) { (void)given, release(); }
+EXPORT("cabi_post_" CLIENT "#handle-request") void after_handle_request(void *given) { (void)given, release(); }
+
+/* ---- JSON (RFC 8259): one pass over the whole text, so that what follows the key is checked too */
+
+#define DEEPEST 32
+
+typedef struct {
+    const uint8_t *at;
+    const uint8_t *end;
+} reader;
+
+static void skip_space(reader *json) {
+    while (json->at < json->end && strchr(" \t\r\n", *json->at) && *json->at) json->at++;
+}
+
+static bool take(reader *json, char sign) {
+    skip_space(json);
+    if (json->at == json->end || *json->at != (uint8_t)sign) return false;
+    json->at++;
+    return true;
+}
+
+static bool take_word(reader *json, const char *word) {
+    size_t size = strlen(word);
+    if ((size_t)(json->end - json->at) < size || memcmp(json->at, word, size) != 0) return false;
+    json->at += size;
+    return true;
+}
+
+static bool is_digit(uint8_t sign) { return sign >= '0' && sign <= '9'; }
+
+static bool take_digits(reader *json) {
+    const uint8_t *from = json->at;
+    while (json->at < json->end && is_digit(*json->at)) json->at++;
+    return json->at > from;
+}
+
+static bool take_number(reader *json) {
+    take_word(json, "-");
+    if (!take_word(json, "0") && !take_digits(json)) return false;
+    if (take_word(json, ".") && !take_digits(json)) return false;
+    if (take_word(json, "e") || take_word(json, "E")) {
+        if (!take_word(json, "+")) take_word(json, "-");
+        return take_digits(json);
+    }
+    return true;
+}
+
+static int hex_value(uint8_t sign) {
+    if (is_digit(sign)) return sign - '0';
+    if (sign >= 'a' && sign <= 'f') return sign - 'a' + 10;
+    if (sign >= 'A' && sign <= 'F') return sign - 'A' + 10;
+    return -1;
+}
+
+static bool take_hex(reader *json, uint32_t *code) {
+    *code = 0;
+    for (int i = 0; i < 4; i++, json->at++) {
+        int value = json->at < json->end ? hex_value(*json->at) : -1;
+        if (value < 0) return false;
+        *code = *code * 16 + (uint32_t)value;
+    }
+    return true;
+}
+
+/* The code point after \u, from two escapes if the first is the first half of a pair; half a pair alone is refused,
+ * since no text can hold it. */
+static bool take_code(reader *json, uint32_t *code) {
+    if (!take_hex(json, code)) return false;
+    if (*code < 0xD800 || *code > 0xDFFF) return true;
+    uint32_t low;
+    if (*code > 0xDBFF || !take_word(json, "\\u") || !take_hex(json, &low) || low < 0xDC00 || low > 0xDFFF) return false;
+    *code = 0x10000 + ((*code - 0xD800) << 10) + (low - 0xDC00);
+    return true;
+}
+
+static size_t put_utf8(uint8_t *to, uint32_t code) {
+    if (code < 0x80) return to[0] = (uint8_t)code, 1;
+    size_t size = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = size - 1; i > 0; i--, code >>= 6) to[i] = (uint8_t)(0x80 | (code & 0x3F));
+    to[0] = (uint8_t)((0xF0 << (4 - size)) | code);
+    return size;
+}
+
+/* A string, written without its escapes to `to`, which has room for it, unless that is NULL. */
+static bool take_string(reader *json, uint8_t *to, size_t *size) {
+    static const char escapes[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    uint8_t utf8[4];
+    *size = 0;
+    if (!take(json, '"')) return false;
+    while (json->at < json->end && *json->at >= 0x20) {
+        uint32_t code = *json->at++;
+        size_t length = 1;
+        utf8[0] = (uint8_t)code;
+        if (code == '"') return true;
+        if (code == '\\') {
+            const char *escape = json->at < json->end && *json->at ? strchr(escapes, *json->at) : NULL;
+            if (escape) json->at++, utf8[0] = (uint8_t)meanings[escape - escapes];
+            else if (!take_word(json, "u") || !take_code(json, &code)) return false;
+            else length = put_utf8(utf8, code);
+        }
+        if (to) memcpy(to + *size, utf8, length);
+        *size += length;
+    }
+    return false;
+}
+
+static bool take_value(reader *json, int depth);
+
+static bool take_members(reader *json, int depth, bool keys, char last) {
+    size_t size;
+    if (take(json, last)) return true;
+    do {
+        if (keys && !(take_string(json, NULL, &size) && take(json, ':'))) return false;
+        if (!take_value(json, depth)) return false;
+    } while (take(json, ','));
+    return take(json, last);
+}
+
+static bool take_value(reader *json, int depth) {
+    size_t size;
+    skip_space(json);
+    if (json->at == json->end || depth == DEEPEST) return false;
+    switch (*json->at) {
+        case '{': return take(json, '{') && take_members(json, depth + 1, true, '}');
+        case '[': return take(json, '[') && take_members(json, depth + 1, false, ']');
+        case '"': return take_string(json, NULL, &size);
+        case 't': return take_word(json, "true");
+        case 'f': return take_word(json, "false");
+        case 'n': return take_word(json, "null");
+        default: return take_number(json);
+    }
+}
+
+/* The text of the value of a key in the object that `json` is. */
+static bool find(theater_bytes json, const char *key, reader *value) {
+    reader all = {json.data, json.data + json.size};
+    bool found = false;
+    size_t size;
+    if (!take(&all, '{')) return false;
+    if (!take(&all, '}')) {
+        do {
+            skip_space(&all);
+            const uint8_t *name = all.at + 1;
+            if (!take_string(&all, NULL, &size)) return false;
+            bool same = theater_equal((theater_bytes){name, (size_t)(all.at - 1 - name)}, key);
+            if (!take(&all, ':')) return false;
+            skip_space(&all);
+            const uint8_t *from = all.at;
+            if (!take_value(&all, 1)) return false;
+            if (same) *value = (reader){from, all.at}, found = true;
+        } while (take(&all, ','));
+        if (!take(&all, '}')) return false;
+    }
+    skip_space(&all);
+    return found && all.at == all.end;
+}
+
+bool theater_json_int(theater_bytes json, const char *key, int64_t *value) {
+    reader text;
+    if (!find(json, key, &text)) return false;
+    bool negative = take_word(&text, "-");
+    uint64_t limit = (uint64_t)INT64_MAX + negative, number = 0;
+    if (text.at == text.end) return false;
+    for (; text.at < text.end; text.at++) {
+        if (!is_digit(*text.at)) return false;
+        uint64_t digit = *text.at - (uint64_t)'0';
+        if (number > (limit - digit) / 10) return false;
+        number = number * 10 + digit;
+    }
+    *value = (int64_t)(negative ? 0 - number : number);
+    return true;
+}
+
+bool theater_json_bool(theater_bytes json, const char *key, bool *value) {
+    reader text;
+    if (!find(json, key, &text) || (*text.at != 't' && *text.at != 'f')) return false;
+    *value = *text.at == 't';
+    return true;
+}
+
+bool theater_json_string(theater_bytes json, const char *key, theater_bytes *value) {
+    reader text;
+    if (!find(json, key, &text) || *text.at != '"') return false;
+    size_t size;
+    uint8_t *copy = theater_alloc((size_t)(text.end - text.at)); /* an escape is never shorter than what it means */
+    if (!take_string(&text, copy, &size)) return false;
+    *value = (theater_bytes){copy, size};
+    return true;
+}
+
+const char *theater_json_quote(theater_bytes text) {
+    static const char digits[] = "0123456789abcdef";
+    char *quoted = theater_alloc(text.size * 6 + 3), *to = quoted;
+    *to++ = '"';
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t sign = text.data[i];
+        if (sign < 0x20) {
+            memcpy(to, "\\u00", 4);
+            to[4] = digits[sign >> 4], to[5] = digits[sign & 15];
+            to += 6;
+            continue;
+        }
+        if (sign == '"' || sign == '\\') *to++ = '\\';
+        *to++ = (char)sign;
+    }
+    *to++ = '"';
+    *to = 0;
+    return quoted;
+}
