@@ -178,7 +178,7 @@ def test_a_planned_handler_is_told_apart_from_a_typing_error(handler: str) -> No
         ('"counter.wasm"', '"store:abc"', r":3: component: found \"store:abc\"; allowed: a path, or store: and 64"),
         ('"counter.wasm"', '""', r":3: component: found \"\"; allowed: a path"),
         ('"counter.wasm"', '"a\\u001b[31m"', r":3: component: found \"a\\u001b\[31m\"; allowed: a path"),
-        ('"counter"', '"two words"', r":1: name: found \"two words\"; allowed: a name of letters"),
+        ('"counter"', '"two words"', r":1: name: found \"two words\"; allowed: letters, digits"),
         ('"counter"', '"../x"', r":1: name: found"),
         ("[limits]", "[limit]", r":30: limit is not a key; .*; did you mean limits\?"),
         ("[chain]", "chain = 3\n[chian]", r":40: \[limits\] chain is not a key"),

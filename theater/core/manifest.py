@@ -30,6 +30,7 @@ Sizes are bytes or "64MiB"; durations milliseconds or "30s"; `period` is in seco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -46,12 +47,11 @@ from theater.errors import InvalidInput, ManifestError
 DAY = 86_400_000  # ms
 LARGEST_PAYLOAD = 64 * MIB  # what one value can carry across the boundary into wasm (D9)
 
-PATH = schema.matching(r"[^\x00-\x1f\x7f]{1,512}", "a path")
-ACTOR_NAME = schema.matching(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-    "a name of letters, digits, '.', '_', '-', at most 64, the first a letter or digit",
-)
-INTENSITY = schema.integer(0, 1_000_000)
+read_path = schema.matching(r"[^\x00-\x1f\x7f]{1,512}", "a path")
+ACTOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ACTOR_NAME_WORDS = "letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
+read_name = schema.matching(ACTOR_NAME.pattern, ACTOR_NAME_WORDS)
+read_intensity = schema.integer(0, 1_000_000)
 
 
 class Language(StrEnum):
@@ -79,7 +79,7 @@ class Durability(StrEnum):
     HOST = "host"
 
 
-def period(value: object, place: Place) -> int:
+def read_period(value: object, place: Place) -> int:
     """Whole seconds from 1: a number of them, or a duration such as "5s"."""
     seconds, rest = divmod(duration(value), 1000) if isinstance(value, str) else (value, 0)
     if not isinstance(seconds, int) or isinstance(seconds, bool) or rest or not 1 <= seconds <= 86_400:
@@ -87,7 +87,7 @@ def period(value: object, place: Place) -> int:
     return seconds
 
 
-def shutdown(value: object, place: Place) -> int | ShutdownRule:
+def read_shutdown(value: object, place: Place) -> int | ShutdownRule:
     """How long an actor has to end when it is asked to: milliseconds, "brutal_kill" or "infinity"."""
     if isinstance(value, str) and value in set(ShutdownRule):
         return ShutdownRule(value)
@@ -102,7 +102,7 @@ def shutdown(value: object, place: Place) -> int | ShutdownRule:
 
 
 def _component(value: object, place: Place) -> str:
-    path: str = PATH(value, place)
+    path: str = read_path(value, place)
     if path.startswith("store:"):
         reader = schema.matching(r"store:[0-9a-f]{64}", "a path, or store: and 64 hexadecimal digits")
         reader(path, place)
@@ -120,7 +120,7 @@ class Build:
     """
 
     language: Language = key(schema.one_of(Language))
-    source: str = key(PATH)
+    source: str = key(read_path)
     flags: tuple[str, ...] = key(schema.texts, ())
 
 
@@ -183,8 +183,8 @@ class Children:
     """
 
     strategy: Strategy = key(schema.one_of(Strategy), Strategy.ONE_FOR_ONE)
-    intensity: int = key(INTENSITY, 3)
-    period: int = key(period, 5)
+    intensity: int = key(read_intensity, 3)
+    period: int = key(read_period, 5)
     auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)
     backoff: Backoff | None = key(optional(_backoff), None)
 
@@ -206,12 +206,12 @@ class Supervision:
     """
 
     restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
-    shutdown: int | ShutdownRule = key(shutdown, 5000)
+    shutdown: int | ShutdownRule = key(read_shutdown, 5000)
     significant: bool = key(schema.boolean, False)
     state: StatePolicy = key(schema.one_of(StatePolicy), StatePolicy.LAST)
     poison: int = key(schema.integer(1, 1000), 2)
-    intensity: int = key(INTENSITY, 3)
-    period: int = key(period, 5)
+    intensity: int = key(read_intensity, 3)
+    period: int = key(read_period, 5)
     children: Children = table_key(Children)
 
 
@@ -300,11 +300,11 @@ class Manifest:
         build: how the component is made; None when it is just there.
     """
 
-    name: str = key(ACTOR_NAME)
+    name: str = key(read_name)
     version: str = key(schema.matching(r"[^\x00-\x1f\x7f]{1,64}", "a text of at most 64 characters"), "0.0.0")
     description: str | None = key(optional(schema.any_text), None)
     component: str | None = key(optional(_component), None, alias="component_path")
-    init_state: str | None = key(optional(PATH), None)
+    init_state: str | None = key(optional(read_path), None)
     init_state_inline: str | None = key(optional(schema.any_text), None)
     build: Build | None = key(optional(schema.table(Build)), None)
     handlers: tuple[Handler, ...] = key(_handlers, (), name="handler", alias="handlers")

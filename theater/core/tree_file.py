@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from theater.core import schema
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
-from theater.core.manifest import ACTOR_NAME, INTENSITY, PATH, period, shutdown
+from theater.core.manifest import read_intensity, read_name, read_path, read_period, read_shutdown
 from theater.core.schema import Place, key, optional
 from theater.core.toml_text import document
 
@@ -44,11 +44,11 @@ class SupervisorRow:
         significant: whether its own end counts for the `auto_shutdown` of the one it is under.
     """
 
-    name: str = key(ACTOR_NAME)
-    under: str = key(ACTOR_NAME, ROOT)
+    name: str = key(read_name)
+    under: str = key(read_name, ROOT)
     strategy: Strategy = key(schema.one_of(Strategy), Strategy.ONE_FOR_ONE)
-    intensity: int = key(INTENSITY, 3)
-    period: int = key(period, 5)
+    intensity: int = key(read_intensity, 3)
+    period: int = key(read_period, 5)
     auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)
     restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
     significant: bool = key(schema.boolean, False)
@@ -67,11 +67,11 @@ class ChildRow:
         significant: whether its own end counts for the `auto_shutdown` of its supervisor.
     """
 
-    name: str = key(ACTOR_NAME)
-    manifest: str = key(PATH)
-    under: str = key(ACTOR_NAME, ROOT)
+    name: str = key(read_name)
+    manifest: str = key(read_path)
+    under: str = key(read_name, ROOT)
     restart: Restart | None = key(optional(schema.one_of(Restart)), None)
-    shutdown: int | ShutdownRule | None = key(optional(shutdown), None)
+    shutdown: int | ShutdownRule | None = key(optional(read_shutdown), None)
     significant: bool | None = key(optional(schema.boolean), None)
 
 
