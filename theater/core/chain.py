@@ -417,8 +417,14 @@ class Tracker:
         elif isinstance(payload, Genesis):
             self.incarnation = payload.incarnation
         elif isinstance(payload, Lifecycle) and payload.event == INCARNATION:
-            self.incarnation = payload.details[INCARNATION]
-            self.call_at = None
+            self._begin(payload.details)
+
+    def _begin(self, details: Any) -> None:
+        number = details.get(INCARNATION) if isinstance(details, Mapping) else None
+        if type(number) is not int:
+            raise ChainBroken(f"the beginning of an incarnation without its number: {details!r}")
+        self.incarnation = number
+        self.call_at = None
 
     def mark(self, head: Head) -> Mark:
         return Mark(*head, self.state_at, self.incarnation, self.call_at)
@@ -566,6 +572,18 @@ def refs(payload: Any) -> list[Ref]:
     return found
 
 
+def refs_in_value(content: bytes) -> list[Ref]:
+    """Every Ref in the content of a Ref to a value.
+
+    Raises:
+        ContentDamaged: it is not the form of a value.
+    """
+    try:
+        return refs(unpack(content, max_len=len(content), references=True))
+    except WireError as error:
+        raise ContentDamaged(f"content of {len(content)} bytes is no value, as the chain says: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Torn:
     """The file ends inside of its last record: `size` bytes are left behind the last whole one."""
@@ -598,6 +616,15 @@ class Damage:
             f"{where}: {self}",
             reason="damaged", index=self.index, offset=self.offset, expected=self.expected, found=self.found,
         )  # fmt: skip
+
+
+def read_header(data: bytes, at: int = 0) -> tuple[int, int] | None:
+    """(length of the body, sequence number) of the record header at `data[at:]`; None if there is no good one."""
+    if at < 0 or len(data) - at < HEADER_SIZE:
+        return None
+    length, seq, check = _HEADER.unpack_from(data, at)
+    good = crc32(data[at : at + 12]) == check and 0 < length <= MAX_BODY
+    return (length, seq) if good else None
 
 
 class _Suspect(NamedTuple):

@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from theater.core.chain import Checkpoint, Damage, Genesis, Head, Kind, Record, Scanner, Torn, refs
+from theater.core.chain import Damage, Genesis, Head, Record, Scanner, Torn, refs
 from theater.core.codec import DIGEST_SIZE, Form, Ref
 from theater.errors import ChainBroken
 
 SUPERVISOR = "supervisor"
 """What stands in place of an actor id in verdicts about the supervisor's own chain."""
+
+ANY_SIZE = -1
+"""The size in a Ref to content that a chain names without its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Verdict:
     Args:
         id: the actor, or `SUPERVISOR`.
         name: the name in its genesis; empty if that cannot be read.
-        entries: how many entries are good, from the first.
+        entries: how many entries are good, from the first. None at all is no error: so ends an actor that was killed
+            before its genesis.
         head: digest of the last of them, hex.
         ok: whether all is as it was.
         error: if not, one sentence with the index of the entry, what was expected and what found.
@@ -121,8 +125,6 @@ class Verifier:
         head = self._scanner.head
         if isinstance(ending, Damage):
             self.fail(str(ending))
-        elif head.entries == 0:
-            self.fail("entry 0: expected a genesis, found the end of the chain")
         elif self._next is not None:
             entries, digest = self._next
             self.fail(
@@ -175,13 +177,4 @@ def _named_by_genesis(record: Record) -> list[Ref]:
     genesis = record.entry().read()
     if not isinstance(genesis, Genesis):
         return []
-    # The size of these is not in the record: 0 stands for any.
-    return [Ref(digest, 0, Form.BYTES) for digest in (genesis.manifest, genesis.component) if digest is not None]
-
-
-def checkpoint_marks(record: Record) -> Checkpoint | None:
-    """The checkpoint in a record of the supervisor's chain, if it is one."""
-    if record.kind_number != Kind.CHECKPOINT:
-        return None
-    payload = record.entry().read()
-    return payload if isinstance(payload, Checkpoint) else None
+    return [Ref(digest, ANY_SIZE, Form.BYTES) for digest in (genesis.manifest, genesis.component) if digest is not None]

@@ -1,0 +1,221 @@
+"""Verifying the chains of a home: files and content on one side, the rules of core/verification.py on the other.
+
+Memory stays bounded: a chain is read in blocks, content is mapped, a checkpoint is 40 bytes. A server may run
+meanwhile: the supervisor's chain is read first, so that no chain can be behind what it says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from theater.chainlog.recovery import read_at
+from theater.config import Home
+from theater.core.chain import REMOVED, Checkpoint, Kind, Lifecycle, Mark, Record, read_payload, refs_in_value, resolve
+from theater.core.codec import Form, Ref
+from theater.core.ids import is_id
+from theater.core.verification import ANY_SIZE, SUPERVISOR, Checkpoints, Verdict, Verifier, needed_content
+from theater.errors import ContentDamaged, TheaterError, UnknownActor, disk_error
+
+_BLOCK = 1 << 20
+_REMEMBERED = 100_000
+"""Contents that are remembered as good; beyond that they are checked again when they are met again."""
+
+
+class Content(Protocol):
+    """What verifying needs of a content store."""
+
+    def check(self, digest: str) -> int:
+        """Verifies one content; returns its size in bytes."""
+
+    def get(self, digest: str) -> bytes:
+        """One content."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeVerdict:
+    """What verifying a home found.
+
+    Args:
+        supervisor: about the supervisor's chain.
+        actors: about each actor's chain, in the order of their ids.
+    """
+
+    supervisor: Verdict
+    actors: tuple[Verdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was."""
+        return self.supervisor.ok and all(verdict.ok for verdict in self.actors)
+
+
+def verify_chain(
+    path: Path | str,
+    checkpoints: Checkpoints | None = None,
+    *,
+    actor: str | None = None,
+    content: Content | None = None,
+) -> Verdict:
+    """Verifies one chain file: every digest, every checkpoint, everything that it refers to.
+
+    Args:
+        path: the file.
+        checkpoints: what is known about it from elsewhere.
+        actor: the id that its genesis must name; None for any.
+        content: where what it refers to is; None to look at the chain alone.
+    """
+    verifier = Verifier(actor, checkpoints)
+    return _verify(path, verifier, _look(_Contents(content), verifier) if content is not None else _look_nowhere)
+
+
+def verify_home(
+    home: Home,
+    content: Content,
+    actors: Collection[str] | None = None,
+    on_verdict: Callable[[Verdict], None] | None = None,
+) -> HomeVerdict:
+    """Verifies the chains of a home, whether its server runs or not.
+
+    Args:
+        content: the home's content store.
+        actors: ids of the actors to look at; None for all, also for those of which only a checkpoint is left.
+        on_verdict: called with each verdict about an actor as it is found.
+
+    Raises:
+        UnknownActor: an id that was given is neither in the home nor in a checkpoint.
+    """
+    contents = _Contents(content)
+    supervisor, known = _verify_supervisor(home, contents)
+    verdicts = []
+    for actor in _chosen(home, known, actors):
+        verifier = Verifier(actor, known.get(actor))
+        verdicts.append(_verify(home.chain(actor), verifier, _look(contents, verifier)))
+        if on_verdict is not None:
+            on_verdict(verdicts[-1])
+    return HomeVerdict(supervisor, tuple(verdicts))
+
+
+def _verify(path: Path | str, verifier: Verifier, look: Callable[[Record], None]) -> Verdict:
+    try:
+        with _reading(path) as blocks:
+            for block in blocks:
+                for record in verifier.feed(block):
+                    look(record)
+    except FileNotFoundError:
+        pass  # An empty chain, which is an error if a checkpoint knows better.
+    except TheaterError as error:
+        verifier.fail(str(error))
+    return verifier.verdict()
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[Iterator[bytes]]:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise disk_error(error, f"opening {path}") from error
+    try:
+        yield _blocks(fd)
+    finally:
+        os.close(fd)
+
+
+def _blocks(fd: int) -> Iterator[bytes]:
+    offset = 0
+    while block := read_at(fd, _BLOCK, offset):
+        offset += len(block)
+        yield block
+
+
+# ---- content
+
+
+class _Contents:
+    """A content store in which each content is looked at once."""
+
+    def __init__(self, content: Content) -> None:
+        self.get = content.get
+        self._check = content.check
+        self._good: dict[bytes, int] = {}
+
+    def require(self, verifier: Verifier, record: Record) -> None:
+        """Fails the chain if something that the record refers to is missing, damaged, or of another size."""
+        if record.seq and not record.has_refs:
+            return
+        try:
+            for ref in needed_content(record):
+                self._require(ref)
+        except TheaterError as error:
+            verifier.fail(f"entry {record.seq}: expected the content that it refers to, found: {error}")
+
+    def _require(self, ref: Ref) -> None:
+        size = self._good.get(ref.digest)
+        if size is None:
+            size = self._check(ref.digest.hex())
+            if len(self._good) >= _REMEMBERED:
+                self._good.clear()
+            self._good[ref.digest] = size
+            if ref.form is Form.VALUE:
+                for inner in refs_in_value(self.get(ref.digest.hex())):
+                    self._require(inner)
+        if ref.size not in (size, ANY_SIZE):
+            raise ContentDamaged(f"content {ref.digest.hex()} has {size} bytes, the chain says {ref.size}")
+
+
+def _look(contents: _Contents, verifier: Verifier) -> Callable[[Record], None]:
+    return lambda record: contents.require(verifier, record)
+
+
+def _look_nowhere(record: Record) -> None:
+    pass
+
+
+# ---- the supervisor's chain
+
+
+def _verify_supervisor(home: Home, contents: _Contents) -> tuple[Verdict, dict[str, Checkpoints]]:
+    """The verdict about the supervisor's chain, and what it says about others."""
+    verifier = Verifier(label=SUPERVISOR)
+    known: defaultdict[str, Checkpoints] = defaultdict(Checkpoints)
+
+    def look(record: Record) -> None:
+        contents.require(verifier, record)
+        try:
+            _take_in(record, contents, known)
+        except TheaterError as error:
+            verifier.fail(f"entry {record.seq}: expected a checkpoint, found: {error}")
+
+    verdict = _verify(home.supervisor_chain, verifier, look)
+    return verdict, dict(known)
+
+
+def _take_in(record: Record, contents: _Contents, known: defaultdict[str, Checkpoints]) -> None:
+    number = record.kind_number
+    if number not in (Kind.CHECKPOINT, Kind.LIFECYCLE):
+        return
+    entry = record.entry()
+    payload = read_payload(entry.kind, resolve(entry.payload, contents.get) if record.has_refs else entry.payload)
+    if isinstance(payload, Checkpoint):
+        for actor, row in payload.marks.items():
+            mark = Mark.read(row)
+            known[actor].add(mark.entries, mark.digest)
+    elif isinstance(payload, Lifecycle) and payload.event == REMOVED:
+        known.pop(str(payload.details.get("actor")), None)
+
+
+def _chosen(home: Home, known: Collection[str], actors: Collection[str] | None) -> list[str]:
+    there = set(known) | {folder.name for folder in home.actors.glob("*") if is_id(folder.name)}
+    if actors is None:
+        return sorted(there)
+    for actor in actors:
+        if actor not in there:
+            raise UnknownActor(f"no actor {actor!r} in {home.root}", actor=actor)
+    return sorted(set(actors))
