@@ -10,7 +10,7 @@ from ..output import line
 
 
 @theater_command("completion")
-@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")), metavar="SHELL")
 def command(app: App, shell: str) -> None:
     """Writes a shell's completion script.
 

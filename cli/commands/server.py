@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..options import App, theater_command
+from ..output import progress
 
 
 @theater_command("server")
@@ -29,10 +30,18 @@ def command(app: App, tree: Path | None, log_format: str, log_level: str) -> int
     """Runs a server in the foreground.
 
     It starts the actors of its home again, with their last state. Ctrl-C, SIGTERM and `theater stop --server` end
-    it in order. Its own log goes to standard error; what actors say is shown by `theater logs`.
+    it in order; asked a second time, it kills everything. Its own log goes to standard error; what actors say is
+    shown by `theater logs`.
     """
-    if app.address is not None:
-        raise click.UsageError("a server listens at the address of its home; give --home")
+    from theater import config, log
     from theater.server.main import serve
 
-    return serve(app.files(), tree, log_format=log_format, log_level=log_level)
+    from ..application import application
+
+    log.configure(log_format, log_level)
+    home = app.files()
+    if tree is None:
+        return serve(home, config.address(app.address, home))
+    with progress(f"preparing {tree}") as say:
+        planned = application(tree, say)
+    return serve(home, config.address(app.address, home), planned)

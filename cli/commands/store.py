@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -79,7 +79,7 @@ def ls(app: App, store: str | None) -> None:
     """
     content, labels = _open(app)
     known = _labels_by_digest(labels)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"digest": digest, "size": content.size(digest), "labels": known.get(digest, [])}
         for digest in (content if store is None else labels.list_all_content(store))
     ]
@@ -115,16 +115,19 @@ def gc(app: App, grace: str) -> None:
     Chains, actors, labels and stores refer to content. With a running server the grace must be longer than this
     takes: what an actor stores meanwhile is spared by its age alone.
     """
+    from theater.chainlog.references import collect_references
     from theater.core.quantities import duration
 
-    from ..references import referenced
+    from ..home_files import needed_by_actors
 
     content, labels = _open(app)
-    freed = content.gc(referenced(app.files(), content, labels), duration(grace) / 1000, time.time())
+    home = app.files()
+    needed = labels.references() | collect_references(home, content.get) | needed_by_actors(home)
+    freed = content.gc(needed, duration(grace) / 1000, time.time())
     if app.json:
         print_json({"count": freed.count, "size": freed.size})
     else:
-        line(f"deleted {freed.count} contents, {size(freed.size)}")
+        line(f"deleted {freed.count}, freed {size(freed.size)}")
 
 
 @theater_command("stats", command)

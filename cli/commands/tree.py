@@ -46,4 +46,5 @@ def _words(node: Supervisor | Row) -> str:
     state = colour(node.state, STYLES.get(node.state, ""))
     if isinstance(node, Row):
         return f"{safe(node.name)}  {short(node.id)}  {state}" + (f"  pid {node.pid}" if node.pid else "")
-    return f"{safe(node.name)}  {node.strategy}, {node.intensity} in {node.period:g} s  {state}"
+    flags = [node.strategy or "", "" if node.intensity is None else f"{node.intensity} in {node.period} s", state]
+    return f"{safe(node.name)}  {'  '.join(flag for flag in flags if flag)}"

@@ -81,7 +81,7 @@ def test_gc_spares_the_young_and_the_referenced(theater: Theater) -> None:
     for folder, _, files in os.walk(theater.home / "content"):
         for file in files:
             os.utime(f"{folder}/{file}", (long_ago, long_ago))
-    assert theater("store", "gc").text == "deleted 1 contents, 6 B\n"
+    assert theater("store", "gc").text == "deleted 1, freed 6 B\n"
     assert theater("store", "get", "a").out == b"labelled"
 
 

@@ -9,9 +9,9 @@ from commandline import Scripted, Theater
 
 def test_children_stand_below_their_supervisor(theater: Theater, server: Scripted) -> None:
     assert theater("tree").text.splitlines() == [
-        "root  one_for_one, 3 in 5 s  running",
+        "root  one_for_one  3 in 5 s  running",
         "├─ counter  c0000000  running  pid 4242",
-        "└─ pool  one_for_all, 3 in 5 s  running",
+        "└─ pool  one_for_all  3 in 5 s  running",
         "   └─ ping\\u001b[31mer  f0000000  failed",
     ]
 

@@ -8,7 +8,7 @@ gives the same object back for JSON. A field that a newer server adds is ignored
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar
 
 from theater.errors import WireError
@@ -16,7 +16,10 @@ from theater.errors import WireError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An object of named fields, some of which `_READERS` make of what the wire holds."""
+    """An object of named fields, some of which `_READERS` make of what the wire holds.
+
+    A field with a default may be missing.
+    """
 
     _READERS: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
 
@@ -28,11 +31,11 @@ class Answer:
             WireError: it is no object, or lacks a field.
         """
         found = _object(value, cls.__name__)
-        names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in found]
+        given = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+        missing = [field.name for field in fields(cls) if field.name not in given and field.default is MISSING]
         if missing:
             raise WireError(f"the server's {cls.__name__} lacks {', '.join(missing)}; is it of another version?")
-        return cls(**{name: cls._READERS.get(name, _as_it_is)(found[name]) for name in names})
+        return cls(**{name: cls._READERS.get(name, _as_it_is)(value) for name, value in given.items()})
 
     def plain(self) -> dict[str, Any]:
         """The answer as plain values under its published names."""
@@ -207,14 +210,14 @@ def _read_children(value: object) -> tuple[Supervisor | Row, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Supervisor(Answer):
-    """A supervisor of the tree with its children in start order."""
+    """A supervisor of the tree with its children in start order; its flags are not known before it was started."""
 
     name: str
-    strategy: str
-    intensity: int
-    period: float
     state: str
     children: tuple[Supervisor | Row, ...]
+    strategy: str | None = None
+    intensity: int | None = None
+    period: int | None = None
 
     _READERS: ClassVar = {"children": _read_children}
 

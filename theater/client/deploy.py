@@ -16,11 +16,12 @@ from theater.build.python import MAGIC
 from theater.build.runner import find
 from theater.core.codec import content_digest, unpack
 from theater.core.manifest import Language, Manifest, parse
+from theater.core.toml_text import LONGEST_TEXT
 from theater.errors import ComponentError, ManifestError, WireError
 
 MANIFEST = "manifest.toml"
-_LONGEST_MANIFEST = 1 << 20
-"""Bytes that are read of a manifest at all; `parse` allows far fewer, and says how many."""
+_LONGEST = 1 << 20
+"""Bytes that are read of a manifest at all; `parse` allows far fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +45,36 @@ class Deployment:
     contents: Mapping[str, Path] = field(default_factory=dict)
 
 
-def manifest_file(given: Path) -> Path:
-    """The manifest that `given` means: itself, or `manifest.toml` in it."""
-    return given / MANIFEST if given.is_dir() else given
-
-
 def read_manifest(given: Path) -> tuple[Path, str, Manifest]:
     """The manifest's file, its text and its meaning.
+
+    Args:
+        given: the file, or a folder with a `manifest.toml`.
 
     Raises:
         ManifestError: it cannot be read, or is wrong.
     """
-    file = manifest_file(given)
+    file = given / MANIFEST if given.is_dir() else given
+    text = read_text(file)
+    return file, text, parse(text, str(file))
+
+
+def read_text(file: Path) -> str:
+    """The text of a manifest or tree file, unparsed.
+
+    Raises:
+        ManifestError: it cannot be read, is no text, or is far longer than any manifest.
+    """
     try:
         with file.open("rb") as source:
-            text = source.read(_LONGEST_MANIFEST).decode()
+            data = source.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise ManifestError(f"{file} has more than {_LONGEST} bytes; allowed: {LONGEST_TEXT}")
+        return data.decode()
     except OSError as error:
-        raise ManifestError(f"cannot read the manifest {file}: {error.strerror}") from error
+        raise ManifestError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{file}: byte {error.start} is no UTF-8; a manifest is UTF-8 text") from error
-    return file, text, parse(text, str(file))
+        raise ManifestError(f"{file}: byte {error.start} is not UTF-8; a manifest is UTF-8 text") from error
 
 
 def prepare(given: Path, say: Callable[[str], None]) -> Deployment:
@@ -96,17 +107,27 @@ def prepare(given: Path, say: Callable[[str], None]) -> Deployment:
     return Deployment(text, str(file), runner.stem, digest, initial, contents)
 
 
+def find_component(file: Path, manifest: Manifest) -> Path | None:
+    """Where the component or program of a manifest is; None if it has to be built first.
+
+    Raises:
+        ComponentError: there is none, and nothing to build it from.
+    """
+    places = [file.parent / name for name in manifest.component_paths]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None and manifest.build is None:
+        raise ComponentError(f"there is no component {places[0]}")
+    return found
+
+
 def _component(file: Path, manifest: Manifest, say: Callable[[str], None]) -> Path:
     """Where the component or program is, after it has been built if it is missing or older than its source."""
-    made = next((path for name in manifest.component_paths if (path := file.parent / name).is_file()), None)
-    if manifest.build is not None:
-        if made is None:
-            return _build(file, manifest, standalone=False, say=say)
-        if _newest(file.parent / manifest.build.source) > made.stat().st_mtime_ns:
-            alone = manifest.build.language is Language.PYTHON and not _is_program(made)
-            return _build(file, manifest, standalone=alone, say=say)
+    made = find_component(file, manifest)
     if made is None:
-        raise ComponentError(f"there is no component {file.parent / manifest.component_paths[0]}")
+        return _build(file, manifest, standalone=False, say=say)
+    if manifest.build is not None and _newest(file.parent / manifest.build.source) > made.stat().st_mtime_ns:
+        alone = manifest.build.language is Language.PYTHON and not is_program(made)
+        return _build(file, manifest, standalone=alone, say=say)
     return made
 
 
@@ -125,7 +146,8 @@ def _newest(source: Path) -> int:
     )
 
 
-def _is_program(made: Path) -> bool:
+def is_program(made: Path) -> bool:
+    """Whether a file is a program for the Python runner, and so no component."""
     with made.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
