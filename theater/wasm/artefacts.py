@@ -17,6 +17,7 @@ killed at any instant leaves either a whole entry or none. This module does not 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import mmap
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from theater.core.codec import content_digest, digest, pack
-from theater.errors import BuildFailed, ContentDamaged, InvalidInput, TheaterError, from_wire
+from theater.errors import BuildFailed, ContentDamaged, DiskFull, InvalidInput, TheaterError, from_wire
 from theater.wasm.engine import engine_identity
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class ArtefactCache:
         _sync_directory(self.directory)
         text = json.dumps(asdict(meta), separators=(",", ":")).encode()
         temporary = self.temporary(key)
-        _write(temporary, content_digest(text).hex().encode() + b"\n" + text)
+        write_durably(temporary, content_digest(text).hex().encode() + b"\n" + text)
         temporary.rename(meta_path)
         _sync_directory(self.directory)
         return Artefact(path, meta)
@@ -297,6 +298,8 @@ def parse_report(line: str) -> Progress | Path | TheaterError:
     """One line of the compile child's output: progress, the artefact's path, or the error that ended it."""
     try:
         report = json.loads(line)
+        if not isinstance(report, dict):
+            raise TypeError("not an object")
         if "progress" in report:
             return Progress(str(report["progress"]), float(report["elapsed"]))
         if "artefact" in report:
@@ -376,12 +379,20 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | bytearray) -> None:
+    """Writes a file that only we may read; its content is on the disk when this returns."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def not_written(error: OSError, directory: Path) -> TheaterError:
+    """What is to be said when the cache cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"there is no room for compiled components in {directory}: {error.strerror}")
+    return BuildFailed(f"the compiled component cannot be kept in {directory}: {error.strerror}")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -33,8 +32,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from theater.core.codec import content_digest
-from theater.errors import BuildFailed, ComponentError, ContentDamaged, DiskFull, TheaterError, from_wire
-from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, Mode
+from theater.errors import BuildFailed, ComponentError, ContentDamaged, TheaterError, from_wire
+from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, Mode, not_written
 from theater.wasm.binary import COMPONENT_HEADER, CORE_HEADER
 from theater.wasm.engine import engine_identity
 
@@ -64,9 +63,7 @@ def _compile(options: argparse.Namespace, report: Report) -> tuple[dict[str, Any
         artefact = compile_component(options.component, ArtefactCache(options.cache), options.fuel, report)
         return {"artefact": str(artefact.path)}, 0
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"no room for compiled components in {options.cache}: {error.strerror}") from error
-        raise BuildFailed(f"the compiled component could not be kept in {options.cache}: {error}") from error
+        raise not_written(error, options.cache) from error
 
 
 def compile_component(path: Path, cache: ArtefactCache, fuel: bool, report: Report) -> Artefact:

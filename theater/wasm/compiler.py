@@ -26,7 +26,7 @@ from wasmtime.component import Component
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, TheaterError
 from theater.wasm import adapter
-from theater.wasm.artefacts import Mode
+from theater.wasm.artefacts import Mode, not_written, write_durably
 from theater.wasm.engine import engine
 from theater.wasm.types import Interfaces, describe, to_plain
 
@@ -43,11 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     _die_with(options.parent)
     _limit_myself()
+    component = options.component.read_bytes()
     try:
-        made = compile_component(
-            options.component.read_bytes(), options.output, options.fuel, wrap=options.plain is None
-        )
-        _say({"made": {**made, "reason": made["reason"] or options.plain or ""}})
+        made = compile_component(component, options.output, options.fuel, wrap=options.plain is None)
+        reason = made["reason"] or options.plain or ""
+        _say({"made": {**made, "component": content_digest(component).hex(), "reason": reason}})
         return 0
     except TheaterError as error:
         _say(error.to_wire())
@@ -67,6 +67,7 @@ def compile_component(component: bytes, output: Path, fuel: bool, *, wrap: bool)
     Raises:
         ComponentError: the component is not valid here.
         BuildFailed: the compiler failed, or the file could not be written.
+        DiskFull: there was no room for the file.
     """
     compiler = engine(fuel, parallel=True)
     wrapped, reason = _wrap(component) if wrap else (None, "")
@@ -132,10 +133,10 @@ def _write(
 ) -> dict[str, Any]:
     _say({"stage": "writing"})
     artefact = compiled.serialize()
-    with open(output, "wb") as file:
-        file.write(artefact)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        write_durably(output, artefact)
+    except OSError as error:
+        raise not_written(error, output.parent) from error
     return {
         "mode": mode,
         "reason": reason,
