@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .output import colour, json_text, safe, when
@@ -10,7 +11,8 @@ from .output import colour, json_text, safe, when
 if TYPE_CHECKING:
     from theater.client import Event, LastExit, LogLine
 
-_LONGEST_FACT = 60
+_ID_LENGTH = 36
+_DIGEST_SIZE = 32
 _TYPES = {
     "genesis": "cyan",
     "call": "green",
@@ -20,22 +22,20 @@ _TYPES = {
     "lifecycle": "yellow",
     "checkpoint": "magenta",
 }
-_FIRST = {
-    name: place for place, name in enumerate(("name", "event", "ending", "interface", "function", "args", "value"))
-}
 _SIGNALS = frozenset(signal.Signals)
 _STREAMS = {"stderr": "red", "system": "yellow"}
 
 
-def short(actor: str) -> str:
-    """The beginning of an id that people are shown."""
-    return actor[:8]
+def short(party: str) -> str:
+    """The beginning of an id, which is all of it that people are shown; a name stays whole."""
+    return party[:8] if len(party) == _ID_LENGTH else party
 
 
 def event_line(event: Event) -> str:
     """Number, time, type, what it says, and the beginning of its digest."""
+    show = _SHOWN.get(event.type, facts)
     kind = colour(f"{event.type:<11}", _TYPES.get(event.type, ""))
-    return f"{event.seq:>6}  {when(event.time_ns)}  {kind}  {event.digest[:8]}  {facts(event.data)}".rstrip()
+    return f"{event.seq:>6}  {when(event.time_ns)}  {kind}  {event.digest[:8]}  {show(event.data)}".rstrip()
 
 
 def log_line(entry: LogLine) -> str:
@@ -52,17 +52,53 @@ def exit_words(end: LastExit) -> str:
 
 
 def facts(data: Any) -> str:
-    """A payload on one line: its fields by name, what it is about first, long ones cut."""
-    if not isinstance(data, dict):
-        return _fact(data)
-    ordered = sorted(data.items(), key=lambda field: _FIRST.get(field[0], len(_FIRST)))
-    return " ".join(f"{safe(str(name))}={_fact(value)}" for name, value in ordered if value is not None)
+    """A payload's fields on one line, by name; long ones are cut, those that hold nothing left out."""
+    return " ".join(f"{safe(str(name))}={cut(value)}" for name, value in data.items() if value not in (None, [], ""))
 
 
-def _fact(value: Any) -> str:
-    text = safe(value.hex()[:16] if _is_digest(value) else json_text(value))
-    return text if len(text) <= _LONGEST_FACT else text[: _LONGEST_FACT - 1] + "…"
+def cut(value: Any, longest: int = 60) -> str:
+    """A value in at most so many characters; bytes stand as the text that they are, else in hex, a digest in part."""
+    text = _text(value) if isinstance(value, bytes) else value if isinstance(value, str) else json_text(value)
+    return safe(text if len(text) <= longest else text[: longest - 1] + "…")
 
 
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, bytes) and len(value) == 32
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.hex()[:16] if len(data) == _DIGEST_SIZE else data.hex()
+
+
+def _genesis(data: dict[str, Any]) -> str:
+    return facts({name: data.get(name) for name in ("name", "actor", "parent", "component", "manifest")})
+
+
+def _call(data: dict[str, Any]) -> str:
+    interface = str(data.get("interface")).partition("/")[2].partition("@")[0]
+    sender = f" from {short(data['sender'])}" if data.get("sender") else ""
+    return f"{safe(interface)}.{safe(str(data.get('function')))}({', '.join(map(cut, data.get('args', ())))}){sender}"
+
+
+def _result(data: dict[str, Any]) -> str:
+    return "" if data.get("value") is None else cut(data["value"])
+
+
+def _outcome(data: dict[str, Any]) -> str:
+    value = data.get("value")
+    said = " ".join(map(cut, value)) if isinstance(value, list) else "" if value is None else cut(value)
+    changed = f"state {cut(data.get('state_digest') or '-')}" if data.get("state") else ""
+    return "  ".join(part for part in (str(data.get("ending")), said, changed) if part)
+
+
+def _lifecycle(data: dict[str, Any]) -> str:
+    return f"{safe(str(data.get('event')))} {facts(data.get('details') or {})}".rstrip()
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "genesis": _genesis,
+    "call": _call,
+    "host-call": _call,
+    "host-result": _result,
+    "outcome": _outcome,
+    "lifecycle": _lifecycle,
+}

@@ -72,14 +72,8 @@ def _list(app: App) -> None:
 
 
 def _cells(letter: DeadLetter) -> tuple[object, ...]:
-    sender, receiver = _party(letter.sender), _party(letter.receiver)
-    return letter.number, when(letter.time_ns), sender, receiver, size(letter.size), letter.why
-
-
-def _party(actor: str | None) -> str | None:
-    from theater.core.ids import is_id
-
-    return short(actor) if actor and is_id(actor) else actor
+    sender = None if letter.sender is None else short(letter.sender)
+    return letter.number, when(letter.time_ns), sender, short(letter.receiver), size(letter.size), letter.why
 
 
 def _report(app: App, verb: str, wanted: Iterable[int], done: tuple[int, ...]) -> None:

@@ -39,7 +39,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, Any]]:
     yield "name", row.name
     yield "state", row.state
     yield "pid", row.pid
-    yield "incarnation", f"{row.incarnation} ({row.restarts} restarts)"
+    yield "incarnation", f"{row.incarnation}, after {row.restarts} restarts"
     yield "last exit", None if row.last_exit is None else _end(row.last_exit.detail, exit_words(row.last_exit))
     yield "parent", row.parent
     yield "supervisor", row.supervisor
@@ -58,7 +58,7 @@ def _end(detail: str | None, words: str) -> str:
 def _plainly(value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or None
-    return facts(value) or None if isinstance(value, dict) else value
+    return facts(value) or None if isinstance(value, dict) else None if value == "" else value
 
 
 def _since(started_ms: int | None) -> str | None:

@@ -93,7 +93,8 @@ class Script:
     def _message(self, peer: bytes, request: wire.Request) -> None:
         actor, body = self.find(request.args["actor"]), request.args["body"]
         chain = self.chains[actor]
-        chain.append(_event(len(chain), "call", {"function": "handle-request", "body": body}))
+        call = {"interface": "theater:simple/message-server-client", "function": "handle-request", "args": [body]}
+        chain.append(_event(len(chain), "call", call))
         self.rows[actor]["entries"] = len(chain)
         reply = wire.Reply(request.id, {"id": actor, "reply": body if request.args["request"] else None})
         match body:

@@ -170,7 +170,7 @@ def test_followed_events_of_several_actors_arrive_as_they_happen(client: Client,
         assert next(followed)[0] == pinger
         other.send(counter, b"two")
         actor, event = next(followed)
-    assert (actor, event.data["body"]) == (counter, b"two")
+    assert (actor, event.data["args"]) == (counter, [b"two"])
 
 
 def test_other_operations_may_stand_between_followed_events(client: Client) -> None:

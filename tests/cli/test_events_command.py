@@ -11,7 +11,7 @@ def test_a_line_says_number_time_type_digest_and_facts(theater: Theater, server:
     theater("message", "counter", "hello")
     genesis, call = theater("events", "counter").text.splitlines()
     assert genesis.split()[:4] == ["0", "2001-09-09T01:46:40.000Z", "genesis", "00000000"]
-    assert call.endswith('function="handle-request" body="hello"')
+    assert call.endswith("message-server-client.handle-request(hello)")
 
 
 def test_types_since_and_limit_choose(theater: Theater, server: Scripted) -> None:
@@ -40,5 +40,5 @@ def test_follow_goes_on_until_the_limit(theater: Theater, server: Scripted) -> N
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["type"] == "genesis"
         theater("message", "counter", "x")
-        assert json.loads(process.stdout.readline())["data"]["body"] == "x"
+        assert json.loads(process.stdout.readline())["data"]["args"] == ["x"]
         assert process.wait(10) == 0

@@ -16,7 +16,7 @@ def test_events_appear_as_they_happen(theater: Theater, server: Scripted) -> Non
         assert json.loads(process.stdout.readline())["type"] == "genesis"
         theater("message", "counter", "x")
         event = json.loads(process.stdout.readline())
-    assert (event["actor"], event["seq"], event["data"]["body"]) == (COUNTER, 1, "x")
+    assert (event["actor"], event["seq"], event["data"]["args"]) == (COUNTER, 1, ["x"])
 
 
 def test_ids_come_from_standard_input(theater: Theater, server: Scripted) -> None:
