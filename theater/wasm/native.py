@@ -170,7 +170,7 @@ def buffer_address(buffer: bytearray) -> int:
 # ---- errors and the exceptions of host functions
 
 _MARK: Final = "theater: host function raised, exception number "
-_MARKED: Final = re.compile(re.escape(_MARK) + r"(\d+)\Z")
+_MARKED: Final = re.compile(re.escape(_MARK) + r"(\d+)\s*\Z")  # behind a backtrace there is a newline
 _MOST_RAISED: Final = 64
 _raised: dict[int, BaseException] = {}
 _numbers = count(1)
