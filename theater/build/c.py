@@ -24,9 +24,10 @@ from theater.wasm.componentize import componentize
 GUEST = Path(__file__).parents[1] / "guest" / "c"
 
 _TARGET = ("--target=wasm32-wasi", "-mexec-model=reactor")
-# The names of functions stay for backtraces; the stack lies below all data, so that running out of it is a trap and
-# not a change of the data.
-_FLAGS = ("-O2", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug", "-Wl,--stack-first")
+# The names of functions stay, for backtraces.
+_FLAGS = ("-O2", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug")
+# The stack lies below all data, so that running out of it is a trap and no change of the data. zig does it by itself.
+_CLANG_FLAGS = ("-Wl,--stack-first",)
 _LONGEST_REPORT = 16_000  # characters
 _TRIAL = "#include <stdlib.h>\nvoid *trial(void) { return malloc(1); }\n"
 
@@ -80,7 +81,7 @@ def find_compiler(cache: Path) -> Compiler:
         return _zig(cache / "zig")
     clang = shutil.which("clang")
     if clang is not None and _can_compile(clang):
-        return Compiler((clang,), {})
+        return Compiler((clang, *_CLANG_FLAGS), {})
     raise BuildFailed(
         "building C needs a compiler for WebAssembly; install one with `pip install 'theater[c]'` "
         "(or clang with wasi-libc)"

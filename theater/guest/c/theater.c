@@ -594,7 +594,8 @@ static bool take_code(reader *json, uint32_t *code) {
     if (!take_hex(json, code)) return false;
     if (*code < 0xD800 || *code > 0xDFFF) return true;
     uint32_t low;
-    if (*code > 0xDBFF || !take_word(json, "\\u") || !take_hex(json, &low) || low < 0xDC00 || low > 0xDFFF) return false;
+    if (*code > 0xDBFF || !take_word(json, "\\u") || !take_hex(json, &low)) return false;
+    if (low < 0xDC00 || low > 0xDFFF) return false;
     *code = 0x10000 + ((*code - 0xD800) << 10) + (low - 0xDC00);
     return true;
 }
