@@ -55,6 +55,7 @@ class Deadline:
     def __init__(self, engine: wasmtime.Engine) -> None:
         self._engine = engine
         self._owner = 0
+        self._armed = False
         self._timer = ctypes.c_void_p()
         self._seconds = -1.0
         # struct itimerspec: interval seconds, interval ns, value seconds, value ns; all zero disarms
@@ -62,6 +63,7 @@ class Deadline:
         self._before = (ctypes.c_int64 * 4)()
         library = _library()
         self._settime = library.settime
+        self._delete = library.delete
         # Arguments are made once: converting integers to pointers would cost as much as the call itself.
         self._arm = (self._timer, library.relative, ctypes.byref(self._wanted), None)
         self._disarm = (self._timer, library.relative, ctypes.byref(library.never), ctypes.byref(self._before))
@@ -76,12 +78,14 @@ class Deadline:
             self._create()
         if seconds != self._seconds:
             self._set(seconds)
+        self._armed = True
         if self._settime(*self._arm):
             raise LimitExceeded(f"no deadline could be set: {os.strerror(ctypes.get_errno())}")
 
     def disarm(self) -> bool:
         """Stops the armed deadline. Returns whether it had passed: then the tick has come, or comes within moments."""
         self._settime(*self._disarm)
+        self._armed = False
         before = self._before
         if before[3] or before[2]:
             return False
@@ -96,10 +100,14 @@ class Deadline:
         return (self._before[2] + self._before[3] / _NS) or None
 
     def close(self) -> None:
-        """Gives the timer back. The object is not used again."""
+        """Gives the timer back, also an armed one. The object is not used again."""
         if self._owner == os.getpid():
-            _library().delete(self._timer)
+            if self._armed:
+                self.disarm()
+            self._delete(self._timer)
         self._owner = 0
+
+    __del__ = close
 
     def _set(self, seconds: float) -> None:
         # The kernel reads zero as "never": a deadline that has passed already is one nanosecond away.
@@ -116,6 +124,7 @@ class Deadline:
         if library.create(monotonic, ctypes.byref(event), ctypes.byref(self._timer)):
             raise LimitExceeded(f"no timer for deadlines: {os.strerror(ctypes.get_errno())}")
         self._owner = os.getpid()
+        self._armed = False
 
 
 class _Library:

@@ -113,7 +113,7 @@ def engine_identity(fuel: bool) -> dict[str, object]:
     """
     return {
         "name": "wasmtime",
-        "version": importlib.metadata.version("wasmtime"),
+        "version": _version(),
         "fuel": fuel,
         "settings": dict(SETTINGS),
         "cpu": dict(_cpu()),
@@ -132,6 +132,11 @@ def _check_stack() -> None:
             f"the stack limit of {soft >> 10} KiB is too small for running WebAssembly: "
             f"at least {2 * MAX_WASM_STACK >> 10} KiB are needed (ulimit -s, or LimitSTACK= of the service)"
         )
+
+
+@functools.cache
+def _version() -> str:
+    return importlib.metadata.version("wasmtime")
 
 
 @functools.cache

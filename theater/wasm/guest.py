@@ -119,9 +119,9 @@ class Guest:
         run = self._calls.get((interface, function))
         if run is None:
             self._unknown(interface, function)
-        self._state = _State.IN_CALL
         late = False
         try:
+            self._state = _State.IN_CALL
             if timeout is None:
                 value = run(*args)
             else:
