@@ -186,20 +186,25 @@ class World:
 
     def die(self, id: str, reason: ExitReason = CRASH, node: Node | None = None) -> World:
         """The running incarnation of this child ends by itself, now."""
+        self.drop(id, reason, node)
+        return self.run(self.now)
+
+    def drop(self, id: str, reason: ExitReason = CRASH, node: Node | None = None) -> None:
+        """As `die`, but nothing else happens yet."""
         node = node or self.root
         self._end_process(node, self.running(id, node), reason)
-        return self.run(self.now)
 
     def call(self, token: object, name: str, *arguments: Any) -> World:
         """Call the root supervisor's API."""
         self.ask(token, name, *arguments)
         return self.run(self.now)
 
-    def ask(self, token: object, name: str, *arguments: Any) -> None:
+    def ask(self, token: object, name: str, *arguments: Any, node: Node | None = None) -> None:
         """As `call`, but nothing else happens yet."""
-        self.root.ledger.asked_by(token, name, arguments)
-        method = getattr(self.root.supervisor, name)
-        self.feed(self.root, f"{name} {token}", method(token, *arguments, now=self.now))
+        node = node or self.root
+        node.ledger.asked_by(token, name, arguments)
+        method = getattr(node.supervisor, name)
+        self.feed(node, f"{name} {token}", method(token, *arguments, now=self.now))
 
     def stop(self, reason: ExitReason | None = None) -> World:
         """The root's parent says stop."""
@@ -464,7 +469,7 @@ class Ledger:
         self.spec: dict[str, ChildSpec] = {spec.id: spec for spec in specs}
         self.position: dict[str, int] = {spec.id: number for number, spec in enumerate(specs)}
         self.alive: dict[ChildRef, bool] = {}  # to whether it is up
-        self.asked: set[ChildRef] = set()
+        self.asked: dict[ChildRef, float] = {}  # to when
         self.lost: set[ChildRef] = set()  # killed, and called unkillable
         self.timers: set[Timer] = set()
         self.waiting: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
@@ -499,14 +504,14 @@ class Ledger:
 
     def did_not_come_up(self, child: ChildRef) -> None:
         self.alive.pop(child)
-        self.asked.discard(child)
+        self.asked.pop(child, None)
         self._resolved = "not started"
 
     def died(self, child: ChildRef, reason: ExitReason) -> None:
         was_up = self.alive.pop(child)
         self.lost.discard(child)
         if child in self.asked:
-            self.asked.discard(child)
+            del self.asked[child]
         elif not was_up:
             self._resolved = "not started"
         else:
@@ -529,11 +534,16 @@ class Ledger:
         if self._resolved is not None:
             self._classify_start(commands)
         for command in commands:
-            if self.ended and type(command) is not Answer:
+            if self.ended and not self._may_follow_the_end(command):
                 raise Broken(f"a command after the end: {command}")
             check = _CHECKS.get(type(command))
             if check is not None:
                 check(self, command)
+        if self._cut_short in self.alive and self._cut_short not in self.asked:
+            raise Broken(f"the supervisor ends, but waits for {self._cut_short} to start")
+
+    def _may_follow_the_end(self, command: Command) -> bool:
+        return type(command) is Answer or (type(command) is Note and command.kind is NoteKind.EXITED)
 
     def _classify_start(self, commands: list[Command]) -> None:
         """Who wanted the start that has just been resolved: a caller, if his answer comes along; else the machine."""
@@ -600,8 +610,8 @@ class Ledger:
             raise Broken(f"{child} is no fresh incarnation")
         if self._pending is not None:
             raise Broken(f"{child} was started before the start of {self._pending[0]} was done")
-        if not self.asked <= self.lost:
-            raise Broken(f"{child} was started while {self.asked - self.lost} were being stopped")
+        if not self.asked.keys() <= self.lost:
+            raise Broken(f"{child} was started while {self.asked.keys() - self.lost} were being stopped")
         self._highest[child.id] = child.incarnation
         self._enter(command)
         position = self.position[child.id]
@@ -634,6 +644,7 @@ class Ledger:
         if child in self.asked:
             if type(command) is Shutdown:
                 raise Broken(f"{child} was asked to end twice")
+            self._judge_patience(child)
             return
         if type(command) is Kill and self.ending != "kill":
             rule = self.spec[child.id].shutdown
@@ -643,10 +654,23 @@ class Ledger:
             self._admitted = floor(self._now)
         if self.ending != "kill" and child != self._cut_short:
             self._judge_stop(child)
-        self.asked.add(child)
+        self.asked[child] = self._now
+        if self.ending is None and not self._a_caller_terminates(child.id):
+            self._stopped_with_others(child.id)
+
+    def _stopped_with_others(self, id: str) -> None:
+        """In a mass restart: it is to come back, unless it is temporary."""
+        if self.spec[id].restart is not Restart.TEMPORARY:
+            self.owed.add(id)
+
+    def _judge_patience(self, child: ChildRef) -> None:
+        rule = self.spec[child.id].shutdown
+        waited = self._now - self.asked[child]
+        if self.ending != "kill" and (isinstance(rule, ShutdownRule) or abs(waited - rule / 1000) > 1e-6):
+            raise Broken(f"{child} was killed after {waited} s, its rule is {rule}")
 
     def _judge_stop(self, child: ChildRef) -> None:
-        others = self.asked - self.lost
+        others = self.asked.keys() - self.lost
         if others:
             raise Broken(f"{child} was stopped while {others} were being stopped")
         if self._a_caller_terminates(child.id):
@@ -755,7 +779,7 @@ class Ledger:
             raise Broken(f"callers wait, but nothing is going on: {self.waiting}")
         if self.ended:
             return
-        if not self.asked <= self.lost or self._pending is not None:
+        if not self.asked.keys() <= self.lost or self._pending is not None:
             raise Broken(f"nothing is going on, but {self.asked}, {self._pending} are not done")
         if self.ending is not None:
             raise Broken("nothing is going on, but it has not ended")
@@ -797,8 +821,9 @@ REASONS = (
 class Chaos:
     """Starts that fail or take long, deaths at any moment, children that will not go: all from one generator."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, waits_for_ever: Callable[[str], bool]) -> None:
         self.rng = rng
+        self.waits_for_ever = waits_for_ever  # the supervisor, for this child: then it had better come
         self.calm = False
         self.will = rng.choice((0.0, 0.02, 0.1, 0.4))  # how much goes wrong
         self.lifetime = rng.choice((0.2, 2.0, 20.0))
@@ -818,12 +843,13 @@ class Chaos:
     def on_shutdown(self, child: ChildRef) -> Fate | None:
         draw = self.rng.random()
         if draw < self.will:
-            return Fate(draw * 30, self.rng.choice(REASONS))
+            disobeys = draw < self.will / 3 and not self.waits_for_ever(child.id)
+            return None if disobeys else Fate(self.rng.random() * 12, self.rng.choice(REASONS))
         return Fate(draw * 0.05, REASONS[1])
 
     def on_kill(self, child: ChildRef) -> Fate:
         draw = self.rng.random()
-        return Fate(draw * 40 if draw < self.will / 4 else draw * 0.01, ExitReason.by_signal(9))
+        return Fate(self.rng.random() * 40 if draw < self.will / 4 else draw * 0.01, ExitReason.by_signal(9))
 
 
 def draw_flags(rng: random.Random) -> SupervisorFlags:
@@ -864,8 +890,8 @@ class Life:
         self.rng = random.Random(seed)
         self.flags = draw_flags(self.rng)
         specs = tuple(draw_spec(self.rng, id, self.flags) for id in IDS[: self.rng.randrange(7)])
-        self.chaos = Chaos(self.rng)
         self.ledger = Ledger(self.flags, specs)
+        self.chaos = Chaos(self.rng, lambda id: self.ledger.spec[id].shutdown is ShutdownRule.INFINITY)
         self.world = World(supervisor(self.flags, specs), self.chaos, self.ledger, record=record)
         self.budget = events
         self.tokens = iter(range(1 << 60))

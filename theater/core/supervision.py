@@ -22,7 +22,13 @@ Where this differs from OTP, and why:
   start before it is dead: an automatic start counts as failed, and is tried again when the exit arrives. A supervisor
   that ends before that names it in `Ended.abandoned`. A child supervisor has no such limit, since it keeps its own.
 * A retry belongs to the incarnation that failed, so one that was cancelled cannot reach a later failure.
-* Starts have no time limit, as in OTP; the shell may impose one (see `Start`).
+
+As in OTP a start has no time limit; the shell may impose one (see `Start`).
+
+Numbers in parentheses, here and in the tests, are clauses of the specification: 1.1 flags, 1.2 child specs, 1.3 the
+initial start, 1.4 normal ends, 1.5 intensity, 1.6 strategies, 1.7 restarts that fail, 1.8 stopping a child, 1.9 the
+end of the supervisor, 1.10 auto_shutdown, 1.11 calls, 1.12 odd messages, 1.17 reports, 1.25 processes of an operating
+system.
 """
 
 from __future__ import annotations
@@ -179,17 +185,18 @@ _Step: TypeAlias = tuple[Callable[[_Child], None], str]
 
 @dataclass(slots=True)
 class _Plan:
-    """Stops and starts in order. `subject` is the child of a call, `caller` its token, `reason` that of the end."""
+    """Stops and starts in order; for a call also the child it is about, and who waits for the answer."""
 
     purpose: _Purpose
     steps: deque[_Step]
     subject: str = ""
     caller: _Caller | None = None
-    reason: ExitReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
+    """Who waits for an answer; any token is one, None too."""
+
     token: Token
 
 
@@ -207,9 +214,9 @@ class Supervisor:
     Args:
         flags: strategy, intensity, period, auto_shutdown.
         specs: the children to start, in order.
-        last_incarnations: by child id, the number of the last incarnation it ever had. Numbering goes on from there and is
-            kept here, so a mapping that outlives the supervisor lets its successor go on. An id is never taken out:
-            that is for the owner of the mapping, when nothing of the child can be heard of any more.
+        last_incarnations: by child id, the number of the last incarnation it ever had. Numbering goes on from there
+            and is kept here, so a mapping that outlives the supervisor lets its successor go on. An id is never taken
+            out: that is for the owner of the mapping, when nothing of the child can be heard of any more.
         kill_limit: seconds after which a killed worker that does not die is called unkillable.
 
     Raises:
@@ -622,7 +629,7 @@ class Supervisor:
         self._ending = reason
         self._phase = Phase.STOPPING
         self._refuse_all()
-        self._plan = _Plan(_Purpose.END, deque((self._stop_step, id) for id in reversed(self._children)), reason=reason)
+        self._plan = _Plan(_Purpose.END, deque((self._stop_step, id) for id in reversed(self._children)))
 
     def _cut_start_short(self) -> None:
         for id in self._awaited:
@@ -645,7 +652,8 @@ class Supervisor:
 
     def _ended(self, plan: _Plan) -> None:
         self._phase = Phase.ENDED
-        self._emit(Ended(plan.reason or ExitReason.shutdown(), tuple(self._unreaped)))
+        assert self._ending is not None, "only `_end` makes a plan of this purpose"
+        self._emit(Ended(self._ending, tuple(self._unreaped)))
 
     def _down(self) -> Refused:
         return Refused(Refusal.DOWN, reason=self._ending)

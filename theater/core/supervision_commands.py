@@ -1,6 +1,7 @@
 """What a supervisor answers with: orders for the shell, answers for callers, notes for observers. Values only.
 
-The shell carries commands out in the order in which they stand. It interprets none of them.
+The shell carries commands out in the order in which they stand, and interprets none of them. What carrying one out
+leads to (a nested supervisor that is up at once) is an event like any other, and waits until the rest are carried out.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The supervisor has ended; nothing follows.
+    """The supervisor has ended. Nothing follows but refusals, and the `exited` notes of what it abandoned.
 
     For a nested supervisor: report it to the parent as `exited`, or as `start_failed` if there was no `Up` before.
 
