@@ -108,6 +108,19 @@ def test_every_start_has_a_fresh_incarnation_that_goes_on_over_deletion_and_supe
     assert second.start(0.0)[0] == Start(ChildRef("a", 10), children("a")[0])
 
 
+@pytest.mark.parametrize(("given", "number"), [(0, 1), (6, 7)])
+def test_a_child_that_lived_elsewhere_goes_on_counting(given: int, number: int) -> None:
+    """1.25: and a number that is behind what the supervisor knows itself does no harm."""
+    machine = Supervisor(stage().root.supervisor.flags)
+    machine.start(0.0)
+    spec = children("a")[0]
+    first = ChildRef("a", number)
+    assert machine.start_child(1, spec, 0.0, last_incarnation=given) == [Start(first, spec)]
+    machine.start_failed(first, CRASH, 0.0)
+    again = machine.start_child(2, spec, 0.0, last_incarnation=given)
+    assert again == [Start(ChildRef("a", number + 1), spec)]
+
+
 @pytest.mark.parametrize("late", [ChildRef("a", 1), ChildRef("a", 3), ChildRef("nobody", 1)])
 def test_news_of_another_incarnation_or_of_strangers_is_ignored(late: ChildRef) -> None:
     """1.12: silently."""

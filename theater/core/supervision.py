@@ -333,9 +333,17 @@ class Supervisor:
 
     # ---- calls
 
-    def start_child(self, token: Token, spec: ChildSpec, now: float) -> list[Command]:
-        """Add a child, last in order, and start it. Answer: `Accepted(child, info)` or `Refused`."""
-        return self._call(token, now, self._start_child, spec)
+    def start_child(self, token: Token, spec: ChildSpec, now: float, *, last_incarnation: int = 0) -> list[Command]:
+        """Add a child, last in order, and start it. Answer: `Accepted(child, info)` or `Refused`.
+
+        Args:
+            token: comes back in the answer.
+            spec: the child.
+            now: monotonic seconds.
+            last_incarnation: of a child that lived before, elsewhere: its last number. What is known here, if it is
+                more, holds.
+        """
+        return self._call(token, now, self._start_child, spec, last_incarnation)
 
     def terminate_child(self, token: Token, id: str, now: float) -> list[Command]:
         """Stop a child, or cancel its restart; the spec stays unless it is temporary. `Accepted()` or `Refused`."""
@@ -677,7 +685,7 @@ class Supervisor:
 
     # ---- 1.11 calls
 
-    def _start_child(self, caller: _Caller, spec: ChildSpec) -> None:
+    def _start_child(self, caller: _Caller, spec: ChildSpec, last_incarnation: int) -> None:
         try:
             check_significance(spec, self._flags.auto_shutdown)
         except SpecError as fault:
@@ -688,6 +696,7 @@ class Supervisor:
             why = Refusal.ALREADY_STARTED if record.life is Life.RUNNING else Refusal.ALREADY_PRESENT
             self._answer(caller, Refused(why, spec.id, self._view(record).child))
             return
+        self._incarnations[spec.id] = max(last_incarnation, self._incarnations.get(spec.id, 0))
         self._children[spec.id] = self._new_child(spec)
         self._plan = _Plan(_Purpose.ADD, deque([(self._start_step, spec.id)]), spec.id, caller)
 
