@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 from typing import Any
@@ -12,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wasm_guests import CLIENT, ENGINE, Guest, Host, binary, echo_host, echo_text, forwarder, guest_text
 from wit_strategies import signatures, values
-from wasmtime import component as wc
 
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import ComponentError
@@ -159,7 +157,9 @@ def test_the_wrapped_component_shows_strings_where_the_guest_has_bytes(echo: Gue
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # these examples are long
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(signatures(), min_size=1, max_size=4), st.data())
-def test_values_of_any_types_cross_with_and_without_the_wrapper(functions: list[Signature], data: st.DataObject) -> None:
+def test_values_of_any_types_cross_with_and_without_the_wrapper(
+    functions: list[Signature], data: st.DataObject
+) -> None:
     named = {f"f-{i}": f for i, f in enumerate(functions)} | {"bytes": Signature((("b", BYTES),), BYTES)}
     component = binary(forwarder(named))
     interface = "test:forward/functions"
@@ -195,7 +195,9 @@ def test_a_record_of_bytes_in_lists_of_options_of_results_crosses() -> None:
     ]
     for mode in Mode:
         guest = Guest(binary(forwarder({"f": f})), mode)
-        call = guest.instance({("test:forward/functions", "f"): lambda a, b: a + b}).function("test:forward/functions", "f")
+        call = guest.instance({("test:forward/functions", "f"): lambda a, b: a + b}).function(
+            "test:forward/functions", "f"
+        )
         assert call(value, value[::-1]) == value + value[::-1]
 
 

@@ -141,7 +141,7 @@ def forwarder(functions: Mapping[str, Signature], interface: str = "test:forward
     scope = Scope("t", export_type)
     core: list[str] = []
     core_imports: list[str] = []
-    for number, (name, f) in enumerate(functions.items()):
+    for number, f in enumerate(functions.values()):
         params = [core_type for _, t in f.params for core_type in flat(t)]
         if len(params) > 16:
             params = ["i32"]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
+from importlib.metadata import version
 from types import CodeType
 from typing import Any
 
@@ -254,7 +255,7 @@ def self_test() -> None:
     Raises:
         WasmtimeNotUnderstood: the version is not the one this was written for, or values do not come back as they went.
     """
-    native.check_version()
+    native.check_version(version("wasmtime"))
     native.check_layout()
     for value in (_TEST_OK, _TEST_ERR):
         try:

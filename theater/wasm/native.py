@@ -65,18 +65,18 @@ UNDERSTOOD: Final = "50."
 """The beginning of the versions whose private layout is known. Widen it with pyproject.toml, after the tests passed."""
 
 
-def not_understood(reason: str) -> WasmtimeNotUnderstood:
+def not_understood(reason: str, installed: str | None = None) -> WasmtimeNotUnderstood:
     """The error that says which wasmtime is installed, which is needed, and what differs."""
     return WasmtimeNotUnderstood(
-        f"wasmtime {version('wasmtime')} is installed, but Theater understands {UNDERSTOOD}x: {reason}; "
+        f"wasmtime {installed or version('wasmtime')} is installed, but Theater understands {UNDERSTOOD}x: {reason}; "
         f"install it with `pip install 'wasmtime=={UNDERSTOOD}*'`",
     )
 
 
-def check_version() -> None:
-    """Raises WasmtimeNotUnderstood unless the installed version is one that is known."""
-    if not version("wasmtime").startswith(UNDERSTOOD):
-        raise not_understood("its private layout was never looked at")
+def check_version(installed: str) -> None:
+    """Raises WasmtimeNotUnderstood unless this version is one that is known."""
+    if not installed.startswith(UNDERSTOOD):
+        raise not_understood("its private layout was never looked at", installed)
 
 
 def check_layout() -> None:
