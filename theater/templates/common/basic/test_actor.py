@@ -23,20 +23,26 @@ def theater(*arguments, check=True):
     return done
 
 
-@pytest.fixture
-def actor(monkeypatch):
-    """The id of the actor, started on a server."""
-    with tempfile.TemporaryDirectory() as home:
-        monkeypatch.setenv("THEATER_HOME", home)
-        monkeypatch.delenv("THEATER_ADDRESS", raising=False)
+@pytest.fixture(scope="module")
+def server():
+    """A server of its own, which all tests here share."""
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THEATER_HOME", home)
+        patch.delenv("THEATER_ADDRESS", raising=False)
         theater("build")
-        server = subprocess.Popen((*THEATER, "server"), env=os.environ)
+        process = subprocess.Popen((*THEATER, "server"), env=os.environ)
         try:
-            wait_for(server)
-            yield theater("start", "manifest.toml", "--id-only").stdout.strip()
+            wait_for(process)
+            yield process
         finally:
-            server.terminate()
-            server.wait(PATIENCE)
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture
+def actor(server):
+    """The id of a new actor."""
+    return theater("start", "manifest.toml", "--id-only").stdout.strip()
 
 
 def wait_for(server):

@@ -22,12 +22,12 @@ def theater(*arguments, check=True):
     return done
 
 
-@pytest.fixture
-def actors(monkeypatch):
-    """The ids of two of the actor, started on a server; the second has the name `two`."""
-    with tempfile.TemporaryDirectory() as home:
-        monkeypatch.setenv("THEATER_HOME", home)
-        monkeypatch.delenv("THEATER_ADDRESS", raising=False)
+@pytest.fixture(scope="module")
+def actors():
+    """The ids of two of the actor, `one` and `two`, on a server of their own; all tests here share them."""
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THEATER_HOME", home)
+        patch.delenv("THEATER_ADDRESS", raising=False)
         theater("build")
         server = subprocess.Popen((*THEATER, "server"), env=os.environ)
         try:
