@@ -119,8 +119,8 @@ class Encoder:
 
     # ---- texts and bytes: the frame points to a bytes object, which a variable or `keep` holds
 
-    def _point(self, block: Block, frame: Frame, word: int, held: str) -> None:
-        block(f"q[{frame.at(word + 1)}] = len({held})", f"q[{frame.at(word + 2)}] = id({held}) + {native.BYTES_OFFSET}")
+    def _point(self, block: Block, frame: Frame, word: int, held: str, address: str) -> None:
+        block(f"q[{frame.at(word + 1)}] = len({held})", f"q[{frame.at(word + 2)}] = {address}")
         self._hold(block, frame, held)
 
     def _hold(self, block: Block, frame: Frame, held: str) -> None:
@@ -130,14 +130,15 @@ class Encoder:
     def _put_string(self, block: Block, frame: Frame, word: int, t: Any, value: str) -> None:
         held = self._source.fresh("s")
         block(f"{held} = encode_text({value})")
-        self._point(block, frame, word, held)
+        self._point(block, frame, word, held, _content(held))
 
     def _put_bytes(self, block: Block, frame: Frame, word: int, value: str) -> None:
         held = self._source.fresh("b")
         if self._mode is Mode.BYTES:
             frame.constants.append((word, KINDS["string"]))
             block(f"{held} = {value} if is_ascii({value}) else hex_form({value})")
-            self._point(block, frame, word, held)
+            address = f"{_content(held)} if {held}.__class__ is bytes else buffer_address({held})"
+            self._point(block, frame, word, held, address)
         else:
             frame.constants.append((word, KINDS["list"]))
             block(f"{held} = byte_cells({value})", f"q[{frame.at(word + 1)}] = len({value})")
@@ -300,6 +301,11 @@ _RULES: dict[str, _Rule] = {
 }
 
 
+def _content(held: str) -> str:
+    """The expression for the address of a bytes object's content."""
+    return f"id({held}) + {native.BYTES_OFFSET}"
+
+
 # ---- what the generated code calls
 
 _pack_f32 = struct.Struct("<f").pack
@@ -336,9 +342,24 @@ def _byte_cells(value: bytes) -> bytearray:
     return cells
 
 
-def _hex_form(value: bytes) -> bytes:
-    """The adapter's form of bytes that are not all ASCII, see `adapter`."""
-    return b"\xc3\xbf" + binascii.hexlify(value)
+_MARK = b"\xc3\xbf"
+_CHUNK = 32 << 10
+
+
+def _hex_form(value: bytes) -> bytes | bytearray:
+    """The adapter's form of bytes that are not all ASCII, see `adapter`.
+
+    Of a large value no second copy is made: to allocate that, and to touch it first, costs three times what hex does.
+    """
+    size = len(value)
+    if size <= _CHUNK:
+        return _MARK + binascii.hexlify(value)
+    form = bytearray(len(_MARK) + 2 * size)
+    form[: len(_MARK)] = _MARK
+    source, target = memoryview(value), memoryview(form)[len(_MARK) :]
+    for start in range(0, size, _CHUNK):
+        target[2 * start : 2 * (start + _CHUNK)] = binascii.hexlify(source[start : start + _CHUNK])
+    return form
 
 
 def _put_names(q: memoryview, word: int, texts: dict[str, TextCell], value: frozenset[str]) -> int:
