@@ -13,7 +13,6 @@ the guest library and the source, for places that have no runner, or for an acto
 from __future__ import annotations
 
 import ast
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theater import config
+from theater.build.compiled import ensure_compiled
 from theater.build.componentize import INTERFACES, componentize
+from theater.build.output import replace, target
 from theater.build.progress import Progress, silent
 from theater.build.runner import runner
 from theater.core.codec import pack
@@ -101,16 +102,15 @@ def build(
         BuildFailed: the source is no actor, or something could not be built.
     """
     program = read_program(project, manifest)
+    wanted, other = ("wasm", "program") if standalone else ("program", "wasm")
+    result = target(project, manifest, wanted)
     if standalone:
-        target = _target(project, manifest, "wasm")
-        _write_component(program, manifest, target, progress)
-        _remove(_target(project, manifest, "program"), target)
+        content = _component(program, manifest, progress)
     else:
-        target = _target(project, manifest, "program")
-        made_for = runner(config.cache() if cache is None else cache, progress)
-        _replace(target, program.packed(made_for.stem))
-        _remove(_target(project, manifest, "wasm"), target)
-    return target
+        content = _program(program, manifest, progress, config.cache() if cache is None else cache)
+    replace(result, content)
+    _remove(target(project, manifest, other), result)
+    return result
 
 
 def read_program(project: Path, manifest: Manifest) -> Program:
@@ -250,16 +250,19 @@ def _may_be_actor(base: ast.expr, actors: set[str]) -> bool:
 # ---- writing
 
 
-def _target(project: Path, manifest: Manifest, suffix: str) -> Path:
-    """Where the result goes: what the manifest calls its component, else a file named after the actor in `build`."""
-    if manifest.component is None:
-        return project / "build" / f"{manifest.name}.{suffix}"
-    if manifest.component.startswith("store:"):
-        raise BuildFailed(f"the component of {manifest.name} is {manifest.component}, so there is nothing to build")
-    return project / manifest.component
+def _program(program: Program, manifest: Manifest, progress: Progress, cache: Path) -> bytes:
+    """The program's file, once the runner has shown that it can load it."""
+    component = runner(cache, progress)
+    compiled = ensure_compiled(cache / "artefacts", component, progress, fuel=manifest.limits.fuel is not None)
+    # Imported late: a standalone build needs no wasmtime.
+    from theater.build import trial
+
+    trial.load(compiled, program.modules, program.entry)
+    return program.packed(component.stem)
 
 
-def _write_component(program: Program, manifest: Manifest, target: Path, progress: Progress) -> None:
+def _component(program: Program, manifest: Manifest, progress: Progress) -> bytes:
+    """A component that contains the program."""
     with tempfile.TemporaryDirectory(prefix="theater-build-") as scratch:
         world = Path(scratch) / "wit"
         world.mkdir()
@@ -274,7 +277,7 @@ def _write_component(program: Program, manifest: Manifest, target: Path, progres
             modules={"theater_program": f"ENTRY = {program.entry!r}\nMODULES = {list(program.modules.items())!r}\n"},
             packages=True,
         )
-        _replace(target, fresh.read_bytes())
+        return fresh.read_bytes()
 
 
 def _world(manifest: Manifest) -> str:
@@ -289,18 +292,7 @@ def _world(manifest: Manifest) -> str:
     return "\n".join(["package theater:python;", "", "world standalone {", *lines, "}", ""])
 
 
-def _replace(target: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.{os.getpid()}")
-        fresh.write_bytes(content)
-        os.replace(fresh, target)
-    except OSError as error:
-        raise BuildFailed(f"cannot write {target}: {error.strerror}") from error
-
-
-def _remove(other: Path, target: Path) -> None:
+def _remove(other: Path, result: Path) -> None:
     """Removes what a build of the other kind left: a build leaves exactly one result."""
-    if other != target:
+    if other != result:
         other.unlink(missing_ok=True)

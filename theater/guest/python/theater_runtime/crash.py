@@ -1,15 +1,11 @@
 """How an exception ends this life of the actor: the traceback to its log, then a trap."""
 
-import importlib
 import os
 import sys
 import traceback
-from types import TracebackType
 from typing import NoReturn
 
-from theater_runtime import streams
-
-_OURS = (os.path.dirname(__file__), os.path.dirname(importlib.__file__), "<frozen importlib")
+from theater_runtime import program, streams
 
 
 def crash(error: BaseException) -> NoReturn:
@@ -22,15 +18,11 @@ def crash(error: BaseException) -> NoReturn:
 
 
 def text_of(error: BaseException) -> str:
-    """The traceback of an exception, beginning at the actor's own code."""
+    """The traceback of an exception, beginning at the actor's own code if it comes by there."""
     frames = error.__traceback__
-    while frames is not None and _is_ours(frames):
+    while frames is not None and frames.tb_frame.f_code.co_filename not in program.modules.files:
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
-
-
-def _is_ours(frame: TracebackType) -> bool:
-    return frame.tb_frame.f_code.co_filename.startswith(_OURS)
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
 
 
 def _leave(code: object) -> NoReturn:

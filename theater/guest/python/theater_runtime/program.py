@@ -17,9 +17,14 @@ class LoadFailed(Exception):
 
 
 class Modules(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
-    """Imports the program's modules, once there is a program."""
+    """Imports the program's modules, once there is a program.
+
+    Attributes:
+        files: where its modules stand in it.
+    """
 
     def __init__(self) -> None:
+        self.files: set[str] = set()
         self._paths: dict[str, str] = {}
         self._sources: dict[str, str] = {}
 
@@ -31,6 +36,7 @@ class Modules(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
         """
         name = _module_name(path)
         text = importlib.util.decode_source(source)
+        self.files.add(path)
         self._paths[name], self._sources[name] = path, text
         for package in _packages_above(name):
             self._sources.setdefault(package, "")

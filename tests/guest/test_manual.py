@@ -1,0 +1,131 @@
+"""The manual's examples do what the manual says.
+
+In docs/python-actors.md the Python blocks before a `text` block are a program (a first line such as `# prices.py` names
+the module), and the `text` block is what goes in and what comes out, a line each:
+
+    request BODY       a request to the actor           reply BODY       its answer
+    send BODY          a message to it                  error TEXT       the answer that it failed
+    asks ACTOR BODY    a request of the actor           later ID         it will answer later
+    gets BODY          the host's answer to that        responds ID BODY and does so
+    fails TEXT         or its error                     crash TEXT       the last line of the traceback
+    sends ACTOR BODY   a message of the actor           log LINE         a line of its log
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loaded import Loaded
+from recording_host import MESSAGES, REQUESTS, STORE, TIMERS, Refused
+
+from theater.core.values import Err, Ok
+from theater.wasm.guest import Trap
+
+MANUAL = Path(__file__).parents[2] / "docs" / "python-actors.md"
+BLOCK = re.compile(r"^#+ ([^\n]*)$|^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def examples() -> list[Any]:
+    """Programs and what they show, named by the heading they stand under."""
+    found: list[Any] = []
+    heading, modules = "", dict[str, str]()
+    for title, language, text in BLOCK.findall(MANUAL.read_text()):
+        if title:
+            heading = title
+        elif language == "python":
+            named = re.match(r"# (\w+\.py)\n", text)
+            modules[named[1] if named else "actor.py"] = text
+        else:
+            found.append(pytest.param(modules, text.splitlines(), id=heading.lower().replace(" ", "-")))
+            modules = {}
+    return found
+
+
+class Scene:
+    """Plays one example: lines in their order, where what the actor does must be the next line.
+
+    Args:
+        lines: the example's text.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._pages: dict[str, bytes] = {}
+        self.answers = {
+            (MESSAGES, "request"): self._asked,
+            (REQUESTS, "request-timeout"): self._asked,
+            (MESSAGES, "send"): lambda to, body: self._expect("sends", to, body),
+            (MESSAGES, "respond-to-request"): lambda request, body: self._expect("responds", request, body),
+            (TIMERS, "send-interval"): lambda period, msg: 1,
+            (TIMERS, "cancel"): lambda timer: timer == 1,
+            (STORE, "new"): lambda: "a-store",
+            (STORE, "replace-content-at-label"): self._keep,
+            (STORE, "get-by-label"): lambda _, label: {"hash": label} if label in self._pages else None,
+            (STORE, "get"): lambda _, ref: self._pages[ref["hash"]],
+        }
+
+    def play(self, actor: Loaded) -> None:
+        actor.init()
+        while self._lines:
+            what, _, body = self._lines.pop(0).partition(" ")
+            if what == "send":
+                assert isinstance(actor.send(body.encode()), Ok)
+            else:
+                assert what == "request", what
+                self._answered(actor, body.encode())
+            while self._lines and self._lines[0].startswith("log "):
+                assert actor.host.log.pop(0) == self._lines.pop(0).removeprefix("log ")
+            assert not actor.host.log
+
+    def _answered(self, actor: Loaded, body: bytes) -> None:
+        try:
+            answer = actor.request(body, "r1")
+        except Trap:
+            what, text = "crash", actor.host.wasi.out["stderr"].decode().splitlines()[-1]
+        else:
+            if isinstance(answer, Err):
+                what, text = "error", answer.value
+            else:
+                what, text = ("later", "r1") if answer.value is None else ("reply", answer.value.decode())
+        place = next(number for number, line in enumerate(self._lines) if not line.startswith("log "))
+        expected = self._lines.pop(place)
+        assert _same(expected.removeprefix(f"{what} "), text), (expected, what, text)
+
+    def _asked(self, to: str, body: bytes, _: int = 0) -> bytes:
+        self._expect("asks", to, body)
+        what, _, answer = self._lines.pop(0).partition(" ")
+        if what == "fails":
+            raise Refused(answer)
+        assert what == "gets"
+        return answer.encode()
+
+    def _expect(self, what: str, whom: str, body: bytes) -> None:
+        line = self._lines.pop(0)
+        assert line.startswith(f"{what} {whom} "), line
+        assert _same(line.removeprefix(f"{what} {whom} "), body.decode())
+
+    def _keep(self, _: str, label: str, content: bytes) -> dict[str, str]:
+        self._pages[label] = content
+        return {"hash": f"hash-of-{content.decode()}"}
+
+
+def _same(shown: str, text: str) -> bool:
+    """Whether two texts are the same, or are JSON that differs in spaces only."""
+    try:
+        return bool(json.loads(shown) == json.loads(text))
+    except ValueError:
+        return shown == text
+
+
+@pytest.mark.parametrize(("modules", "lines"), examples())
+def test_an_example_of_the_manual_does_what_it_says(load, modules, lines):
+    scene = Scene(lines)
+    scene.play(load(modules, scene.answers))
+
+
+def test_the_manual_has_its_examples():
+    assert len(examples()) >= 10
