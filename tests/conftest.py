@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("theater", deadline=None)  # a busy machine is no defect
+settings.load_profile("theater")
 
 
 @pytest.fixture

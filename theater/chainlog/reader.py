@@ -100,6 +100,8 @@ class ChainReader:
         span = max(_TAIL_BLOCK, limit * _TYPICAL)
         while span < size:
             records = self._records_to_end(size - span, size)
+            if records is None:
+                break
             if len(records) >= limit:
                 return [record.entry() for record in records[-limit:]] if limit else []
             span *= 2 if not records else max(2, 2 * limit // len(records))
@@ -170,8 +172,8 @@ class ChainReader:
         records = Scanner(head).feed(read_at(self._fd, os.fstat(self._fd).st_size - head.offset, head.offset))
         return [record.entry() for record in records[-limit:]] if limit else []
 
-    def _records_to_end(self, begin: int, end: int) -> list[Record]:
-        """All records from the first that begins after `begin`; none if that cannot be told.
+    def _records_to_end(self, begin: int, end: int) -> list[Record] | None:
+        """All records from the first that begins after `begin`; None if only the slow way can tell.
 
         Anything that looks like a header may be one, or may be in the middle of a body, put there by a guest that
         means to be taken for its own recorder. It is one if the records from there on are good and end with the
@@ -180,11 +182,13 @@ class ChainReader:
         data = read_at(self._fd, end - begin, begin)
         likely = ((at, read_header(data, at)) for at in _likely_headers(data))
         for at, header in islice(((at, header) for at, header in likely if header is not None), _TRIES):
-            if at >= DIGEST_SIZE:
-                scanner = Scanner(Head(header[1], data[at - DIGEST_SIZE : at], begin + at))
-                records = scanner.feed(data[at:])
-                if scanner.end() is None:
-                    return records
+            scanner = Scanner(Head(header[1], data[at - DIGEST_SIZE : at], begin + at))
+            records = scanner.feed(data[at:])
+            ending = scanner.end()
+            if ending is None:
+                return records
+            if records and not isinstance(ending, Damage):
+                return None
         return []
 
 
@@ -196,6 +200,6 @@ def _likely_headers(data: bytes) -> Iterator[int]:
     """Where headers may begin: the first three bytes of a sequence number are zero up to 10^12 entries."""
     at = data.find(b"\0\0\0")
     while at >= 0:
-        if at >= 4:
+        if at >= DIGEST_SIZE + 4:
             yield at - 4
         at = data.find(b"\0\0\0", at + 1)

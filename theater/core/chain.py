@@ -552,7 +552,7 @@ def _content(ref: Ref, get: Get) -> Any:
             f"content {ref.digest.hex()} is not the {ref.form.name.lower()} that it stands for"
         ) from error
     # Such a value was cut out of a field whose long parts were Refs already; it never holds another of its own form.
-    return _rebuild(value, lambda part: _part(part, get))
+    return _part(value, get)
 
 
 def _part(part: Any, get: Get) -> Any:

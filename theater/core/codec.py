@@ -114,10 +114,8 @@ def _pack(value: Any, wrapping: int) -> bytes:
         packer = free.pop()
     except IndexError:
         packer = Packer(default=_EXTENSIONS[wrapping], buf_size=4096)
-    try:
-        data: bytes = packer.pack(value)
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
+    # One that fails is not put back: it may hold half of a value.
+    data: bytes = packer.pack(value)
     if len(data) <= _KEPT_BUFFER:
         free.append(packer)
     return data
@@ -171,6 +169,8 @@ def _extension(value: Any, wrapping: int) -> ExtType:
         return _ext(_FLAGS, _pack(_flags(value), wrapping))
     if kind is Ref:
         return _ext(value.form, value.digest + value.size.to_bytes(8, "big"))
+    if isinstance(value, int):
+        raise ValueError(f"{value} does not fit into 64 bits")
     raise TypeError(f"a {kind.__name__} has no form in msgpack")
 
 
