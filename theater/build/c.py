@@ -24,8 +24,9 @@ from theater.wasm.componentize import componentize
 GUEST = Path(__file__).parents[1] / "guest" / "c"
 
 _TARGET = ("--target=wasm32-wasi", "-mexec-model=reactor")
-# The names of functions stay, for backtraces.
-_FLAGS = ("-O2", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug")
+# Asserts stay, which zig would drop: an actor that ends is started again, one that goes on with a wrong state is not.
+# The names of functions stay too, for backtraces.
+_FLAGS = ("-O2", "-UNDEBUG", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug")
 # The stack lies below all data, so that running out of it is a trap and no change of the data. zig does it by itself.
 _CLANG_FLAGS = ("-Wl,--stack-first",)
 _LONGEST_REPORT = 16_000  # characters
@@ -63,7 +64,8 @@ def build(project: Path, wish: Build, progress: Progress) -> bytes:
     with tempfile.TemporaryDirectory(prefix="theater-build-") as scratch:
         module = Path(scratch) / "module.wasm"
         command = [*compiler.command, *_TARGET, *_FLAGS, "-I", str(GUEST), *wish.flags]
-        command += [*sources, str(GUEST / "theater.c"), "-o", str(module)]
+        # The guest library comes first: what it defines in place of the C library is then not looked for there.
+        command += [str(GUEST / "theater.c"), *sources, "-o", str(module)]
         _run(command, project, compiler, progress)
         return componentize(module.read_bytes())
 
