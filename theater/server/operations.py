@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from theater.chainlog import actor_log
-from theater.chainlog.reader import ChainReader
 from theater.chainlog.recovery import record_at
 from theater.core import manifest as manifests
 from theater.core.chain import Entry, Kind, resolve
-from theater.core.codec import Ref
 from theater.core.manifest import Manifest
 from theater.core.supervision import ChildView
-from theater.core.values import Case, Err, Ok, Some
 from theater.core.wire import VERSION
-from theater.errors import ActorDown, InvalidInput, NotFound, TheaterError, UnknownContent
+from theater.errors import ActorDown, InvalidInput, TheaterError, UnknownContent
 from theater.server.control import Arguments, Caller, Operation
 from theater.server.house import House, Role
+from theater.server.pages import Pages
 from theater.server.tree import Bough, Branch
 
 SUPERVISOR = "supervisor"
 """Name under which `events` gives the server's own chain."""
 
 _EVENTS_MAX = 5000
-_BATCH = 256
 
 
 class Operations:
@@ -40,6 +37,7 @@ class Operations:
     def __init__(self, house: House, on_stop: Callable[[], None]) -> None:
         self._house = house
         self._on_stop = on_stop
+        self._pages = Pages(house.content.get)
 
     def table(self) -> dict[str, Operation]:
         """Operation by name."""
@@ -178,39 +176,14 @@ class Operations:
         whole = args.flag("resolve")
 
         def look() -> dict[str, Any] | None:
-            events, following = self._read_events(path, since, limit, kinds, whole)
-            return {"id": subject, "events": events, "next": following} if events else None
+            nonlocal since  # What a filter has passed over is not looked at again.
+            events, since = self._pages.read(path, since, limit, kinds, whole)
+            return {"id": subject, "events": events, "next": since} if events else None
 
         def nothing() -> dict[str, Any]:
             return {"id": subject, "events": [], "next": max(since, 0)}
 
         self._poll(subject, args.number("wait_ms", 0), look, nothing, caller)
-
-    def _read_events(
-        self, path: Path, since: int, limit: int, kinds: frozenset[Kind], whole: bool
-    ) -> tuple[list[dict[str, Any]], int]:
-        """Events from `since` on (a negative one counts from the end), and where to go on."""
-        events: list[dict[str, Any]] = []
-        following = since
-        for entry in _entries(path, since):
-            following = entry.seq + 1
-            if kinds and entry.kind not in kinds:
-                continue
-            events.append(self._event(entry, whole))
-            if len(events) >= limit:
-                break
-        return events, following
-
-    def _event(self, entry: Entry, whole: bool) -> dict[str, Any]:
-        payload = resolve(entry.payload, self._house.content.get) if whole else entry.payload
-        return {
-            "seq": entry.seq,
-            "type": entry.kind.label,
-            "time_ns": entry.time_ns,
-            "digest": entry.digest.hex(),
-            "previous": entry.previous.hex(),
-            "data": _plain(entry._replace(payload=payload).read()._asdict()),
-        }
 
     def _logs(self, args: Arguments, caller: Caller) -> None:
         actor = self._house.find(args.text("actor"))
@@ -307,24 +280,6 @@ class Operations:
         send_next()
 
 
-def _entries(path: Path, since: int) -> Iterator[Entry]:
-    """The entries of a chain from `since` on; none if there is no such entry yet."""
-    try:
-        reader = ChainReader(path)
-    except NotFound:
-        return
-    with reader:
-        if since < 0:
-            yield from reader.tail(-since)
-            return
-        try:
-            reader.seek(since)
-        except NotFound:
-            return
-        while batch := reader.read(_BATCH):
-            yield from batch
-
-
 def _entry_at(path: Path, offset: int) -> Entry:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -339,27 +294,6 @@ def _kinds(labels: list[str]) -> frozenset[Kind]:
         if label not in known:
             raise InvalidInput(f"{label!r} is no type of event; allowed: {', '.join(known)}")
     return frozenset(known[label] for label in labels)
-
-
-def _plain(value: Any) -> Any:
-    """A payload's value in what every client can show: WIT values become maps with one telling key."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, Ref):
-        return {"content": value.digest.hex(), "size": value.size}
-    if isinstance(value, Ok):
-        return {"ok": _plain(value.value)}
-    if isinstance(value, Err):
-        return {"err": _plain(value.value)}
-    if isinstance(value, Some):
-        return {"some": _plain(value.value)}
-    if isinstance(value, Case):
-        return {value.name: _plain(value.payload)}
-    return value
 
 
 def _renamed(manifest: Manifest, name: str) -> Manifest:

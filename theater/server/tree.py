@@ -155,17 +155,15 @@ class Branch:
         if branch is not None:
             branch.stop()
         else:
-            self.troupe.ask_to_end(self._actor(command.child))
+            # A supervisor whose end is on its way to the machine is no actor, and the troupe knows none by its name.
+            self.troupe.ask_to_end(command.child.id)
 
     def _kill(self, command: Kill) -> None:
         branch = self.branches.get(command.child.id)
         if branch is not None:
             branch.kill()
         else:
-            self.troupe.kill(self._actor(command.child))
-
-    def _actor(self, child: ChildRef) -> str:
-        return child.id  # The id of a child that is an actor is the actor's id.
+            self.troupe.kill(command.child.id)
 
     def _set_timer(self, command: SetTimer) -> None:
         timer = command.timer

@@ -45,6 +45,7 @@ from theater.worker.timers import Timers
 from theater.worker.warm import Warm
 
 _LETTERS_BETWEEN_LOOKS = 16
+_RESTS_BETWEEN_MEASURES = 16
 _ENVELOPE = 65536
 _SLEEP_STEP_S = 0.25
 
@@ -82,6 +83,9 @@ class Actor:
         self._pulse = pulse
         self._now = _Circumstances()
         self._idle = False
+        self._call_until: float | None = None
+        self._rests = 0
+        self._memory = 0
         self._ending: ExitReason | None = None
         self._poison = frozenset(assignment.poison)
         self._log = ActorLog(assignment.path("log"), self._limits.log)
@@ -110,7 +114,7 @@ class Actor:
 
     def _attach(self, warm: Warm, content: ContentStore) -> None:
         """Gives the guest its limits and its host."""
-        post = Post(self._mail, self._record, warm.seam, self._limits, self._guest.remaining)
+        post = Post(self._mail, self._record, warm.seam, self._limits, self._remaining)
         labels = Labels(self._is.labels, content)
         ports = catalogue.Ports(self, post, self._promises, self, self._mail, self._timers, labels)
         interfaces = catalogue.build(ports)
@@ -147,39 +151,37 @@ class Actor:
 
     def serve(self) -> NoReturn:
         """Takes what comes, one at a time, until something ends the life."""
-        mail = self._mail
-        since_look = 0
+        mail, timers = self._mail, self._timers
+        handled = 0
         while True:
             if self._ending is not None:
                 raise Ended(self._ending)
             if mail.stopping:
                 raise Ended(ExitReason.shutdown())
-            timer = self._timers.take_due()
+            timer = timers.take_due()
             if timer is not None:
                 self._handle(Letter(timer.msg, self._is.actor, timer.cause))
-                continue
             letter = mail.next_letter()
             if letter is not None:
                 self._handle(letter)
-                since_look += 1
-                if since_look < _LETTERS_BETWEEN_LOOKS:
-                    continue
-            since_look = 0
-            self._look_around(0.0 if letter is not None else self._timers.next_due())
+                handled += 1
+                if handled % _LETTERS_BETWEEN_LOOKS == 0:
+                    mail.take_signals()
+            elif not mail.take_one():
+                self._rest(timers.next_due())
 
-    def _look_around(self, timeout: float | None) -> None:
-        mail = self._mail
-        if timeout != 0.0:
-            mail.wait(0.0)
-            if mail.letters:
-                return
-            self._record.release()  # Nothing more to do together with it.
-            mail.confirm()
-        self._pulse.gauges(len(mail.letters), self._guest.memory_bytes(), len(self._state or b""))
-        self._idle = timeout != 0.0
+    def _rest(self, timeout: float | None) -> None:
+        """Nothing waits: lets out what was kept back to go together, and sleeps until something comes."""
+        self._record.release()
+        self._mail.confirm()
+        self._rests += 1
+        if self._rests % _RESTS_BETWEEN_MEASURES == 1:
+            self._memory = self._guest.memory_bytes()
+        self._pulse.gauges(len(self._mail.letters), self._memory, len(self._state or b""))
+        self._idle = True
         try:
-            if not mail.stopping:
-                mail.wait(timeout)
+            if not self._mail.stopping:
+                self._mail.wait(timeout)
         except _Woken:
             pass
         finally:
@@ -288,8 +290,10 @@ class Actor:
             letter.taken()
         if self._limits.fuel is not None:
             self._guest.set_fuel(self._limits.fuel)
+        timeout = self._limits.call_timeout
+        self._call_until = time.monotonic() + timeout if timeout is not None else None
         try:
-            result = self._guest.call(interface, function, (self._state, params), self._limits.call_timeout)
+            result = self._guest.call(interface, function, (self._state, params), timeout)
             return self._conclude(result)
         except Trap as trap:
             outcome = outcome_trap(
@@ -333,6 +337,10 @@ class Actor:
     def _fuel(self) -> int | None:
         return self._guest.fuel_consumed() if self._limits.fuel is not None else None
 
+    def _remaining(self) -> float | None:
+        """Seconds that the running call may still take."""
+        return self._call_until - time.monotonic() if self._call_until is not None else None
+
     def _release_answer(self) -> bytes:
         self._record.release()
         return self._writer.head.digest
@@ -350,7 +358,7 @@ class Actor:
 
     def sleep(self, seconds: float) -> None:
         """Sleeps as long as the call may last, and wakes up early when the actor is to end."""
-        left = self._guest.remaining()
+        left = self._remaining()
         until = time.monotonic() + (seconds if left is None else min(seconds, left + 0.001))
         while (rest := until - time.monotonic()) > 0 and not self._mail.stopping:
             self._mail.wait(min(rest, _SLEEP_STEP_S))

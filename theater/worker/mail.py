@@ -108,17 +108,25 @@ class Link:
     down: str | None = None
 
     def drain(self) -> None:
-        """Takes in what the receiver has sent."""
-        while (frame := self.dealer.receive()) is not None:
-            try:
-                message = decode(frame)
-            except WireError:
-                continue
-            if type(message) is Taken:
-                while self.unconfirmed and self.unconfirmed[0][0] <= message.number:
-                    self.unconfirmed.popleft()
-            elif type(message) is Answer:
-                self.answers[message.number] = message
+        """Takes in all that the receiver has sent."""
+        while self.take_one():
+            pass
+
+    def take_one(self) -> bool:
+        """Takes in one message of the receiver's; False if there is none."""
+        frame = self.dealer.receive()
+        if frame is None:
+            return False
+        try:
+            message = decode(frame)
+        except WireError:
+            return True
+        if type(message) is Taken:
+            while self.unconfirmed and self.unconfirmed[0][0] <= message.number:
+                self.unconfirmed.popleft()
+        elif type(message) is Answer:
+            self.answers[message.number] = message
+        return True
 
 
 @dataclass(slots=True)
@@ -247,7 +255,7 @@ class Mail:
             while True:
                 for ready in self._poll.wait(_seconds_until(deadline)):
                     if ready is link.dealer:
-                        link.drain()
+                        link.take_one()
                     else:
                         self._take_in(ready)
                 if (answer := link.answers.pop(number, None)) is not None:
@@ -355,9 +363,9 @@ class Mail:
 
     def _take_in(self, ready: Router | Dealer) -> None:
         if ready is self._inbox:
-            self._read_inbox()
+            self.take_one()
         else:
-            self._read_signals()
+            self.take_signals()
 
     def next_letter(self) -> Letter | None:
         """Takes the oldest letter out of the mailbox."""
@@ -369,25 +377,28 @@ class Mail:
             self._listening = True
         return letter
 
-    def _read_inbox(self) -> None:
-        while (received := self._inbox.receive()) is not None:
-            peer, frame = received
-            try:
-                message = decode(frame)
-            except WireError:
-                self.refused += 1
-                continue
-            if type(message) is Send:
-                self.letters.append(self._letter_of_send(peer, message))
-            elif type(message) is Ask:
-                self._take_ask(peer, message)
-            else:
-                self.refused += 1
-            if len(self.letters) >= self._mailbox:
-                # The rest stays in the socket, whose queue is bounded too, until there is room.
-                self._poll.remove(self._inbox)
-                self._listening = False
-                return
+    def take_one(self) -> bool:
+        """Takes one message out of the inbox into the mailbox; False if none is there."""
+        received = self._inbox.receive()
+        if received is None:
+            return False
+        peer, frame = received
+        try:
+            message = decode(frame)
+        except WireError:
+            self.refused += 1
+            return True
+        if type(message) is Send:
+            self.letters.append(self._letter_of_send(peer, message))
+        elif type(message) is Ask:
+            self._take_ask(peer, message)
+        else:
+            self.refused += 1
+        if len(self.letters) >= self._mailbox:
+            # The rest stays in the socket, whose queue is bounded too, until there is room.
+            self._poll.remove(self._inbox)
+            self._listening = False
+        return True
 
     def _letter_of_send(self, peer: bytes, message: Send) -> Letter:
         def taken() -> None:
@@ -421,7 +432,8 @@ class Mail:
         letter.reply.answer(None, Deadlock(f"{self.me} waits for {awaited}, which waits for this answer"), b"")
         return True
 
-    def _read_signals(self) -> None:
+    def take_signals(self) -> None:
+        """Takes in all that the supervisor has said."""
         while (message := self._signals.receive()) is not None:
             match message:
                 case Deliver():
@@ -456,7 +468,8 @@ class Mail:
 
     def close(self, why: str) -> None:
         """Answers everything that waits with `ActorDown`, and lets go of all sockets."""
-        self._read_inbox()
+        while len(self.letters) < self._mailbox and self.take_one():
+            pass
         for letter in self.letters:
             if letter.reply is not None:
                 letter.reply.answer(None, ActorDown(f"{self.me} ended before it took the message: {why}"), b"")
