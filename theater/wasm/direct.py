@@ -161,6 +161,8 @@ def _plan_export(signature: Signature, mode: Mode) -> _Plan:
     with source.function("def bind(q, a, func, ctx, res, x):") as block:
         with block.under(f"def run({', '.join(arguments)}):"):
             _write_values(block, encoder, frame, types, arguments)
+            if signature.result is not None:
+                block("W[x] = 0")
             block(f"error = func_call(func, ctx, a, {len(types)}, res, {int(signature.result is not None)})")
             block("if error: raise_error(error)")
             if signature.result is not None:
@@ -185,7 +187,11 @@ def _write_values(block: Block, encoder: Encoder, frame: Frame, types: list[Type
 
 
 def _write_result(block: Block, decoder: Decoder, t: Type) -> None:
-    """Read the result. Its cell is emptied, for the next call drops what it finds there."""
+    """Read the result and give its memory back.
+
+    The call drops what it finds in the result's cell. So the cell is emptied after it was given back, in case a call
+    comes in between another and its result; and before each call, for an interrupt may have come in between these two.
+    """
     if not owns_memory(t):
         block(f"return {decoder.get(block, Place('x'), t)}")
         return

@@ -136,7 +136,8 @@ class Encoder:
         held = self._source.fresh("b")
         if self._mode is Mode.BYTES:
             frame.constants.append((word, KINDS["string"]))
-            block(f"{held} = {value} if is_ascii({value}) else hex_form({value})")
+            block(f"if {value}.__class__ is not bytes: raise TypeError")
+            block(f"{held} = {value} if {value}.isascii() else hex_form({value})")
             address = f"{_content(held)} if {held}.__class__ is bytes else buffer_address({held})"
             self._point(block, frame, word, held, address)
         else:
@@ -383,7 +384,6 @@ _NAMES: dict[str, Any] = {
     "f32_bits": _f32_bits,
     "f64_bits": _f64_bits,
     "hex_form": _hex_form,
-    "is_ascii": bytes.isascii,
     "put_names": _put_names,
     "scalar": _scalar,
 }
