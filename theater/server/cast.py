@@ -135,20 +135,27 @@ class Cast:
             self.actors[actor.id] = actor
 
     def save(self, actor: Actor) -> None:
-        """Writes the row, atomically.
+        """Writes the row, atomically; an actor that has been removed has none.
 
         Raises:
             OSError: the disk does not take it.
         """
+        if self.actors.get(actor.id) is not actor:
+            return
         path = self.home.actor(actor.id) / "actor"
         fresh = path.with_suffix(".new")
         fresh.write_bytes(pack(actor.to_plain()))
         os.replace(fresh, path)
 
     def add(self, actor: Actor) -> None:
+        """Makes an actor known.
+
+        Raises:
+            OSError, InvalidInput: the disk does not take its row.
+        """
+        self.actors[actor.id] = actor
         private_directory(self.home.actor(actor.id))
         self.save(actor)
-        self.actors[actor.id] = actor
 
     def remove(self, actor: Actor) -> None:
         """Forgets the actor; its chain stays where it is, for `verify`."""

@@ -24,6 +24,7 @@ from theater.errors import (
     DiskFull,
     NameTaken,
     TheaterError,
+    UnknownActor,
     WrongState,
 )
 from theater.log import Logger
@@ -167,15 +168,19 @@ class House:
             raise ComponentError(f"{actor.where}: " + "; ".join(problems), problems=problems)
 
     def _enlist(self, actor: Actor) -> None:
-        """Makes the actor known, with its name."""
+        """Makes the actor known, with its name; or leaves nothing of it, and raises."""
+        is_new = self.cast.get(actor.id) is None
         if actor.manifest.actor.register:
             self.switchboard.directory.register(actor.manifest.name, actor.id)
         try:
             self.cast.add(actor)
             self.put_manifest(actor)
-        except OSError as error:
+        except (OSError, TheaterError) as error:
             self.switchboard.directory.release(actor.id)
-            raise DiskFull(f"the home does not take a new actor: {error.strerror}") from error
+            if is_new:
+                self.cast.remove(actor)
+            why = error.strerror if isinstance(error, OSError) else error.message
+            raise DiskFull(f"the home does not take {actor.manifest.name}: {why}") from error
         self.ledger.event("started", {"actor": actor.id, "name": actor.manifest.name, "component": actor.component})
 
     def put_manifest(self, actor: Actor) -> None:
@@ -234,9 +239,18 @@ class House:
     def restart_actor(self, actor: Actor, on_up: Callable[[], None], on_failed: Callable[[TheaterError], None]) -> None:
         """Ends an actor, if it runs, and starts its next incarnation; also one that has given up."""
         self._refuse_while_stopping()
-        self.stop_actor(actor, lambda: self._start_again(actor, on_up, on_failed), on_failed)
+
+        def stopped() -> None:
+            try:
+                self._start_again(actor, on_up, on_failed)
+            except TheaterError as error:
+                on_failed(error)
+
+        self.stop_actor(actor, stopped, on_failed)
 
     def _start_again(self, actor: Actor, on_up: Callable[[], None], on_failed: Callable[[TheaterError], None]) -> None:
+        if self.cast.get(actor.id) is not actor:
+            raise UnknownActor(f"{actor.manifest.name} was removed")
         actor.poison = ()
         branch = actor.branch
         if actor.manifest.actor.register:
@@ -275,6 +289,8 @@ class House:
         Raises:
             WrongState: it is up.
         """
+        if self.cast.get(actor.id) is not actor:
+            return  # Somebody else removed it while it was being stopped.
         if actor.worker is not None or actor.state in COMING:
             raise WrongState(f"{actor.manifest.name} is {actor.state.value}; stop it first")
         self.switchboard.directory.release(actor.id)

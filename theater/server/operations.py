@@ -131,9 +131,13 @@ class Operations:
 
         def stopped() -> None:
             row = self._house.row(actor)
-            if remove:
-                self._house.remove(actor)
-            caller.reply(row)
+            try:
+                if remove:
+                    self._house.remove(actor)
+            except TheaterError as error:
+                caller.fail(error)
+            else:
+                caller.reply(row)
 
         self._house.stop_actor(actor, stopped, caller.fail)
 
