@@ -10,12 +10,13 @@ class Counter(theater.Actor):
     initial = {"count": 0}
 
     def handle_request(self, message):
-        if not isinstance(message, dict):
-            raise theater.Error('send an object, for instance {"add": 1}')
-        if message.get("crash"):
-            raise RuntimeError("asked to crash")
-        number = message.get("add", 0)
-        if type(number) is not int:
-            raise theater.Error(f"add takes a whole number, not a {type(number).__name__}")
-        self.state["count"] += number
-        return {"count": self.state["count"]}
+        match message:
+            case {"crash": True}:
+                raise RuntimeError("asked to crash")
+            case {"add": int(number)}:
+                self.state["count"] += number
+                return self.state
+            case {"get": True}:
+                return self.state
+            case _:
+                raise theater.Error('this actor understands {"add": N} with a whole number N, and {"get": true}')

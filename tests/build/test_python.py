@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from theater import config
-from theater.build import python
+from theater.build import python, trial
+from theater.build.compiled import ensure_compiled
 from theater.build.runner import find, runner
 from theater.core.codec import unpack
 from theater.core.manifest import Manifest, parse
 from theater.errors import BuildFailed
+from theater.wasm.guest import Guest
 
 ACTOR = "import theater\n\n\nclass A(theater.Actor):\n    pass\n"
 
@@ -55,7 +57,7 @@ def test_a_file_may_have_any_name_of_a_module(tmp_path):
 
 
 def test_a_folder_is_a_program_of_all_its_modules(tmp_path):
-    project(tmp_path / "src", actor=ACTOR, shop_till="x = 1", build_old="x = 1")
+    project(tmp_path / "src", actor=ACTOR, shop_till="x = 1")
     (tmp_path / "src" / "notes.txt").write_text("not a module")
     (tmp_path / "src" / ".hidden").mkdir()
     (tmp_path / "src" / ".hidden" / "x.py").write_text("")
@@ -180,10 +182,11 @@ def test_what_the_runner_cannot_load_is_a_failed_build(tmp_path):
     assert not (tmp_path / "build").exists()
 
 
-def test_a_program_that_never_ends_loading_is_a_failed_build(tmp_path, monkeypatch):
-    monkeypatch.setattr("theater.build.trial.TIMEOUT", 0.5)
-    with pytest.raises(BuildFailed, match="the program ended while it was loaded: the call took longer than"):
-        python.build(project(tmp_path, actor=f"{ACTOR}\n\nwhile True:\n    pass\n"), manifest())
+def test_a_program_that_never_ends_loading_is_a_failed_build():
+    component = runner(config.cache())
+    artefact = ensure_compiled(config.cache() / "artefacts", component)
+    with pytest.raises(BuildFailed, match=r"was not loaded within 0\.5 s"):
+        trial.load(artefact, {"actor.py": b"while True:\n    pass\n"}, "actor", timeout=0.5)
 
 
 # ---- the runner
@@ -212,9 +215,6 @@ def test_a_standalone_build_is_a_component_that_acts_alike(tmp_path):
     """It imports what the manifest grants, and no more."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "guest"))
     from recording_host import RecordingHost
-
-    from theater.build.compiled import ensure_compiled
-    from theater.wasm.guest import Guest
 
     counter = Path(__file__).parents[2] / "examples" / "counter" / "actor.py"
     made = python.build(project(tmp_path, actor=counter.read_text()), manifest(), standalone=True)

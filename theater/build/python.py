@@ -138,10 +138,10 @@ def read_program(project: Path, manifest: Manifest) -> Program:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """The modules in a folder, but for hidden ones and what builds and Python left there."""
+    """The modules in a folder, but for hidden ones and what Python left there."""
     for path in sorted(folder.rglob("*.py")):
         above = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") or part in ("__pycache__", "build") for part in above):
+        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in above):
             yield path
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from theater.core.values import Err
 from theater.errors import BuildFailed
 from theater.wasm.artefacts import Artefact
-from theater.wasm.guest import Guest, Trap
+from theater.wasm.guest import Guest, Trap, TrapKind
 from theater.wasm.types import Signature
 
 PROGRAM = "theater:otp/program@0.1.0"
@@ -20,13 +20,14 @@ TIMEOUT = 30.0
 """Seconds that the modules of a program may take to be imported; the template gives them as many."""
 
 
-def load(artefact: Artefact, modules: Mapping[str, bytes], entry: str) -> None:
+def load(artefact: Artefact, modules: Mapping[str, bytes], entry: str, timeout: float = TIMEOUT) -> None:
     """Loads a program into a runner that is thrown away.
 
     Args:
         artefact: the compiled runner.
         modules: source by relative path.
         entry: the name of the module that defines the actor.
+        timeout: seconds that it may take.
 
     Raises:
         BuildFailed: it does not load; with what the runner says.
@@ -34,8 +35,10 @@ def load(artefact: Artefact, modules: Mapping[str, bytes], entry: str) -> None:
     nobody = _Nobody()
     guest = Guest(artefact, nobody)
     try:
-        answer = guest.call(PROGRAM, "load", (list(modules.items()), entry), TIMEOUT)
+        answer = guest.call(PROGRAM, "load", (list(modules.items()), entry), timeout)
     except Trap as trap:
+        if trap.kind is TrapKind.TIMEOUT:
+            raise BuildFailed(f"the program was not loaded within {timeout:g} s") from trap
         raise BuildFailed(f"the program ended while it was loaded: {trap.message}{nobody.printed()}") from trap
     except _Asked as asked:
         raise BuildFailed(f"the program calls {asked} while it is loaded, before there is an actor") from None

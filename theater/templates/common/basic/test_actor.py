@@ -65,7 +65,7 @@ def test_it_counts(actor):
 
 
 def test_it_answers_what_it_does_not_understand_with_an_error(actor):
-    answer = theater("message", actor, "hello", "--request", check=False)
+    answer = theater("message", actor, '"hello"', "--request", check=False)
     assert answer.returncode == 6
     assert "add" in answer.stderr
 

@@ -1,33 +1,53 @@
-"""{{name}}: a queue that other actors, or you, put things into and take them from.
+"""{{name}}: talks to other actors, and answers some requests later.
 
-{"put": x} is a message without an answer. {"take": true} is a request: it is answered with {"item": x} at once, or as
-soon as there is something to take. {"size": true} is answered with the number of things in the queue.
+Messages are text. Requests:
+
+    who               is answered with the actor's id
+    ask NAME WORDS    asks the actor NAME with WORDS, and passes the answer on
+    tell NAME WORDS   sends WORDS to the actor NAME, and is answered with `told`
+    wait              is answered later
+
+Any message that is no request is the answer to all who wait.
 """
 
 import theater
 
 
-class Queue(theater.Actor):
-    initial = {"items": [], "waiting": []}
+class Text:
+    """Messages as text."""
 
-    def handle_send(self, message):
-        self.state["items"].append(message["put"])
-        self.serve()
+    @staticmethod
+    def encode(value):
+        return value.encode()
+
+    @staticmethod
+    def decode(data):
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise theater.Error("this is not text") from None
+
+
+class Talker(theater.Actor):
+    codec = Text
 
     def handle_request(self, message):
-        if message.get("size"):
-            return {"size": len(self.state["items"])}
-        if not message.get("take"):
-            raise theater.Error('ask for {"take": true} or {"size": true}')
-        self.state["waiting"].append(theater.reply_later())
-        self.serve()
+        match message.split(" ", 2):
+            case ["who"]:
+                return theater.me().id
+            case ["ask", name, words]:
+                return theater.request(name, words)
+            case ["tell", name, words]:
+                theater.send(name, words)
+                return "told"
+            case ["wait"]:
+                theater.reply_later()
+            case _:
+                raise theater.Error("this actor understands who, wait, ask NAME WORDS and tell NAME WORDS")
 
-    def serve(self):
-        """Gives what there is to those who wait, first come, first served."""
-        items, waiting = self.state["items"], self.state["waiting"]
-        while items and waiting:
+    def handle_send(self, message):
+        for request in theater.outstanding_requests():
             try:
-                theater.respond(waiting.pop(0), {"item": items[0]})
-                items.pop(0)
+                theater.respond(request, message)
             except theater.CallFailed as failed:
-                theater.log(f"somebody no longer waits: {failed}")
+                theater.log(f"{request} no longer waits: {failed}")
