@@ -333,6 +333,7 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path, slow_component: Path) -> No
     cache = ArtefactCache(tmp_path / "cache")
     with Child(slow_component, cache.directory) as first:
         first.until("compiling")
+        first.compiler().suspend()
         with Child(slow_component, cache.directory) as second:
             second.until("waiting")
             first.kill()
@@ -387,6 +388,19 @@ def test_a_component_that_kills_the_compiler_twice_has_failed(tmp_path: Path, sl
         assert "SIGABRT" in str(last)
         assert child.process.returncode == 13
     assert files(tmp_path / "cache") == set()
+
+
+def test_a_compile_child_that_nobody_reads_ends_and_takes_the_compiler_along(
+    tmp_path: Path, slow_component: Path
+) -> None:
+    with Child(slow_component, tmp_path / "cache") as child:
+        child.until("compiling")
+        compiler = child.compiler()
+        compiler.suspend()  # so that the work cannot end before the reader is missed
+        assert child.process.stdout is not None
+        child.process.stdout.close()
+        assert child.process.wait(30) == 13
+        compiler.wait(10)
 
 
 # ---- keys and age

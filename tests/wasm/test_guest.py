@@ -486,6 +486,19 @@ def test_a_deadline_works_in_every_child(artefact: Artefact, fork: str) -> None:
     assert forking(artefact, program) == [[7, TrapKind.TIMEOUT]] * 3
 
 
+@KINDS_OF_FORK
+def test_deadlines_can_be_prepared_before_the_first_call(artefact: Artefact, fork: str) -> None:
+    program = f"""
+        threads = lambda: len(os.listdir("/proc/self/task"))
+        def work():
+            guest.prepare_deadlines()
+            before = threads()
+            return [before, trap("answer", timeout=30.0), threads(), trap("loop", timeout=0.05)]
+        print(json.dumps([Child({fork}, work).result(), threads()]))
+    """
+    assert forking(artefact, program) == [[2, 7, 2, TrapKind.TIMEOUT], 1]
+
+
 def test_a_process_that_had_a_deadline_can_still_be_forked(artefact: Artefact) -> None:
     program = """
         trap("answer", timeout=30.0)

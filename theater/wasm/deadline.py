@@ -68,6 +68,18 @@ class Deadline:
         self._arm = (self._timer, library.relative, ctypes.byref(self._wanted), None)
         self._disarm = (self._timer, library.relative, ctypes.byref(library.never), ctypes.byref(self._before))
 
+    def prepare(self) -> None:
+        """Makes the timer of this process, if it has none. `arm` does it too, but a sealed process may not be able to.
+
+        At expiry the C library still needs a new thread: a seal must allow clone3(2), mmap(2) and mprotect(2), and leave
+        room in RLIMIT_NPROC, or the deadline passes unheard.
+
+        Raises:
+            LimitExceeded: the kernel gives this process no timer or no thread.
+        """
+        if self._owner != os.getpid():
+            self._create()
+
     def arm(self, seconds: float) -> None:
         """Advances the epoch in `seconds` from now, unless disarmed before.
 

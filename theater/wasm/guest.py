@@ -142,6 +142,14 @@ class Guest:
         """Whether calls are possible: False after a trap, or an exception of a host function."""
         return self._state is not _State.DEAD
 
+    def prepare_deadlines(self) -> None:
+        """Does now what the first call with a timeout would do: for a process that is about to be sealed.
+
+        Raises:
+            LimitExceeded: the kernel gives this process no timer or no thread.
+        """
+        self._deadline.prepare()
+
     def remaining(self) -> float | None:
         """Seconds that the running call may still take; None if it has no deadline. For host functions that wait."""
         return self._deadline.remaining()

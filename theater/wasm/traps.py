@@ -81,7 +81,9 @@ _KINDS: Final = {
 _LIMIT: Final = re.compile(r"(memory|table) minimum size of \d+ \w+ exceeds \w+ limits|resource limit exceeded: .*")
 """What wasmtime's `StoreLimits` says at instantiation."""
 _FRAME: Final = re.compile(r"^ *\d+: +(?:(0x[0-9a-f]+) - )?(.*)$")
-_ALLOCATOR: Final = re.compile(r"alloc|oom|sbrk|grow", re.IGNORECASE)
+_ALLOCATOR: Final = re.compile(
+    r"\b(?:cabi_|dl|m|c|re)?(?:m|c|re)alloc\b|sbrk|alloc_error|rust_oom|__rg_oom|out_of_memory", re.I
+)
 _ALLOCATOR_DEPTH: Final = 6
 """Frames within which an allocator stands when it gives up: Rust's panic machinery is some four deep."""
 _MAX_NAME: Final = 200
