@@ -26,7 +26,8 @@ GUEST = Path(__file__).parents[1] / "guest" / "c"
 _TARGET = ("--target=wasm32-wasi", "-mexec-model=reactor")
 # Asserts stay, which zig would drop: an actor that ends is started again, one that goes on with a wrong state is not.
 # The names of functions stay too, for backtraces.
-_FLAGS = ("-O2", "-UNDEBUG", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug")
+# A stack of 1 MiB is what wasm's linker has in mind; zig's 16 would be a quarter of an actor's memory.
+_FLAGS = ("-O2", "-UNDEBUG", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug", "-Wl,-z,stack-size=1048576")
 # The stack lies below all data, so that running out of it is a trap and no change of the data. zig does it by itself.
 _CLANG_FLAGS = ("-Wl,--stack-first",)
 _LONGEST_REPORT = 16_000  # characters

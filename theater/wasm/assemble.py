@@ -13,7 +13,7 @@ from wasmtime import component as wc
 
 from theater.errors import BuildFailed
 from theater.wasm.binary import is_component
-from theater.wasm.componentize import componentize
+from theater.wasm.componentize import cause, componentize
 from theater.wasm.engine import engine
 from theater.wasm.types import Interfaces, describe
 
@@ -48,7 +48,7 @@ def validated(component: bytes) -> Interfaces:
     try:
         whole = wc.Component(with_features, component)
     except wasmtime.WasmtimeError as error:
-        raise BuildFailed(f"the component is not valid: {str(error).strip()}") from error
+        raise BuildFailed(f"the component is not valid: {cause(error)}") from error
     return describe(whole.type, with_features)
 
 

@@ -16,6 +16,7 @@ Of WASI only `proc_exit` is served, as a trap. What a C library needs for files 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -86,8 +87,14 @@ def componentize(core: bytes, interfaces: Mapping[str, WitInterface] | None = No
     try:
         outer = bytes(wasmtime.wat2wasm(text))
     except wasmtime.WasmtimeError as error:
-        raise BuildFailed(f"the component around the module is not valid: {error}") from error
+        raise BuildFailed(f"the component around the module is not valid: {cause(error)}") from error
     return _with_module(outer, core)
+
+
+def cause(error: wasmtime.WasmtimeError) -> str:
+    """The last of the causes that the compiler lists, which is the one that says something."""
+    lines = str(error).strip().splitlines()
+    return re.sub(r"^\s*\d+: ", "", lines[-1]) if lines else "no reason was given"
 
 
 class _Module:
@@ -98,7 +105,7 @@ class _Module:
         try:
             module = wasmtime.Module(wasmtime.Engine(), core)
         except wasmtime.WasmtimeError as error:
-            raise BuildFailed(f"the compiler made a module that is not valid: {error}") from error
+            raise BuildFailed(f"the module is not valid: {cause(error)}") from error
         self._exports = {item.name: item.type for item in module.exports}
         self.exits = False
         self.imports = [found for item in module.imports for found in self._import(item)]
