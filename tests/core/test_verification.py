@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from theater.core.chain import Encoder, Genesis, HostResult, Kind, Scanner
+from theater.core.chain import Encoder, Genesis, HostResult, Kind, Lifecycle, Scanner
 from theater.core.codec import Form, Ref, content_digest
 from theater.core.verification import ANY_SIZE, SUPERVISOR, Checkpoints, Verdict, Verifier, needed_content
 from theater.errors import ChainBroken
@@ -127,6 +127,18 @@ def test_a_genesis_needs_the_manifest_and_the_component_that_it_names() -> None:
     data, _ = Encoder().entry(Kind.GENESIS, Genesis(ACTOR, "n", manifest, component, b"w" * 32, {}), 1)
     (record,) = Scanner().feed(data)
     assert needed_content(record) == [Ref(manifest, ANY_SIZE), Ref(component, ANY_SIZE)]
+
+
+def test_a_later_life_needs_what_it_was_made_of() -> None:
+    encoder = Encoder()
+    program, manifest = content_digest(b"p"), content_digest(b"m")
+    facts = {"fuel": False, "program": program.hex()}
+    scanner = Scanner()
+    (first,) = scanner.feed(encoder.entry(Kind.GENESIS, Genesis(ACTOR, "n", None, None, None, facts), 1)[0])
+    assert needed_content(first) == [Ref(program, ANY_SIZE)]
+    details = {"incarnation": 2, "manifest": manifest, "component": "no digest", "program": program.hex()}
+    (later,) = scanner.feed(encoder.entry(Kind.LIFECYCLE, Lifecycle("incarnation", details), 1)[0])
+    assert needed_content(later) == [Ref(manifest, ANY_SIZE), Ref(program, ANY_SIZE)]
 
 
 def test_an_entry_needs_what_it_refers_to() -> None:

@@ -74,14 +74,16 @@ def test_what_is_no_digest_never_becomes_a_path(store: ContentStore, words: str)
 @pytest.mark.parametrize("size", [100, 3_000_000])
 def test_damaged_content_is_refused_and_set_aside(store: ContentStore, tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
-    for ask in (store.get, store.check):
-        digest = store.put(data)
-        path = file_of(tmp_path, digest)
-        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        with pytest.raises(ContentDamaged, match=digest):
-            ask(digest)
-        assert not store.exists(digest)
-    assert store.stats().damaged == 2
+    digest = store.put(data)
+    path = file_of(tmp_path, digest)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(ContentDamaged, match=digest):
+        store.check(digest)
+    assert store.exists(digest)
+    with pytest.raises(ContentDamaged, match=digest):
+        store.get(digest)
+    assert not store.exists(digest)
+    assert store.stats().damaged == 1
 
 
 def test_a_put_repairs_content_that_was_cut(store: ContentStore, tmp_path: Path) -> None:

@@ -50,8 +50,6 @@ def _records(path: Path) -> Iterator[Record]:
 
 
 def _add(record: Record, get: Callable[[str], bytes], found: set[str]) -> None:
-    if record.seq and not record.has_refs:
-        return
     for ref in needed_content(record):
         digest = ref.digest.hex()
         if ref.form is Form.VALUE and digest not in found:

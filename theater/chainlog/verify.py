@@ -144,12 +144,10 @@ class _Contents:
     def __init__(self, content: Content) -> None:
         self.get = content.get
         self._check = content.check
-        self._good: dict[bytes, int] = {}
+        self._good: dict[tuple[bytes, bool], int] = {}
 
     def require(self, verifier: Verifier, record: Record) -> None:
         """Fails the chain if something that the record refers to is missing, damaged, or of another size."""
-        if record.seq and not record.has_refs:
-            return
         try:
             for ref in needed_content(record):
                 self._require(ref)
@@ -157,17 +155,22 @@ class _Contents:
             verifier.fail(f"entry {record.seq}: expected the content that it refers to, found: {error}")
 
     def _require(self, ref: Ref) -> None:
-        size = self._good.get(ref.digest)
+        key = ref.digest, ref.form is Form.VALUE
+        size = self._good.get(key)
         if size is None:
-            size = self._check(ref.digest.hex())
+            size = self._look_at(ref)
             if len(self._good) >= _REMEMBERED:
                 self._good.clear()
-            self._good[ref.digest] = size
-            if ref.form is Form.VALUE:
-                for inner in refs_in_value(self.get(ref.digest.hex())):
-                    self._require(inner)
+            self._good[key] = size
         if ref.size not in (size, ANY_SIZE):
             raise ContentDamaged(f"content {ref.digest.hex()} has {size} bytes, the chain says {ref.size}")
+
+    def _look_at(self, ref: Ref) -> int:
+        size = self._check(ref.digest.hex())
+        if ref.form is Form.VALUE:
+            for inner in refs_in_value(self.get(ref.digest.hex())):
+                self._require(inner)
+        return size
 
 
 def _look(contents: _Contents, verifier: Verifier) -> Callable[[Record], None]:

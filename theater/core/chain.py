@@ -38,6 +38,9 @@ state"; the state digest is the blake3 of the bytes, in every outcome. The genes
 later life begins with a lifecycle entry "incarnation" whose details have its number as "incarnation". A checkpoint
 says where chains were: after `entries` entries the digest was `digest` and the file `offset` bytes long.
 
+What a life was made of is kept elsewhere, under its blake3: the manifest and the component that a genesis names, the
+"program" (hex) in its engine identity, and "manifest", "component", "program" in the details of an incarnation.
+
 Byte strings and texts of more than INLINE_MAX (4096) bytes, anywhere in a payload, are kept elsewhere under their
 blake3 and stand in the body as a Ref (core/codec.py). A field that is still longer than FIELD_MAX (65536) bytes in
 canonical form then becomes a Ref to a value itself. A chain may also hold all of it in line.

@@ -105,7 +105,9 @@ def pack(value: Any) -> bytes:
 
 
 def _pack(value: Any, wrapping: int) -> bytes:
-    if type(value) not in _LEAVES and _has_map(value):
+    if type(value) not in _LEAVES and (
+        isinstance(value, dict) or (isinstance(value, (list, tuple)) and _has_map(value, MAX_NESTING))
+    ):
         value = _in_order(value, MAX_NESTING)
     # A packer is not re-entrant, and `_extension` packs while one is at work: each level has its own, and a
     # second thread finds the list empty and makes another.
@@ -121,24 +123,19 @@ def _pack(value: Any, wrapping: int) -> bytes:
     return data
 
 
-def _has_map(value: Any) -> bool:
-    """Whether `value` is a map or has one in its arrays. What is inside an extension is asked when that is packed."""
-    if isinstance(value, dict):
-        return True
-    level = [value] if isinstance(value, (list, tuple)) else []
-    for _ in range(MAX_NESTING):
-        below = []
-        for container in level:
-            for item in container:
-                if type(item) not in _LEAVES:
-                    if isinstance(item, dict):
-                        return True
-                    if isinstance(item, (list, tuple)):
-                        below.append(item)
-        if not below:
-            return False
-        level = below
-    raise ValueError(f"values nest more than {MAX_NESTING} deep")
+def _has_map(value: Any, room: int) -> bool:
+    """Whether a map stands in the arrays of `value`, an array that may nest as deep as `room`. What is inside an
+    extension is asked when that is packed."""
+    if room == 0:
+        raise ValueError(f"values nest more than {MAX_NESTING} deep")
+    for item in value:
+        if type(item) not in _LEAVES:
+            if isinstance(item, (list, tuple)):
+                if _has_map(item, room - 1):
+                    return True
+            elif isinstance(item, dict):
+                return True
+    return False
 
 
 def _in_order(value: Any, room: int) -> Any:

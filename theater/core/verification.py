@@ -10,10 +10,21 @@ What a chain refers to is not looked at here: `feed` returns the references, for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from theater.core.chain import Damage, Genesis, Head, Record, Scanner, Torn, refs
+from theater.core.chain import (
+    INCARNATION,
+    Damage,
+    Genesis,
+    Head,
+    Lifecycle,
+    Payload,
+    Record,
+    Scanner,
+    Torn,
+    refs,
+)
 from theater.core.codec import DIGEST_SIZE, Form, Ref
 from theater.errors import ChainBroken
 
@@ -77,6 +88,7 @@ class Checkpoints:
 
 
 _ROW = 8 + DIGEST_SIZE
+_INCARNATION = INCARNATION.encode()
 
 
 class Verifier:
@@ -163,18 +175,32 @@ class Verifier:
 
 
 def needed_content(record: Record) -> list[Ref]:
-    """What must be in the content store for `record` to be complete: its Refs, and what a genesis names.
+    """What must be in the content store for `record` to be complete: its Refs, and what a life was made of.
 
     Raises:
         ChainBroken: the record is no entry of this version.
     """
-    if record.seq == 0:
-        return _named_by_genesis(record)
-    return refs(record.entry().payload) if record.has_refs else []
-
-
-def _named_by_genesis(record: Record) -> list[Ref]:
-    genesis = record.entry().read()
-    if not isinstance(genesis, Genesis):
+    begins_life = record.seq == 0 or _INCARNATION in record.body
+    if not begins_life and not record.has_refs:
         return []
-    return [Ref(digest, ANY_SIZE, Form.BYTES) for digest in (genesis.manifest, genesis.component) if digest is not None]
+    entry = record.entry()
+    return refs(entry.payload) + (_made_of(entry.read()) if begins_life else [])
+
+
+def _made_of(payload: Payload) -> list[Ref]:
+    named: list[object] = []
+    if isinstance(payload, Genesis):
+        named = [payload.manifest, payload.component, payload.engine.get("program")]
+    elif isinstance(payload, Lifecycle) and isinstance(payload.details, Mapping):
+        named = [payload.details.get(name) for name in ("manifest", "component", "program")]
+    return [Ref(digest, ANY_SIZE, Form.BYTES) for digest in map(_digest, named) if digest is not None]
+
+
+def _digest(named: object) -> bytes | None:
+    """A digest as bytes or as hex; None for anything else."""
+    if isinstance(named, str):
+        try:
+            named = bytes.fromhex(named)
+        except ValueError:
+            return None
+    return named if isinstance(named, bytes) and len(named) == DIGEST_SIZE else None
