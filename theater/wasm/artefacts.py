@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import mmap
 import os
@@ -403,6 +404,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+@functools.cache
 def _generator() -> str:
     """A digest of our own code that decides what is compiled: an upgrade never meets artefacts of another making."""
     folder = Path(__file__).parent

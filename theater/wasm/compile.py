@@ -195,9 +195,11 @@ def _heard(line: str, report: Report) -> dict[str, Any]:
         said = json.loads(line)
     except ValueError:
         return {}
+    if not isinstance(said, dict):
+        return {}
     if "stage" in said:
         report.stage(str(said["stage"]))
-    return said if isinstance(said, dict) else {}
+    return said
 
 
 def _cause(status: int) -> str:

@@ -71,8 +71,8 @@ class Deadline:
     def prepare(self) -> None:
         """Makes the timer of this process, if it has none. `arm` does it too, but a sealed process may not be able to.
 
-        At expiry the C library still needs a new thread: a seal must allow clone3(2), mmap(2) and mprotect(2), and leave
-        room in RLIMIT_NPROC, or the deadline passes unheard.
+        At expiry the C library still needs a new thread: a seal must allow clone3(2), mmap(2) and mprotect(2), and
+        leave room in RLIMIT_NPROC, or the deadline passes unheard.
 
         Raises:
             LimitExceeded: the kernel gives this process no timer or no thread.

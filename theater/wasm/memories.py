@@ -12,8 +12,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import platform
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+import re
+from typing import Final
 
 from theater.wasm.engine import SETTINGS
 
@@ -65,42 +65,39 @@ def linear_memories() -> list[Memory]:
         return []
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-            return _memories(_ranges(file))
+            return _memories(_ranges(file.read()))
     except OSError:
         return []
 
 
-class _Range(NamedTuple):
-    start: int
-    end: int
-    accessible: bool
+_LINE: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (r?)", re.MULTILINE)
 
 
-def _ranges(lines: Iterable[str]) -> list[_Range]:
-    """Address ranges in order; neighbours of one kind are one range, whatever file or name they have."""
-    found: list[_Range] = []
-    for line in lines:
-        addresses, permissions = line.split(" ", 2)[:2]
-        start, end = (int(part, 16) for part in addresses.split("-"))
-        accessible = permissions[0] == "r"
-        if found and found[-1].end == start and found[-1].accessible == accessible:
-            found[-1] = found[-1]._replace(end=end)
+def _ranges(maps: str) -> list[tuple[int, int, bool]]:
+    """Start, end and whether it can be read, in order; neighbours of one kind are one, whatever file they belong to."""
+    found: list[tuple[int, int, bool]] = []
+    last_start = last_end = 0
+    last_readable = False
+    for first, end_text, letter in _LINE.findall(maps):
+        start, end, readable = int(first, 16), int(end_text, 16), bool(letter)
+        if start == last_end and readable == last_readable:
+            found[-1] = (last_start, end, readable)
         else:
-            found.append(_Range(start, end, accessible))
+            found.append((start, end, readable))
+            last_start, last_readable = start, readable
+        last_end = end
     return found
 
 
-def _memories(ranges: list[_Range]) -> list[Memory]:
-    """An accessible range between two guards whose reservation fits what follows."""
-    return [
-        Memory(middle.start, middle.end - middle.start)
-        for before, middle, after in zip(ranges, ranges[1:], ranges[2:], strict=False)
-        if middle.accessible
-        and before.end == middle.start
-        and middle.end == after.start
-        and before.end - before.start >= _GUARD
-        and after.end - middle.start >= _RESERVATION + _GUARD
-    ]
+def _memories(ranges: list[tuple[int, int, bool]]) -> list[Memory]:
+    """A readable range between two guards whose reservation fits what follows."""
+    found = []
+    for before, (start, end, readable), after in zip(ranges, ranges[1:], ranges[2:], strict=False):
+        if not readable or before[1] != start or end != after[0]:
+            continue
+        if start - before[0] >= _GUARD and after[1] - start >= _RESERVATION + _GUARD:
+            found.append(Memory(start, end - start))
+    return found
 
 
 _syscall = ctypes.PyDLL(None, use_errno=True)["syscall"]
