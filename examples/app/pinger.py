@@ -10,13 +10,8 @@ PERIOD = 1.0
 
 
 class Pinger(theater.Actor):
-    initial = {"timer": None}
-
     def init(self):
-        # Timers go on when an actor is restarted, so the last life's is ended before there are two.
-        if self.state["timer"] is not None:
-            theater.cancel(self.state["timer"])
-        self.state["timer"] = theater.send_interval(PERIOD, "ask")
+        theater.send_interval(PERIOD, "ask")
 
     def handle_send(self, message):
         for counter in COUNTERS:

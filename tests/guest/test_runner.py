@@ -332,6 +332,44 @@ def test_attributes_live_for_one_life_and_the_state_for_all(load):
     assert second.ask(None) == [1, 3]
 
 
+def test_each_life_wakes_once_with_its_state_before_its_first_call(load):
+    source = """
+        import theater
+
+        class Sleeper(theater.Actor):
+            initial = ["fresh"]
+
+            def wake(self):
+                self.woken = self.state + ["awake"]
+
+            def init(self):
+                self.woken.append("init")
+
+            def handle_request(self, message):
+                self.state = ["asked"]
+                return self.woken
+    """
+    first = load(source)
+    first.init()
+    assert first.ask(None) == first.ask(None) == ["fresh", "awake", "init"]
+    second = load(source)
+    second.state = first.state
+    assert second.ask(None) == ["asked", "awake"]
+
+
+def test_an_error_while_waking_is_a_crash(load):
+    actor = load(
+        """
+        import theater
+
+        class Restless(theater.Actor):
+            def wake(self):
+                raise theater.Error("cannot wake")
+        """
+    )
+    assert actor.crash(None).endswith("theater.errors.Error: cannot wake\n")
+
+
 def test_after_a_state_of_none_the_next_call_begins_anew(load):
     actor = load(
         """

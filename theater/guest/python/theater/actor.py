@@ -1,8 +1,8 @@
 """The class that an actor derives from.
 
 The host keeps the state between calls, as bytes, and gives it back with each call. So what a handler left in
-`self.state` is what the next one finds, also in the actor's next life; anything else on `self` is lost when the actor
-is restarted.
+`self.state` is what the next one finds, also in the actor's next life; anything else on `self` is lost with a life, and
+`wake` is where it is made again.
 """
 
 from typing import Any, ClassVar
@@ -14,8 +14,8 @@ from theater.errors import Error
 class Actor:
     """Derive one class from this in the actor's main module and write the handlers it needs.
 
-    One object of the class is made, without arguments, when the program is loaded; all actors of the program start as
-    copies of it. What belongs to one actor alone is set up in `init`.
+    One object of the class is made, without arguments, when the program is loaded; every life of every actor of the
+    program begins as a copy of it.
 
     Attributes:
         initial: the state of an actor that was started without one.
@@ -45,7 +45,13 @@ class Actor:
         return self.state
 
     def init(self) -> None:
-        """Called once in each life of the actor, before any message."""
+        """Called when the actor starts anew, before any message; not when a restart goes on from its last state."""
+
+    def wake(self) -> None:
+        """Called at the beginning of each life, before `init` or the first message, with the state at hand.
+
+        An exception here, `Error` too, ends the life.
+        """
 
     def handle_request(self, message: Any) -> Any:
         """A message whose sender waits. What this returns is the reply."""

@@ -32,7 +32,7 @@ def me() -> Me:
 
 
 def sender() -> str | None:
-    """The id of the actor whose message is being handled; none if it came from outside, or from a timer."""
+    """The id of the actor whose message is being handled, for a timer this one's; none if it came from outside."""
     return _identity.sender()
 
 

@@ -1,4 +1,7 @@
-"""Messages to oneself, later. They arrive at `handle_send`, and go on when the actor is restarted."""
+"""Messages to oneself, later.
+
+They arrive at `handle_send`. When a restart goes on from the last state, so do they; before `init` they are cleared.
+"""
 
 from typing import Any
 

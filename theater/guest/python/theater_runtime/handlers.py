@@ -73,7 +73,7 @@ class Handlers:
         current.answer = None
         try:
             if randomness.asleep:
-                randomness.wake()
+                self._wake()
             result = work(*args)
             return self._keep(fields["state"]) if "state" in fields else recorded, result
         except theater.Error as error:
@@ -84,6 +84,14 @@ class Handlers:
             crash(error)
         finally:
             flush()
+
+    def _wake(self) -> None:
+        """Begins a life of the actor."""
+        randomness.wake()
+        try:
+            self._actor.wake()
+        except BaseException as error:
+            crash(error)
 
     def _keep(self, state: Any) -> State:
         return None if state is None else self._encode_state(state)

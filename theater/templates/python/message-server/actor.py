@@ -42,6 +42,7 @@ class Talker(theater.Actor):
                 return "told"
             case ["wait"]:
                 theater.reply_later()
+                return None
             case _:
                 raise theater.Error("this actor understands who, wait, ask NAME WORDS and tell NAME WORDS")
 
