@@ -28,8 +28,9 @@ _TARGET = ("--target=wasm32-wasi", "-mexec-model=reactor")
 # The names of functions stay too, for backtraces.
 # A stack of 1 MiB is what wasm's linker has in mind; zig's 16 would be a quarter of an actor's memory.
 _FLAGS = ("-O2", "-UNDEBUG", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug", "-Wl,-z,stack-size=1048576")
-# The stack lies below all data, so that running out of it is a trap and no change of the data. zig does it by itself.
-_CLANG_FLAGS = ("-Wl,--stack-first",)
+# What zig does by itself: the stack lies below all data, so that running out of it is a trap and no change of the data;
+# and the printf that knows long doubles, since the other one says on a terminal that it does not.
+_CLANG_FLAGS = ("-Wl,--stack-first", "-lc-printscan-long-double")
 _LONGEST_REPORT = 16_000  # characters
 _TRIAL = "#include <stdlib.h>\nvoid *trial(void) { return malloc(1); }\n"
 
@@ -82,9 +83,9 @@ def find_compiler(cache: Path) -> Compiler:
     """
     if importlib.util.find_spec("ziglang") is not None:
         return _zig(cache / "zig")
-    clang = shutil.which("clang")
-    if clang is not None and _can_compile(clang):
-        return Compiler((clang, *_CLANG_FLAGS), {})
+    path = shutil.which("clang")
+    if path is not None and _can_compile(clang := Compiler((path, *_CLANG_FLAGS), {})):
+        return clang
     raise BuildFailed(
         "building C needs a compiler for WebAssembly; install one with `pip install 'theater[c]'` "
         "(or clang with wasi-libc)"
@@ -98,10 +99,10 @@ def _zig(directory: Path) -> Compiler:
     return Compiler((sys.executable, "-m", "ziglang", "cc"), environment, first)
 
 
-def _can_compile(clang: str) -> bool:
+def _can_compile(clang: Compiler) -> bool:
     """Whether this clang has the C library and the linker for WebAssembly; most have neither."""
     with tempfile.TemporaryDirectory(prefix="theater-build-") as scratch:
-        command = [clang, *_TARGET, "-x", "c", "-", "-o", str(Path(scratch) / "trial.wasm")]
+        command = [*clang.command, *_TARGET, "-x", "c", "-", "-o", str(Path(scratch) / "trial.wasm")]
         return subprocess.run(command, input=_TRIAL.encode(), capture_output=True, check=False).returncode == 0
 
 
