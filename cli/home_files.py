@@ -30,8 +30,9 @@ def needed_by_actors(home: Home) -> set[str]:
         IntegrityError: an actor's row cannot be read, so that nobody knows what it needs.
     """
     cast = _cast(home)
-    if cast.unreadable:
-        raise IntegrityError(f"an actor's row cannot be read: {cast.unreadable[0]}")
+    for row in home.actors.glob("*/actor"):
+        if cast.get(row.parent.name) is None:
+            raise IntegrityError(f"the row of an actor cannot be read: {row}")
     parts = (part for actor in cast for part in (actor.component, actor.program, actor.init_state))
     return {part for part in parts if part is not None}
 
