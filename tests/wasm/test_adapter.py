@@ -246,6 +246,28 @@ def test_types_that_an_interface_shares_with_another_stay_the_same_type(mode: Mo
     assert Guest(binary(text), mode).instance(host).function("test:shared/server", "serve")(request) == request
 
 
+# ---- authors that mean harm
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', 'a") (import "evil" (func)) (import "c', "back\\slash", "nül\u2603 ", "\n;; (;"]
+)
+def test_a_name_never_becomes_text_of_the_wrapper(name: str) -> None:
+    """`url=<...>` may hold anything but angle brackets, quotation marks and parentheses among it."""
+    escaped = "".join(f"\\{byte:02x}" for byte in name.encode())
+    component = binary(f'(component (import "url=<{escaped}>" (func (param "x" (list u8)) (result (list u8)))))')
+    guest = Guest(component, Mode.BYTES)
+    assert list(describe(guest.component.type, ENGINE).imports[""].functions) == [f"url=<{name}>"]
+
+
+def test_a_wrapper_of_another_type_than_planned_is_not_accepted() -> None:
+    component = binary(echo_text())
+    plan = wrap(component).plan
+    with pytest.raises(CannotWrap, match="other types"):
+        plan.verify(describe_binary(component, ENGINE))
+    plan.verify(describe_binary(wrap(component).binary, ENGINE))
+
+
 # ---- what cannot be wrapped
 
 

@@ -40,6 +40,7 @@ class Guest:
         if mode is Mode.BYTES:
             wrapped = wrap(component)
             self.component = wc.Component(ENGINE, wrapped.binary)
+            wrapped.plan.verify(describe(self.component.type, ENGINE))
             self.interfaces: Interfaces = wrapped.plan.interfaces
             self._import_mode = wrapped.plan.import_mode
             self._export_mode = wrapped.plan.export_mode

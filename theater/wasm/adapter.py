@@ -25,18 +25,20 @@ alone: its resources have an identity that must be kept, and nothing large cross
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import wasmtime
 
-from theater.wasm.adapter_forward import mentions_bytes
+from theater.wasm.adapter_forward import host_signature, mentions_bytes
 from theater.wasm.adapter_outer import ROOT, outer_text
 from theater.wasm.adapter_types import CannotWrap
 from theater.wasm.binary import MalformedComponent, splice
-from theater.wasm.encode import Mode
+from theater.wasm.mode import Mode
 from theater.wasm.types import (
     Interface,
     Interfaces,
+    Signature,
     any_type,
     describe_binary,
     is_named,
@@ -77,9 +79,34 @@ class Plan:
         """How the guest's functions of this interface are bound: `bind_export(..., mode)`."""
         return Mode.BYTES if interface in self.exports else Mode.PLAIN
 
+    def verify(self, compiled: Interfaces) -> None:
+        """Hold the wrapped component, as it was compiled, against what it should be.
+
+        The code that calls a component trusts its signatures with this process's memory, and the wrapper's text is made
+        of names and types that the guest's author chose. So nothing else than the expected type is accepted.
+
+        Raises:
+            CannotWrap: a function of the compiled component is missing, new, or of another type.
+        """
+        for side, own, other, rewritten in (
+            ("import", self.interfaces.imports, compiled.imports, self.imports),
+            ("export", self.interfaces.exports, compiled.exports, self.exports),
+        ):
+            if _functions(own, rewritten) != _functions(other, frozenset()):
+                raise CannotWrap(f"the wrapper would {side} functions of other types than it should")
+
     def wrapped(self) -> dict[str, list[str]]:
         """The names of the rewritten interfaces as metadata."""
         return {"imports": sorted(self.imports), "exports": sorted(self.exports)}
+
+
+def _functions(side: Mapping[str, Interface], rewritten: frozenset[str]) -> dict[tuple[str, str], Signature]:
+    """All functions of a side with the host's types where their interface is rewritten."""
+    return {
+        (interface, name): host_signature(f) if interface in rewritten else f
+        for interface, items in side.items()
+        for name, f in items.functions.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

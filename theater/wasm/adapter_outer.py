@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from theater.wasm.adapter_forward import Direction, adapter, host_signature, host_type, mentions_bytes
-from theater.wasm.adapter_types import GIVEN_NAME, CannotWrap, Scope, instance_type, names_of
+from theater.wasm.adapter_types import GIVEN_NAME, CannotWrap, Scope, instance_type, names_of, quoted
 from theater.wasm.types import Interface, Interfaces, Signature, Type, any_type, children, is_named
 
 ROOT = ""
@@ -60,7 +60,7 @@ class _Outer:
             elif name in self._imports:
                 self._import_rewritten(index, name, interface)
                 given.append(self._instance_for_guest(index, interface, forwarded))
-                self._guest_arguments.append(f'(with "{name}" (instance {index}g))')
+                self._guest_arguments.append(f"(with {quoted(name)} (instance {index}g))")
             else:
                 self._import_as_it_is(index, name, interface)
         self._place_adapter("imports", Direction.IMPORTS, forwarded)
@@ -73,35 +73,35 @@ class _Outer:
             index = f"$f{number}"
             rewritten = ROOT in self._imports and mentions_bytes(f)
             signature = self._scope.signature(host_signature(f) if rewritten else f)
-            self._lines.append(f'(import "{name}" (func {index} {signature}))')
+            self._lines.append(f"(import {quoted(name)} (func {index} {signature}))")
             source = f'(func $imports "f{len(forwarded)}")' if rewritten else f"(func {index})"
-            self._guest_arguments.append(f'(with "{name}" {source})')
+            self._guest_arguments.append(f"(with {quoted(name)} {source})")
             if rewritten:
                 forwarded.append((f, index))
 
     def _import_as_it_is(self, index: str, name: str, interface: Interface) -> None:
         body, new = instance_type(interface, index[1:] + "_", self._resources)
-        self._lines.append(f'(import "{name}" (instance {index}\n    {body}))')
+        self._lines.append(f"(import {quoted(name)} (instance {index}\n    {body}))")
         for number, resource in new.items():
             self._resources[number] = f"$resource{number}"
-            self._lines.append(f'(alias export {index} "{resource}" (type $resource{number}))')
-        self._guest_arguments.append(f'(with "{name}" (instance {index}))')
+            self._lines.append(f"(alias export {index} {quoted(resource)} (type $resource{number}))")
+        self._guest_arguments.append(f"(with {quoted(name)} (instance {index}))")
 
     def _import_rewritten(self, index: str, name: str, interface: Interface) -> None:
         functions = {n: host_signature(f) for n, f in interface.functions.items()}
         types = {n: host_type(t) for n, t in interface.types.items() if is_named(t)}
         body, _ = instance_type(Interface(functions, types), index[1:] + "_", {})
-        self._lines.append(f'(import "{name}" (instance {index}\n    {body}))')
+        self._lines.append(f"(import {quoted(name)} (instance {index}\n    {body}))")
 
     def _instance_for_guest(self, index: str, interface: Interface, forwarded: list[tuple[Signature, str]]) -> str:
         """The instance that the guest imports: its own types, forwarded functions, and the host's where they fit."""
-        items = [f'(export "{name}" (type {self._scope.define(t)}))' for name, t in interface.types.items()]
+        items = [f"(export {quoted(name)} (type {self._scope.define(t)}))" for name, t in interface.types.items()]
         for name, f in interface.functions.items():
             if mentions_bytes(f):
-                items.append(f'(export "{name}" (func $imports "f{len(forwarded)}"))')
-                forwarded.append((f, f'{index} "{name}"'))
+                items.append(f'(export {quoted(name)} (func $imports "f{len(forwarded)}"))')
+                forwarded.append((f, f"{index} {quoted(name)}"))
             else:
-                items.append(f'(export "{name}" (func {index} "{name}"))')
+                items.append(f"(export {quoted(name)} (func {index} {quoted(name)}))")
         return f"(instance {index}g {' '.join(items)})"
 
     # ---- exports
@@ -109,7 +109,7 @@ class _Outer:
     def _write_exports(self) -> None:
         exports = self._interfaces.exports
         forwarded = [
-            (f, f'$g "{name}" "{function}"' if name != ROOT else f'$g "{function}"')
+            (f, f"$g {quoted(name)} {quoted(function)}" if name != ROOT else f"$g {quoted(function)}")
             for name in exports
             if name in self._exports
             for function, f in exports[name].functions.items()
@@ -122,16 +122,16 @@ class _Outer:
             elif name in self._exports:
                 self._export_rewritten(f"$e{position}", name, interface, types, numbers)
             else:
-                self._lines.append(f'(export "{name}" (instance $g "{name}"))')
+                self._lines.append(f"(export {quoted(name)} (instance $g {quoted(name)}))")
 
     def _export_root(self, root: Interface, numbers: Iterator[int]) -> None:
         if root.others:
             raise CannotWrap(f"the world exports {root.others[0]!r}, which is neither function, type nor interface")
         for name in (*root.resources, *root.types):
-            self._lines.append(f'(export "{name}" (type $g "{name}"))')
+            self._lines.append(f"(export {quoted(name)} (type $g {quoted(name)}))")
         for name in root.functions:
-            source = f'$exports "f{next(numbers)}"' if ROOT in self._exports else f'$g "{name}"'
-            self._lines.append(f'(export "{name}" (func {source}))')
+            source = f'$exports "f{next(numbers)}"' if ROOT in self._exports else f"$g {quoted(name)}"
+            self._lines.append(f"(export {quoted(name)} (func {source}))")
 
     def _export_rewritten(
         self, index: str, name: str, interface: Interface, types: dict[Type, str], numbers: Iterator[int]
@@ -139,12 +139,12 @@ class _Outer:
         names = names_of({n: host_type(t) for n, t in interface.types.items()})
         needed = _named_types(host_signature(f) for f in interface.functions.values())
         items = [
-            f'(export "{names.get(t) or GIVEN_NAME + str(i)}" (type $exports "{types[t]}"))'
+            f'(export {quoted(names.get(t) or GIVEN_NAME + str(i))} (type $exports "{types[t]}"))'
             for i, t in enumerate(needed)
         ]
-        items += [f'(export "{function}" (func $exports "f{next(numbers)}"))' for function in interface.functions]
+        items += [f'(export {quoted(function)} (func $exports "f{next(numbers)}"))' for function in interface.functions]
         self._lines.append(f"(instance {index} {' '.join(items)})")
-        self._lines.append(f'(export "{name}" (instance {index}))')
+        self._lines.append(f"(export {quoted(name)} (instance {index}))")
 
     # ---- adapters
 

@@ -9,11 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import count
+from string import ascii_letters, digits
 
 from theater.wasm.types import Interface, Signature, Type, contains, is_named, is_unsupported, wit
 
 GIVEN_NAME = "theater-type-"
 """Names of types that have none in the guest begin with this."""
+
+
+def quoted(name: str) -> str:
+    """A name as a string of the text format.
+
+    Names come from the component. Most kinds of them cannot contain a quotation mark, but `url=<...>` can: whatever is
+    not a letter, a digit or one of a few marks is written as bytes in hex, so that a name never becomes text.
+    """
+    return '"' + "".join(c if c in _PLAIN else "".join(f"\\{b:02x}" for b in c.encode()) for c in name) + '"'
+
+
+_PLAIN = frozenset(ascii_letters + digits + "-_.:/@[]=<>+")
 
 
 class CannotWrap(Exception):
@@ -59,7 +72,7 @@ class Scope:
 
     def signature(self, f: Signature) -> str:
         """Parameters and result of a function type."""
-        params = [f'(param "{name}" {self._mention(t)})' for name, t in f.params]
+        params = [f"(param {quoted(name)} {self._mention(t)})" for name, t in f.params]
         result = [] if f.result is None else [f"(result {self._mention(f.result)})"]
         return " ".join(params + result)
 
@@ -74,11 +87,11 @@ class Scope:
             return t
         kind = t[0]
         if kind == "record":
-            return "(record" + "".join(f' (field "{n}"{self._maybe(x)})' for n, x in t[1]) + ")"
+            return "(record" + "".join(f" (field {quoted(n)}{self._maybe(x)})" for n, x in t[1]) + ")"
         if kind == "variant":
-            return "(variant" + "".join(f' (case "{n}"{self._maybe(x)})' for n, x in t[1]) + ")"
+            return "(variant" + "".join(f" (case {quoted(n)}{self._maybe(x)})" for n, x in t[1]) + ")"
         if kind in ("enum", "flags"):
-            return f"({kind}" + "".join(f' "{n}"' for n in t[1]) + ")"
+            return f"({kind}" + "".join(f" {quoted(n)}" for n in t[1]) + ")"
         if kind == "tuple":
             return "(tuple" + "".join(self._maybe(x) for x in t[1]) + ")"
         if kind in ("list", "option"):
@@ -111,7 +124,7 @@ def instance_type(interface: Interface, prefix: str, outside: Mapping[int, str])
 
     def naming(t: Type, index: str, named: str) -> str:
         name = names.get(t) or f"{GIVEN_NAME}{next(given)}"
-        return f'(export "{name}" (type {named} (eq {index})))'
+        return f"(export {quoted(name)} (type {named} (eq {index})))"
 
     scope = Scope(prefix, naming)
     new = _write_resources(scope, interface.resources, prefix, outside)
@@ -120,10 +133,10 @@ def instance_type(interface: Interface, prefix: str, outside: Mapping[int, str])
             raise CannotWrap(f"the type {name!r} has parts that cannot be written")
         index = scope.define(t)
         if names.get(t) != name:
-            scope.lines.append(f'(export "{name}" (type (eq {index})))')
+            scope.lines.append(f"(export {quoted(name)} (type (eq {index})))")
     for name, f in interface.functions.items():
         signature = scope.signature(f)
-        scope.lines.append(f'(export "{name}" (func {signature}))')
+        scope.lines.append(f"(export {quoted(name)} (func {signature}))")
     return "\n    ".join(scope.lines), new
 
 
@@ -151,6 +164,6 @@ def _write_resources(
         else:
             bound = "(sub resource)"
             new[number] = name
-        scope.lines.append(f'(export "{name}" (type {index} {bound}))')
+        scope.lines.append(f"(export {quoted(name)} (type {index} {bound}))")
         scope.resources[number] = index
     return new

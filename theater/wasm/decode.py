@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any
 
 from theater.core.values import Case, Err, Ok, Some
 from theater.wasm import native
-from theater.wasm.encode import Mode
+from theater.wasm.mode import Mode
 from theater.wasm.native import CELL, ENTRY, NAME
 from theater.wasm.source import Block, Source, UnsupportedType, dispatch
 from theater.wasm.types import BYTES, Type, can_be_none, wit
@@ -120,8 +121,9 @@ class Decoder:
     def _get_list(self, block: Block, place: Place, t: Any) -> str:
         cells = self._target(block, place + 2)
         item = self._items.get(t[1]) or self._item_function(t[1])
-        more = ", ctx" if self._resources else ""
-        return f"[{item}(i{more}) for i in range({cells}, {cells} + {CELL} * W[{place + 1}], {CELL})]"
+        # no comprehension: it would make `ctx` a cell, and the callback a function that `cover_entry` cannot cover
+        more = ", repeat(ctx)" if self._resources else ""
+        return f"[*map({item}, range({cells}, {cells} + {CELL} * W[{place + 1}], {CELL}){more})]"
 
     def _item_function(self, t: Type) -> str:
         """A function that reads one element of a list."""
@@ -242,6 +244,7 @@ _NAMES: dict[str, Any] = {
     "W": native.words,
     "get_names": _get_names,
     "new": object.__new__,
+    "repeat": repeat,
     "resource_number": native.resource_number,
     "set_Err": vars(Err)["value"].__set__,
     "set_Ok": vars(Ok)["value"].__set__,

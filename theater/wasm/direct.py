@@ -24,12 +24,15 @@ from types import CodeType
 from typing import Any
 
 import wasmtime
+from wasmtime import component as wc
 
 from theater.core.values import Case, Err, Ok
+from theater.errors import WasmtimeNotUnderstood
 from theater.wasm import native
 from theater.wasm.conform import conform, conform_arguments
 from theater.wasm.decode import Decoder, Place, owns_memory
-from theater.wasm.encode import REFUSED, Encoder, Frame, Mode, make_arena
+from theater.wasm.encode import REFUSED, Encoder, Frame, make_arena
+from theater.wasm.mode import Mode
 from theater.wasm.native import CELL, CallFailed, not_understood
 from theater.wasm.signals import cover_entry
 from theater.wasm.source import Block, Source, UnsupportedType
@@ -47,7 +50,9 @@ __all__ = [
 ]
 
 
-def bind_export(store: Any, func: Any, signature: Signature, mode: str, name: str = "call") -> Callable[..., Any]:
+def bind_export(
+    store: wasmtime.Store, func: wc.Func, signature: Signature, mode: str, name: str = "call"
+) -> Callable[..., Any]:
     """A guest's exported function as a Python function.
 
     Args:
@@ -89,7 +94,7 @@ class HostFunction:
 
 
 def bind_import(
-    linker_instance: Any, name: str, function: Callable[..., Any], signature: Signature, mode: str
+    linker_instance: wc.LinkerInstance, name: str, function: Callable[..., Any], signature: Signature, mode: str
 ) -> HostFunction:
     """Define `function` as the host function `name`.
 
@@ -115,7 +120,8 @@ def bind_import(
     exec(plan.code, names)
     body = names["callback"]
     body.__name__ = body.__qualname__ = name
-    cover_entry(body)
+    if not cover_entry(body):
+        raise WasmtimeNotUnderstood("this Python keeps its exception tables otherwise than CPython 3.11 to 3.13 do")
     callback = native.Callback(body)
     native.define_function(linker_instance, name, callback)
     return HostFunction(name, callback)
@@ -154,7 +160,7 @@ def _plan_export(signature: Signature, mode: Mode) -> _Plan:
         func_call=native.func_call, val_delete=native.val_delete, raise_error=native.raise_error, REFUSED=REFUSED
     )
     source.names["settle"] = partial(_settle_arguments, signature)
-    arguments = [f"arg{i}_" + re.sub(r"\W", "_", name) for i, (name, _) in enumerate(signature.params)]
+    arguments = [f"arg{i}_" + re.sub(r"\W", "_", name, flags=re.ASCII) for i, (name, _) in enumerate(signature.params)]
     types = [t for _, t in signature.params]
     encoder, decoder = Encoder(source, mode, resources=False), Decoder(source, mode, resources=False)
     frame = Frame()

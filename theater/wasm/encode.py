@@ -14,25 +14,18 @@ import binascii
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from theater.core.values import Case, Err, Ok, Some
 from theater.wasm import native
 from theater.wasm.conform import integer_range
+from theater.wasm.mode import Mode
 from theater.wasm.native import CELL, ENTRY, KINDS, NAME
 from theater.wasm.source import Block, Source, TextCell, UnsupportedType, dispatch
 from theater.wasm.types import BYTES, Type, can_be_none, wit
 
 REFUSED = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
 """What the generated code raises for a value that is not canonical. KeyboardInterrupt and MemoryError pass through."""
-
-
-class Mode(StrEnum):
-    """How `list<u8>` crosses: as a string in the adapter's form, or as a list of cells."""
-
-    BYTES = "bytes"
-    PLAIN = "plain"
 
 
 @dataclass

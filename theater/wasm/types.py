@@ -37,7 +37,7 @@ NAMED = frozenset(("record", "variant", "enum", "flags"))
 
 MAX_NODES = 50_000
 """Nodes of all type trees of one component. A type may mention another twice, and that one a third twice: without a
-bound a few hundred bytes of component unfold into a tree of a million nodes."""
+bound a few hundred bytes of component unfold into a tree of a million nodes. (wasmtime bounds the depth, to 100.)"""
 
 
 class Signature(NamedTuple):
