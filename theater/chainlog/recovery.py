@@ -180,6 +180,8 @@ def record_at(fd: int, where: str, offset: int) -> Record:
 
 def head_at(fd: int, offset: int) -> Head | None:
     """The head in front of the record that begins at `offset`; None if no record header is there."""
+    if not 0 <= offset < os.fstat(fd).st_size:
+        return None
     header = read_header(read_at(fd, HEADER_SIZE, offset))
     if header is None or 0 < offset < OVERHEAD:
         return None
