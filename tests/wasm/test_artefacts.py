@@ -19,7 +19,8 @@ from compiled import API, HOST, ROOT, compile_child, faults, slow, write_compone
 
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, ContentDamaged, InvalidInput
-from theater.wasm.artefacts import Artefact, ArtefactCache, Mode, Progress, compile_command, parse_report
+from theater.wasm.artefacts import Artefact, ArtefactCache, Progress, compile_command, parse_report
+from theater.wasm.mode import Mode
 
 
 @pytest.fixture(scope="module")

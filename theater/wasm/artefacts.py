@@ -27,13 +27,13 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from theater.core.codec import content_digest, digest, pack
 from theater.errors import BuildFailed, ContentDamaged, DiskFull, InvalidInput, TheaterError, from_wire
 from theater.wasm.engine import engine_identity
+from theater.wasm.mode import Mode
 
 if TYPE_CHECKING:
     from theater.wasm.types import Interfaces
@@ -46,15 +46,6 @@ _GENERATORS: Final = ("adapter", "binary", "flat", "types")
 
 MAX_META: Final = 16 << 20
 """Bytes of the largest meta file that is read."""
-
-
-class Mode(StrEnum):
-    """How `list<u8>` crosses the boundary."""
-
-    BYTES = "bytes"
-    """As strings, through the wrapper that was put around the component."""
-    PLAIN = "plain"
-    """Element by element: the component could not be wrapped."""
 
 
 @dataclass(frozen=True, slots=True)

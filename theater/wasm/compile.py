@@ -33,9 +33,10 @@ from typing import Any, Final
 
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, ContentDamaged, TheaterError, from_wire
-from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, Mode, not_written
+from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, not_written
 from theater.wasm.binary import COMPONENT_HEADER, CORE_HEADER
 from theater.wasm.engine import engine_identity
+from theater.wasm.mode import Mode
 
 MAX_COMPONENT: Final = 256 << 20
 """Bytes of the largest component that is read. CPython with numpy has 40 MB."""

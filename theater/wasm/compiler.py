@@ -26,8 +26,9 @@ from wasmtime.component import Component
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, TheaterError
 from theater.wasm import adapter
-from theater.wasm.artefacts import Mode, not_written, write_durably
+from theater.wasm.artefacts import not_written, write_durably
 from theater.wasm.engine import engine
+from theater.wasm.mode import Mode
 from theater.wasm.types import Interfaces, describe, to_plain
 
 MAX_CPU_SECONDS: Final = 600

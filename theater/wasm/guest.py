@@ -18,12 +18,13 @@ import wasmtime
 from wasmtime import component as wc
 
 from theater.errors import ComponentError, ContentDamaged, WrongState
-from theater.wasm.artefacts import Artefact, Mode
+from theater.wasm.artefacts import Artefact
 from theater.wasm.conform import conform_arguments
 from theater.wasm.deadline import Deadline
 from theater.wasm.direct import CallFailed, HostFunction, UnsupportedType, bind_export, bind_import, host_exceptions
 from theater.wasm.engine import engine
 from theater.wasm.memories import Memory, linear_memories
+from theater.wasm.mode import Mode
 from theater.wasm.traps import Trap, TrapKind, is_link_error, read_trap
 from theater.wasm.types import Interface, Signature
 from theater.wasm.wasi import PREFIX, Exit, Refused, Wasi, WasiHost
@@ -275,7 +276,7 @@ class Guest:
             )
         return found
 
-    def _mode(self, side: str, interface: str, function: str) -> str:
+    def _mode(self, side: str, interface: str, function: str) -> Mode:
         return Mode.BYTES if interface in self._artefact.meta.wrapped.get(side, ()) else Mode.PLAIN
 
     # ---- ending
