@@ -244,7 +244,7 @@ class Nursery:
         if order is not None:
             self._hand_over(order, newborn)
         else:
-            self._processes.adopt(pid, lambda ended: self._on_spare_end(template, newborn))
+            self._processes.adopt(pid, lambda ended: self._on_spare_end(newborn, ended))
             template.spares.append(newborn)
         self._keep_spares(template)
 
@@ -255,10 +255,13 @@ class Nursery:
         else:
             order.on_born(newborn)
 
-    def _on_spare_end(self, template: _Template, newborn: Newborn) -> None:
-        if newborn in template.spares:
-            template.spares.remove(newborn)
-            newborn.line.close()
+    def _on_spare_end(self, newborn: Newborn, ended: Ended) -> None:
+        for template in self._templates.values():
+            if newborn in template.spares:
+                template.spares.remove(newborn)
+                newborn.line.close()
+                return
+        self._processes.keep(newborn.pid, ended)  # It is on its way to an actor, which will ask for its end.
 
     def _on_template_end(self, template: _Template, ended: Ended) -> None:
         template.ended = True
@@ -316,8 +319,9 @@ class Nursery:
             self._fork(template, None)
 
     def _drop_spares(self, template: _Template) -> None:
-        for newborn in list(template.spares):
+        for newborn in template.spares:
             newborn.line.close()
+            self._processes.adopt(newborn.pid, lambda ended: None)
         template.spares.clear()
 
     def _fail(self, template: _Template, error: TheaterError) -> None:

@@ -2,7 +2,8 @@
 
 Workers, templates and the spawner are all the supervisor's own children (CLONE_PARENT), and so are compile
 children. SIGCHLD wakes the loop; then everything that has ended is reaped until nothing is left, because signals
-are not counted. A child may end before anybody has told us its number: its status is kept until it is claimed.
+are not counted. A child may end before anybody has told us its number: its status is kept until it is claimed. Some
+are never claimed, and the kernel gives their number to another in time; a living child makes such a status void.
 """
 
 from __future__ import annotations
@@ -48,10 +49,16 @@ class Processes:
     def adopt(self, pid: int, on_end: Callable[[Ended], None]) -> None:
         """Has `on_end` called once, from the loop, when `pid` has ended and is reaped."""
         early = self._unclaimed.pop(pid, None)
-        if early is None:
+        if early is None or _is_child(pid):
             self._ending[pid] = on_end
         else:
             self._loop.soon(lambda: on_end(early))
+
+    def keep(self, pid: int, ended: Ended) -> None:
+        """Keeps the end of a child for whoever adopts it next."""
+        if len(self._unclaimed) >= _UNCLAIMED_MAX:
+            del self._unclaimed[next(iter(self._unclaimed))]
+        self._unclaimed[pid] = ended
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Signals a child. It cannot be a stranger: an unreaped child keeps its number."""
@@ -82,5 +89,14 @@ class Processes:
             on_end = self._ending.pop(pid, None)
             if on_end is not None:
                 on_end(ended)
-            elif len(self._unclaimed) < _UNCLAIMED_MAX:
-                self._unclaimed[pid] = ended
+            else:
+                self.keep(pid, ended)
+
+
+def _is_child(pid: int) -> bool:
+    """Whether there is such a child, not yet reaped."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

@@ -173,8 +173,14 @@ class Stage:
         ended = branch.ended
         failed = ended is not None and ended.reason.kind in (ExitKind.GAVE_UP, ExitKind.START_FAILED)
         for actor in self._cast:
-            if actor.branch is branch and actor.worker is None:
+            if actor.branch is branch and actor.worker is None and actor.state is not State.STOPPED:
                 self.rest(actor, State.FAILED if failed else State.STOPPED)
+
+    def stays_down(self, actor: str) -> None:
+        found = self._cast.get(actor)
+        if found is not None and found.worker is None and found.state in (*COMING, State.STOPPING):
+            found.wanted = False  # It has done its work: a server that starts again leaves it be.
+            self.rest(found, State.STOPPED)
 
     def rest(self, actor: Actor, state: State) -> None:
         """The actor is down and nobody is about to start it: those who wait for it are told, its names are free."""

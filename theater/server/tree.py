@@ -23,7 +23,9 @@ from theater.core.supervision import (
     Command,
     Ended,
     Kill,
+    Life,
     Note,
+    Phase,
     Result,
     RetryLater,
     SetTimer,
@@ -65,6 +67,9 @@ class Troupe(Protocol):
     def last_incarnation(self, actor: str) -> int:
         """Number of the actor's last life, so that numbers go on over a restart of the server."""
 
+    def stays_down(self, actor: str) -> None:
+        """The child has ended, and its supervisor does not start it again; it may be no actor but a supervisor."""
+
     def note(self, branch: Branch, note: Note) -> None:
         """Something for the record."""
 
@@ -79,6 +84,7 @@ class Branch:
     Args:
         wish: what it was made from.
         parent: the branch it is a child of and as which child; None at the top.
+        fallen: children that have ended and of which the machine has not decided yet whether they come back.
     """
 
     wish: Bough
@@ -90,6 +96,7 @@ class Branch:
     machine: Supervisor = field(init=False)
     branches: dict[str, Branch] = field(default_factory=dict)
     alarms: dict[Timer, Alarm] = field(default_factory=dict)
+    fallen: set[str] = field(default_factory=set)
     is_up: bool = False
     ended: Ended | None = None
 
@@ -123,6 +130,7 @@ class Branch:
         self._feed(lambda now: self.machine.start_failed(child, reason, now))
 
     def exited(self, child: ChildRef, reason: ExitReason) -> None:
+        self.fallen.add(child.id)
         self._feed(lambda now: self.machine.exited(child, reason, now))
 
     def call(self, operation: str, answer: Callable[[Result], None], *arguments: Any, **more: Any) -> None:
@@ -138,8 +146,18 @@ class Branch:
         def happen() -> None:
             for command in event(self.loop.now()):
                 _CARRY_OUT[type(command)](self, command)
+            self._lay_to_rest()
 
         self.loop.soon(happen)
+
+    def _lay_to_rest(self) -> None:
+        """Of the children that have ended, those stay down which the machine does not hold when it is done."""
+        if not self.fallen or self.machine.busy or self.machine.phase is not Phase.RUNNING:
+            return
+        held = {view.id for view in self.machine.snapshot() if view.state is not Life.UNDEFINED}
+        down, self.fallen = self.fallen - held, set()
+        for actor in down:
+            self.troupe.stays_down(actor)
 
     def _start(self, command: Start) -> None:
         wish = command.spec.start
