@@ -1,0 +1,91 @@
+"""What is measured and what is allowed: one row for each budget, and the few that explain one.
+
+A bound is the target of the design. Rows without one are there to be compared with: the peers are measured on the
+same terms, or the row shows what part of another one costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Unit(Enum):
+    """What a figure is in: figures are kept in seconds, bytes, and plain numbers, and shown in this."""
+
+    MICROSECONDS = ("µs", 1e-6)
+    MILLISECONDS = ("ms", 1e-3)
+    PER_SECOND = ("/s", 1.0)
+    MIB = ("MiB", float(1 << 20))
+    GB_PER_SECOND = ("GB/s", 1e9)
+    ACTORS = ("actors", 1.0)
+
+    def __init__(self, sign: str, scale: float) -> None:
+        self.sign = sign
+        self.scale = scale
+
+
+class Better(Enum):
+    LOWER = "<="
+    HIGHER = ">="
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        key: its name for `--only` and in the JSON.
+        what: what is measured, for people.
+        unit: what it is shown in.
+        better: which way a target binds.
+        target: in `unit`; None if there is none.
+    """
+
+    key: str
+    what: str
+    unit: Unit
+    better: Better = Better.LOWER
+    target: float | None = None
+
+    def meets(self, value: float) -> bool | None:
+        """Whether `value` (seconds, bytes, or a number) is within the target; None if there is none."""
+        if self.target is None:
+            return None
+        shown = value / self.unit.scale
+        return shown <= self.target if self.better is Better.LOWER else shown >= self.target
+
+
+US, MS, RATE = Unit.MICROSECONDS, Unit.MILLISECONDS, Unit.PER_SECOND
+MIB, GBS, ACTORS = Unit.MIB, Unit.GB_PER_SECOND, Unit.ACTORS
+HIGHER = Better.HIGHER
+
+ROWS = (
+    Row("request-reply", "request/reply between two actors, 100 B, both sides recorded", US, target=110),
+    Row("request-turn", "- from one request to the next: the reply recorded and converted, too", US),
+    Row("one-way", "one way, one pair, 100 B, recorded", RATE, HIGHER, 40_000),
+    Row("one-way-default", "- with the default mailbox, sending on whenever it was full", RATE, HIGHER),
+    Row("guest-16", "one call into a guest, echo of 16 B", US, target=12),
+    Row("guest-1k", "- of 1 KiB", US, target=25),
+    Row("guest-64k", "- of 64 KiB", MS, target=0.6),
+    Row("guest-1m", "- of 1 MiB", MS, target=12),
+    Row("request-64k", "request/reply with 64 KiB, recorded", MS, target=1.5),
+    Row("request-64k-fresh", "- each body new, so that both sides write it", MS, target=1.5),
+    Row("start", "start of a warm component to first answer", MS, target=5),
+    Row("start-rate", "- starts one after the other", RATE, HIGHER, 150),
+    Row("start-rate-8", "- starts 8 at a time", RATE, HIGHER, 150),
+    Row("restart-spare", "SIGKILL of a worker to its successor's first answer, with a spare", MS, target=3),
+    Row("restart", "- without a spare", MS, target=8),
+    Row("memory", "private memory (USS) of an idle actor, WAT", MIB, target=3),
+    Row("memory-python", "- Python", MIB, target=3),
+    Row("capacity", "actors on one machine until something gives", ACTORS, HIGHER, 2_000),
+    Row("chain-append", "chain append, 100 B entries", RATE, HIGHER, 200_000),
+    Row("chain-verify", "chain verify, 100 B entries", RATE, HIGHER, 250_000),
+    Row("chain-append-large", "chain append, payloads of 64 KiB", GBS, HIGHER, 1),
+    Row("chain-verify-large", "chain verify, payloads of 64 KiB", GBS, HIGHER, 1),
+    Row("list", "`theater list`, whole process", MS, target=250),
+    Row("help", "`theater --help`, whole process", MS, target=150),
+    Row("client-request", "a client's request to an actor, 100 B", MS),
+)
+
+BY_KEY = {row.key: row for row in ROWS}
