@@ -21,6 +21,7 @@ from typing import Self
 
 from theater.chainlog.recovery import Recovery, recover
 from theater.core.chain import Encoder, Get, Head, Kind, Mark, Payload, Put, Tracker
+from theater.core.codec import DIGEST_SIZE
 from theater.errors import WrongState, disk_error
 
 SYNC_INTERVAL_NS = 2_000_000
@@ -231,14 +232,14 @@ class ChainWriter:
 
     def _end_after_failed_write(self, error: BaseException, done: int) -> None:
         """Leaves the file at the last whole entry that reached it, if it can."""
-        whole = self._written.offset
         for record in self._staged:
             if done < len(record):
                 break
             done -= len(record)
-            whole += len(record)
+            entries, _, offset = self._written
+            self._written = Head(entries + 1, record[-DIGEST_SIZE:], offset + len(record))
         try:
-            os.ftruncate(self._fd, whole)
+            os.ftruncate(self._fd, self._written.offset)
         except OSError:
             pass  # Half an entry is left, which the next `open` cuts.
         self._end(error)

@@ -109,7 +109,7 @@ class Handled(NamedTuple):
 
 
 class Undelivered(NamedTuple):
-    """Messages of this actor that their receiver did not take: `letters` of [receiver, body, cause, why]."""
+    """Messages that their receiver did not take: `letters` of [sender or None, receiver, body, cause, why]."""
 
     letters: list[Any]
 

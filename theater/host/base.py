@@ -116,7 +116,7 @@ class Seam:
         record = self._record
         if record is None:
             raise Refused(f"{interface} {function} was called before there was an actor")
-        self.origin = record.host_call(interface, function, args)
+        self.origin = self._ask(record, interface, function, args)
         cause = None
         try:
             method = self._methods.get(key)
@@ -131,6 +131,13 @@ class Seam:
             value = Err(str(no))
         record.host_result(value, cause)
         return value
+
+    def _ask(self, record: Record, interface: str, function: str, args: tuple[Any, ...]) -> bytes:
+        """Records the call; arguments that have no place in a record end the guest with a sentence."""
+        try:
+            return record.host_call(interface, function, args)
+        except (TypeError, ValueError) as error:
+            raise Refused(f"the arguments of {function} cannot be recorded: {error}") from error
 
     def _deny(self, interface: str) -> Any:
         raise Refused(self._reasons.get(interface, f"{interface} is not available to this actor"))

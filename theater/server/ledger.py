@@ -86,7 +86,12 @@ class Ledger:
 
     def _write_all(self) -> None:
         assert self._writer is not None
-        for kind, payload in self._unwritten:
-            self._writer.append(kind, payload)
-        self._writer.flush()
-        self._unwritten.clear()
+        writer, before = self._writer, self._writer.written.entries
+        try:
+            for kind, payload in self._unwritten:
+                writer.append(kind, payload)
+            writer.flush()
+        finally:
+            # A write that failed may have taken some of them, whole: those must not be written twice.
+            for _ in range(writer.written.entries - before):
+                self._unwritten.popleft()

@@ -175,8 +175,11 @@ class Switchboard:
 
     def _on_undelivered(self, worker: Worker, message: Undelivered) -> None:
         for letter in message.letters:
-            receiver, body, cause, why = letter
-            self._dead_letters.add(worker.actor.id, str(receiver), bytes(body), bytes(cause), str(why))
+            match letter:
+                case [str() | None as sender, str() as receiver, bytes() as body, bytes() as cause, str() as why]:
+                    self._dead_letters.add(sender, receiver, body, cause, why)
+                case _:
+                    self.refused += 1
 
     # ---- the directory
 

@@ -89,7 +89,8 @@ class Actor:
         self._ending: ExitReason | None = None
         self._poison = frozenset(assignment.poison)
         self._log = ActorLog(assignment.path("log"), self._limits.log)
-        content = ContentStore(assignment.content)
+        durable = assignment.durability == "host"
+        content = ContentStore(assignment.content, durable=durable)
         identity = f"{assignment.actor}.{assignment.incarnation}".encode()
         self.signals = Signals(context.dealer(assignment.control, identity=identity, linger_ms=1000))
         beginning = take_up(assignment, warm.artefact.meta, content)
@@ -102,7 +103,6 @@ class Actor:
                 f"cut a torn tail of {beginning.torn_bytes} bytes from the chain; nothing of it was acknowledged",
             )
         self._state_digest = state_digest(self._state)
-        durable = assignment.durability == "host"
         self._record = Record(self._writer, pulse, self.signals, self._limits.record, durable)
         inbox = context.router(
             assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
@@ -267,7 +267,8 @@ class Actor:
         if letter.taken is not None:
             letter.taken()
         if letter.reply is None or isinstance(error, PoisonMessage):
-            self.signals.tell(Undelivered([[self._is.actor, letter.body, letter.cause or b"", error.message]]))
+            letters = [[letter.sender, self._is.actor, letter.body, letter.cause or b"", error.message]]
+            self.signals.tell(Undelivered(letters))
 
     def _call(
         self,

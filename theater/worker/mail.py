@@ -341,7 +341,8 @@ class Mail:
             del self._links[link.actor]
         if link.unconfirmed:
             why = f"its receiver went down before confirming it: {link.down}"
-            self._signals.tell(Undelivered([[link.actor, body, cause, why] for _, cause, body in link.unconfirmed]))
+            letters = [[self.me, link.actor, body, cause, why] for _, cause, body in link.unconfirmed]
+            self._signals.tell(Undelivered(letters))
             link.unconfirmed.clear()
         link.dealer.close()
 
