@@ -158,8 +158,8 @@ class ChainWriter:
         """Writes everything staged: from now on it survives this process.
 
         Raises:
-            DiskFull: there is no room. IntegrityError: the disk failed. In both cases the writer has ended, and
-                nothing of what was staged counts as recorded.
+            DiskFull: there is no room. IntegrityError: the disk failed. In both cases the writer has ended;
+                `written` says which of the staged entries are in the file, whole.
         """
         if self._ended is not None:
             raise WrongState(self._ended)
