@@ -35,6 +35,19 @@ class Commands(click.Group):
         files = Path(*commands.__path__).glob("[!_]*.py")
         return sorted(file.stem.replace("_", "-") for file in files)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches
+
+            near = " or ".join(get_close_matches(args[0], self.list_commands(ctx), 2))
+            raise click.UsageError(
+                f"there is no command {args[0]!r}" + (f"; did you mean {near}?" if near else ""), ctx
+            )
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
@@ -51,16 +64,24 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool)
         ctx.exit()
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@global_options
+@click.group(
+    cls=Commands,
+    params=global_options(),
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Shows the version."
 )
-def theater() -> None:
+@click.pass_context
+def theater(context: click.Context) -> None:
     """Runs WebAssembly actors: sandboxed, deterministic, traceable, supervised.
 
     An ACTOR is named by its id, a unique beginning of it, or its name; `-` reads ids from standard input.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

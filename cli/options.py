@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from theater.client import Client
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_C = TypeVar("_C", bound=click.Command)
 
 
 @dataclass(slots=True)
@@ -67,17 +68,18 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return callback
 
 
-def global_options(function: _F) -> _F:
-    """Adds `--home` and `--address`."""
-    home = click.option(
-        "--home", metavar="DIRECTORY", expose_value=False, callback=_keep("home"),
-        help="Where the server keeps its files. Default: $THEATER_HOME, or ~/.local/state/theater.",
-    )  # fmt: skip
-    address = click.option(
-        "--address", metavar="ADDRESS", expose_value=False, callback=_keep("address"),
-        help="The server's control socket, ipc:///PATH. Default: $THEATER_ADDRESS, or that of the home.",
-    )  # fmt: skip
-    return home(address(function))
+def global_options() -> list[click.Parameter]:
+    """`--home` and `--address`."""
+    return [
+        click.Option(
+            ["--home"], metavar="DIRECTORY", expose_value=False, callback=_keep("home"),
+            help="Where the server keeps its files. Default: $THEATER_HOME, or ~/.local/state/theater.",
+        ),
+        click.Option(
+            ["--address"], metavar="ADDRESS", expose_value=False, callback=_keep("address"),
+            help="The server's control socket, ipc:///PATH. Default: $THEATER_ADDRESS, or that of the home.",
+        ),
+    ]  # fmt: skip
 
 
 json_option = click.option(
@@ -85,22 +87,25 @@ json_option = click.option(
 )
 
 
-def theater_command(
-    name: str, group: click.Group | None = None, **settings: Any
-) -> Callable[[Callable[..., Any]], click.Command]:
+def theater_command(name: str, group: click.Group | None = None) -> Callable[[Callable[..., Any]], click.Command]:
     """Declares a command that understands the global options; its function gets the App first.
 
     Args:
         group: the command that it belongs to.
-        settings: for click.
     """
     declare = click.command if group is None else group.command
-    return lambda function: declare(name, **settings)(global_options(pass_app(function)))
+    return lambda function: _with_global_options(declare(name)(pass_app(function)))
 
 
 def theater_group(name: str) -> Callable[[Callable[..., Any]], click.Group]:
     """Declares a command of several words; its function runs before that of the second word, or alone."""
-    return lambda function: click.group(name, invoke_without_command=True)(global_options(pass_app(function)))
+    declare = click.group(name, invoke_without_command=True)
+    return lambda function: _with_global_options(declare(pass_app(function)))
+
+
+def _with_global_options(command: _C) -> _C:
+    command.params.extend(global_options())
+    return command
 
 
 def actor_argument(function: _F) -> _F:

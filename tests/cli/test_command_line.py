@@ -68,7 +68,17 @@ def test_a_wrong_use_ends_with_2_and_points_to_the_help(theater: Theater) -> Non
     assert done.code == 2
     assert done.err.startswith("theater: Missing argument 'ACTOR'")
     assert "theater inspect --help" in done.err
-    assert theater("no-such-command").code == 2
+
+
+def test_a_command_that_is_none_is_a_wrong_use_with_a_guess(theater: Theater) -> None:
+    done = theater("strat")
+    assert done.code == 2
+    assert done.err.startswith("theater: there is no command 'strat'; did you mean state or start?\n")
+    assert theater("xyzzy").err.startswith("theater: there is no command 'xyzzy'\n")
+
+
+def test_alone_it_shows_its_help(theater: Theater) -> None:
+    assert theater().out == theater("--help").out
 
 
 def test_an_address_that_is_none_is_invalid_input(theater: Theater) -> None:
