@@ -74,12 +74,16 @@ def compile_component(component: bytes, output: Path, fuel: bool, *, wrap: bool)
     wrapped, reason = _wrap(component) if wrap else (None, "")
     _say({"stage": "compiling"})
     if wrapped is not None:
+        plan = wrapped.plan
         try:
             compiled = Component(compiler, wrapped.binary)
+            # Calls believe the plan with this process' memory, so it must be what was compiled.
+            plan.verify(describe(compiled.type, compiler))
         except wasmtime.WasmtimeError as error:
             reason = f"the wrapped component does not compile: {_sentence(error)}"
+        except adapter.CannotWrap as error:
+            reason = f"the wrapper is not what it was meant to be: {_sentence(error)}"
         else:
-            plan = wrapped.plan
             wrapper = content_digest(wrapped.binary).hex()
             return _write(output, compiled, plan.interfaces, Mode.BYTES, wrapper=wrapper, wrapped=plan.wrapped())
     compiled = _compile_plain(component, compiler)
