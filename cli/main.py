@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -32,8 +33,7 @@ class Commands(click.Group):
     """The commands are the files of `commands/`; one is imported when it is named, or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        files = Path(*commands.__path__).glob("[!_]*.py")
-        return sorted(file.stem.replace("_", "-") for file in files)
+        return list(_names())
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -49,11 +49,17 @@ class Commands(click.Group):
             )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in _names():
             return None
         found = import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}").command
         assert isinstance(found, click.Command)
         return found
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    files = Path(*commands.__path__).glob("[!_]*.py")
+    return tuple(sorted(file.stem.replace("_", "-") for file in files))
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -90,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: instead of those of the process.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if COMPLETE in os.environ:
@@ -100,7 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command line and returns its exit code; what went wrong has been said."""
-    app = App()
+    try:
+        return _run(arguments, App())
+    except BrokenPipeError:
+        return _READER_GONE
+
+
+def _run(arguments: Sequence[str], app: App) -> int:
     try:
         with theater.make_context("theater", list(arguments), obj=app) as context:
             result = theater.invoke(context)
@@ -110,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
-        return _READER_GONE
+        raise
     except click.UsageError as error:
         return _say_usage(error)
     except TheaterError as error:

@@ -9,6 +9,7 @@ from ..options import App, actors_argument, json_option, named, theater_command
 from ..output import colour, flush, line, print_json_line
 
 _LOOK_BACK = 10
+_SERVER = "supervisor"
 
 
 @theater_command("subscribe")
@@ -22,11 +23,14 @@ def command(app: App, actors: tuple[str, ...], since: int | None) -> None:
     """Shows entries of chains as they are written.
 
     It goes on over restarts of an actor, and ends with Ctrl-C or the server. With --json one object a line, with
-    the actor's id in `actor`.
+    the actor's id in `actor`. The ACTOR `supervisor` is the server itself, from its beginning.
     """
     with app.client() as client:
         starts: dict[str, int] = {}
         for actor in named(actors):
+            if actor == _SERVER:
+                starts[actor] = since or 0
+                continue
             row = client.inspect(actor).row
             starts[row.id] = max(0, row.entries - _LOOK_BACK) if since is None else since
         for actor, event in client.follow_events(starts):

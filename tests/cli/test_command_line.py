@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -129,6 +130,20 @@ def test_a_reader_that_goes_away_is_no_complaint(theater: Theater, server: Scrip
         assert process.stderr is not None
         assert process.stderr.read() == ""
         assert process.wait(10) == 141
+
+
+def test_an_error_that_nobody_reads_is_no_complaint_either(theater: Theater) -> None:
+    with theater.running("list", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(10) in (5, 141)
+
+
+def test_what_is_no_text_is_no_defect(theater: Theater, server: Scripted) -> None:
+    assert theater("inspect", "-", stdin=b"\xff\n").code == errors.UnknownActor.exit_code
+    assert theater("inspect", os.fsdecode(b"\xff")).code == errors.InvalidInput.exit_code
 
 
 def test_ids_come_from_standard_input_one_a_line(theater: Theater, server: Scripted) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from theater.bus.sockets import Context, Dealer, Full
 from theater.core import wire
-from theater.errors import MessageTooLarge, NoServer, TheaterError, TimedOut, WireError, from_wire
+from theater.errors import InvalidInput, MessageTooLarge, NoServer, TheaterError, TimedOut, WireError, from_wire
 
 _CONNECT_S = 2.0
 """How long a server may take to accept a connection; it takes microseconds unless its process is stopped."""
@@ -79,10 +79,11 @@ class Link:
             NoServer: nobody listens at the address.
             TimedOut: the server accepts no connection, or its queue is full.
             MessageTooLarge: the request does not fit into a frame.
+            InvalidInput: an argument has a text that is not Unicode.
         """
         dealer = self._connected()
         self._number += 1
-        frame = wire.encode(wire.Request(self._number, op, args, int(timeout * 1000)))
+        frame = _frame(wire.Request(self._number, op, args, int(timeout * 1000)))
         if len(frame) > wire.MAX_FRAME:
             raise MessageTooLarge(f"a request of {len(frame)} bytes is too large; a server takes {wire.MAX_FRAME}")
         try:
@@ -205,6 +206,13 @@ class Link:
         for number in list(self._waiting):
             self._end(Outcome(number, error=no_server(self.address)))
         self.close()
+
+
+def _frame(request: wire.Request) -> bytes:
+    try:
+        return wire.encode(request)
+    except ValueError as error:
+        raise InvalidInput(f"the request {request.op!r} cannot be sent: {error}") from error
 
 
 def no_server(address: str) -> NoServer:
