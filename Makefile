@@ -50,7 +50,7 @@ bench: $(VENV)/installed-bench ## Measures, with the peers in the same run; prin
 	$(BIN)/python -m benchmarks
 
 examples: $(VENV)/installed-dev ## Runs the tests of the examples.
-	$(BIN)/python -m pytest tests/examples
+	$(BIN)/python -m pytest tests/guest/test_examples.py
 
 clean: ## Removes what was made here, but not the machine's cache.
 	rm -rf $(VENV) .theater build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -268,7 +268,7 @@ TABLES: dict[str, Any] = {
         optional={
             "restart": st.sampled_from(["permanent", "transient", "temporary"]),
             "shutdown": st.sampled_from(["brutal_kill", "infinity"]) | st.integers(0, 86_400_000),
-            "state": st.sampled_from(["last", "fresh", "replay"]),
+            "state": st.sampled_from(["last", "fresh"]),
             "period": st.integers(1, 86_400),
             "children": st.fixed_dictionaries(
                 {},
@@ -340,3 +340,9 @@ SECTIONS = ["name", "component", "build", "handler", "handlers", "actor", "super
 def test_no_plain_value_raises_anything_else(plain: dict[str, Any]) -> None:
     with suppress(ManifestError):
         from_canonical(plain, "m")
+
+
+def test_a_state_policy_of_a_later_version_is_refused_with_a_reason() -> None:
+    text = 'name = "a"\ncomponent = "a.wasm"\n[supervision]\nstate = "replay"\n'
+    with pytest.raises(ManifestError, match=r'm\.toml:4: .*"replay", which is not available in this version'):
+        parse(text, "m.toml")

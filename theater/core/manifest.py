@@ -384,6 +384,9 @@ def _contradictions(manifest: Manifest) -> list[tuple[tuple[str, ...], str]]:
             "a permanent actor is always restarted, so its end never counts; allowed: with transient or temporary"
         )
         found.append((("supervision", "significant"), sentence))
+    if manifest.supervision.state is StatePolicy.REPLAY:
+        sentence = 'found "replay", which is not available in this version; allowed: "last", "fresh"'
+        found.append((("supervision", "state"), sentence))
     for name in ("state", "message"):
         if getattr(manifest.limits, name) > manifest.limits.memory:
             sentence = f"more than the actor's memory of {show_size(manifest.limits.memory)}; allowed: up to that"
