@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ ROUNDS = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the table, writes the JSON; the exit code says whether everything could be measured."""
     options = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Unwinding ends whoever is measuring.
     wanted = frozenset(options.only or BY_KEY)
     effort = Effort(wanted, QUICK_SHARE if options.quick else 1.0, options.actors)
     chosen = [c for c in CONTESTANTS if effort.wants(*c.rows) and (options.peers or c.name == THEATER)]
