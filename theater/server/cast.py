@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from theater.config import Home, private_directory
@@ -86,7 +87,7 @@ class Actor:
         return {
             "id": self.id,
             "number": self.number,
-            "manifest": manifests.canonical(self.manifest),
+            "manifest": plain_manifest(self.manifest),
             "where": self.where,
             "component": self.component,
             "program": self.program,
@@ -113,6 +114,18 @@ class Actor:
         fields["last_exit"] = ExitReason.from_dict(last_exit) if last_exit else None
         fields["head"] = Mark(*head) if head else None
         return cls(**fields, state=State.FAILED if failed else State.STOPPED)
+
+
+@lru_cache(maxsize=4096)
+def plain_manifest(manifest: Manifest) -> dict[str, Any]:
+    """The canonical form of a manifest, made once for each; not to be changed."""
+    return manifests.canonical(manifest)
+
+
+@lru_cache(maxsize=4096)
+def packed_manifest(manifest: Manifest) -> bytes:
+    """The bytes whose content digest names a manifest in chains."""
+    return pack(plain_manifest(manifest))
 
 
 @dataclass(slots=True)

@@ -14,9 +14,8 @@ from theater.bus.sockets import Context
 from theater.config import Home
 from theater.core import component_contract, ids
 from theater.core.child_spec import ChildSpec, ChildType, SupervisorFlags
-from theater.core.codec import pack
 from theater.core.handlers import GRANTED_TO_ALL
-from theater.core.manifest import Manifest, canonical
+from theater.core.manifest import Manifest
 from theater.core.supervision import Accepted, Refusal, Refused, Result
 from theater.core.tree_file import ROOT, ChildRow, SupervisorRow, TreeFile
 from theater.errors import (
@@ -28,7 +27,7 @@ from theater.errors import (
     WrongState,
 )
 from theater.log import Logger
-from theater.server.cast import COMING, Actor, Cast, State
+from theater.server.cast import COMING, Actor, Cast, State, packed_manifest, plain_manifest
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
 from theater.server.ledger import Ledger
@@ -185,7 +184,7 @@ class House:
 
     def put_manifest(self, actor: Actor) -> None:
         """Keeps the manifest in the content store, where its digest in the genesis finds it."""
-        self.content.put(pack(canonical(actor.manifest)))
+        self.content.put(packed_manifest(actor.manifest))
 
     def _begin_solo(self, actor: Actor, on_up: Callable[[], None], on_failed: Callable[[TheaterError], None]) -> None:
         """Gives the actor a supervisor of its own."""
@@ -317,6 +316,7 @@ class House:
 
     def _revive(self, actor: Actor) -> None:
         actor.state = State.STARTING
+        self.stage.recall(actor)
         try:
             if actor.manifest.actor.register:
                 self.switchboard.directory.register(actor.manifest.name, actor.id)
@@ -353,6 +353,7 @@ class House:
             actor.manifest, actor.where, actor.component = role.manifest, role.where, role.component
             actor.program, actor.init_state = role.program, role.init_state
             actor.supervisor, actor.in_tree, actor.wanted = row.under, True, True
+            self.stage.recall(actor)
             actors[row.name] = actor
         for name, role in roles.items():
             wish = Wish(
@@ -434,7 +435,7 @@ class House:
             **self.row(actor),
             "registered": self.switchboard.directory.names(actor.id),
             "handlers": sorted(actor.manifest.handler_types | GRANTED_TO_ALL),
-            "manifest": canonical(actor.manifest),
+            "manifest": plain_manifest(actor.manifest),
             "manifest_file": actor.where,
             "component_digest": actor.component,
             "program_digest": actor.program,

@@ -39,6 +39,7 @@ class Loop:
         self._drains: list[Callable[[], bool]] = []
         self._alarms: list[Alarm] = []
         self._soon: deque[Callable[[], None]] = deque()
+        self._later: deque[Callable[[], None]] = deque()
         self._signals: dict[int, Callable[[], None]] = {}
         self._number = 0
         self._stopped = False
@@ -93,6 +94,10 @@ class Loop:
         """Calls `action` in the next turn."""
         self._soon.append(action)
 
+    def later(self, action: Callable[[], None]) -> None:
+        """Calls `action` in this or the next turn, behind everything that somebody waits for."""
+        self._later.append(action)
+
     def stop(self) -> None:
         self._stopped = True
 
@@ -109,6 +114,8 @@ class Loop:
         self._run_alarms()
         self._run_soon()
         self._run_drains()
+        if not self._soon:
+            self._run_later()
 
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -117,7 +124,7 @@ class Loop:
         self._wake_out.close()
 
     def _timeout(self) -> float:
-        if self._soon:
+        if self._soon or self._later:
             return 0.0
         while self._alarms and self._alarms[0].action is None:
             heapq.heappop(self._alarms)
@@ -140,6 +147,10 @@ class Loop:
         # Every one of them, not the first that found something.
         while sum(drain() for drain in self._drains):
             self._run_soon()
+
+    def _run_later(self) -> None:
+        for _ in range(len(self._later)):
+            self._later.popleft()()
 
     def _on_wake(self) -> None:
         try:

@@ -20,14 +20,13 @@ from theater.config import Home
 from theater.core.codec import content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
-from theater.core.manifest import canonical
 from theater.core.pulse import SIZE, Pulse
 from theater.core.supervision import ChildRef, Note, NoteKind, Phase
 from theater.core.wire import Stop
 from theater.errors import StartFailed, TheaterError, WireError
 from theater.log import Logger
 from theater.server import autopsy
-from theater.server.cast import COMING, Actor, Cast, State
+from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
 from theater.server.ledger import Ledger
 from theater.server.loop import Alarm, Loop
 from theater.server.nursery import Breed, Newborn, Nursery, Order
@@ -114,14 +113,12 @@ class Stage:
         found.branch = branch
         worker = Worker(found, incarnation, f"{found.id}.{incarnation}".encode(), branch, child)
         found.worker = worker
-        self._save(found)
-        worker.order = Order(lambda newborn: self._assign(worker, newborn), lambda error: self._not_born(worker, error))
         timeout = found.manifest.limits.call_timeout
         worker.alarm = self._loop.after(
             timeout / 1000 + _START_MARGIN_S if timeout is not None else _LONG_AGO_S,
             lambda: self._start_overdue(worker),
         )
-        self._nursery.order(self._breed(found, found.artefact), worker.order)
+        self._order(worker, found.artefact)
 
     def ask_to_end(self, actor: str) -> None:
         worker = self._worker(actor)
@@ -191,22 +188,40 @@ class Stage:
 
     # ---- birth
 
-    def _assign(self, worker: Worker, newborn: Newborn) -> None:
+    def _order(self, worker: Worker, artefact: Artefact) -> None:
+        order = Order(
+            lambda newborn: self._assign(worker, artefact, newborn), lambda error: self._not_born(worker, error)
+        )
+        worker.order = order
+        self._nursery.order(self._breed(worker.actor, artefact), order)
+
+    def _assign(self, worker: Worker, artefact: Artefact, newborn: Newborn) -> None:
+        """Tells a process who it is."""
         actor = worker.actor
-        worker.pid, worker.order = newborn.pid, None
-        fd = os.memfd_create(f"pulse {actor.id[:8]}", os.MFD_CLOEXEC)
+        worker.order = None
         try:
-            os.ftruncate(fd, SIZE)
-            worker.page = mmap.mmap(fd, SIZE)
-            worker.pulse = Pulse(memoryview(worker.page))
-            socket.send_fds(newborn.line, [pack(self._assignment(worker).to_plain())], [fd])
+            page = _share_page(worker)
+        except OSError as error:
+            self._turn_away(newborn)
+            self._not_born(worker, StartFailed(f"the server cannot share a page with a worker: {error.strerror}"))
+            return
+        try:
+            socket.send_fds(newborn.line, [pack(self._assignment(worker).to_plain())], [page])
         except OSError:
-            pass  # It died before it was told anything; its end is reported like any other.
+            # A spare that was killed while it was nobody yet. That is not the end of this life: another takes it up.
+            self._turn_away(newborn)
+            self._order(worker, artefact)
+            return
         finally:
-            os.close(fd)
-            newborn.line.close()
+            os.close(page)
+        newborn.line.close()
+        worker.pid = newborn.pid
         self._ledger.event("spawned", {"actor": actor.id, "incarnation": worker.incarnation, "pid": newborn.pid})
         self._processes.adopt(newborn.pid, lambda ended: self._ended(worker, ended))
+
+    def _turn_away(self, newborn: Newborn) -> None:
+        newborn.line.close()
+        self._processes.adopt(newborn.pid, lambda ended: None)
 
     def _assignment(self, worker: Worker) -> Assignment:
         actor, manifest = worker.actor, worker.actor.manifest
@@ -236,7 +251,7 @@ class Stage:
                 log=limits.log,
             ),
             known=actor.head,
-            manifest_digest=content_digest(pack(canonical(manifest))),
+            manifest_digest=content_digest(packed_manifest(manifest)),
             randomness=actor.randomness,
             component=actor.component,
             program=actor.program,
@@ -278,7 +293,8 @@ class Stage:
         if actor.state in COMING:
             actor.state = State.RUNNING
         self._ledger.event("ready", {"actor": actor.id, "incarnation": worker.incarnation})
-        self._log.info("running", actor=actor.id, name=actor.manifest.name, incarnation=worker.incarnation)
+        facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": worker.incarnation}
+        self._loop.later(lambda: self._log.info("running", **facts))
         worker.branch.started(worker.child)
         self._save(actor)
         self.on_ready(actor)
@@ -343,14 +359,9 @@ class Stage:
             worker.alarm.cancel()
         self._home.inbox(actor.id, worker.incarnation).unlink(missing_ok=True)
         self._say(actor, f"ended: {reason.describe()}")
-        self._log.log(
-            20 if reason.is_normal or reason.commanded else 30,
-            "ended",
-            actor=actor.id,
-            name=actor.manifest.name,
-            incarnation=worker.incarnation,
-            reason=reason.describe(),
-        )
+        level = 20 if reason.is_normal or reason.commanded else 30
+        facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": worker.incarnation}
+        self._loop.later(lambda: self._log.log(level, "ended", **facts, reason=reason.describe()))
         if self.switchboard is not None:
             self.switchboard.worker_is_dead(worker, reason)
         if actor.state is State.RUNNING:
@@ -394,6 +405,12 @@ class Stage:
         if changed:
             self._ledger.checkpoint(changed)
 
+    def recall(self, actor: Actor) -> None:
+        """Learns from its chain what a server that was killed had not written into the actor's row."""
+        actor.head = autopsy.examine(self._home.chain(actor.id), actor.head, None).mark
+        if actor.head is not None:
+            actor.incarnation = max(actor.incarnation, actor.head.incarnation)
+
     def current_mark(self, actor: Actor) -> None:
         """Brings `actor.head` up to date."""
         if actor.worker is not None and actor.worker.pulse is not None:
@@ -427,10 +444,33 @@ class Stage:
         return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program)
 
     def _save(self, actor: Actor) -> None:
+        """Writes the row soon. Nobody waits for that: what a killed server had not written, the chain says too."""
+        self._loop.later(lambda: self._write_row(actor))
+
+    def _write_row(self, actor: Actor) -> None:
+        if self._cast.get(actor.id) is not actor:
+            return
         try:
             self._cast.save(actor)
         except OSError as error:
             self._log.error("cannot write the actor's row", actor=actor.id, error=str(error))
 
     def _say(self, actor: Actor, text: str) -> None:
-        self._ledger.system_line(actor.id, actor.incarnation, text)
+        incarnation = actor.incarnation
+        self._loop.later(lambda: self._ledger.system_line(actor.id, incarnation, text))
+
+
+def _share_page(worker: Worker) -> int:
+    """Makes the page of a worker's pulse; returns the descriptor to give it. Raises OSError."""
+    if worker.page is not None and worker.pulse is not None:
+        worker.pulse.release()
+        worker.page.close()
+    page = os.memfd_create(f"pulse {worker.actor.id[:8]}", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(page, SIZE)
+        worker.page = mmap.mmap(page, SIZE)
+    except OSError:
+        os.close(page)
+        raise
+    worker.pulse = Pulse(memoryview(worker.page))
+    return page

@@ -154,7 +154,7 @@ class Branch:
         """Of the children that have ended, those stay down which the machine does not hold when it is done."""
         if not self.fallen or self.machine.busy or self.machine.phase is not Phase.RUNNING:
             return
-        held = {view.id for view in self.machine.snapshot() if view.state is not Life.UNDEFINED}
+        held = {view.id for view in self.machine.snapshot() if view.state != Life.UNDEFINED}
         down, self.fallen = self.fallen - held, set()
         for actor in down:
             self.troupe.stays_down(actor)
