@@ -38,11 +38,12 @@ RESTLESS = {"intensity": 100_000, "period": 1}
 # ---- conditions
 
 
-def eventually(condition: Callable[[], Any], what: str = "", patience: float = PATIENCE) -> Any:
-    """The first true value of `condition`; fails when there is none in time."""
+def eventually(condition: Callable[[], Any], what: str | Callable[[], str] = "", patience: float = PATIENCE) -> Any:
+    """The first true value of `condition`; fails when there is none in time, and says `what` was waited for."""
     deadline = time.monotonic() + patience
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {patience:g} s: {what or condition}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {patience:g} s: {what() if callable(what) else what or condition}")
         time.sleep(_SLEEP)
     return value
 
@@ -311,7 +312,7 @@ class House:
             row = self.row(actor)
             return row if condition(row) else None
 
-        found: Row = eventually(look, what or f"{actor}: {self.row(actor)}")
+        found: Row = eventually(look, what or (lambda: f"{actor}: {self.row(actor)}"))
         return found
 
     def await_incarnation(self, actor: str, number: int) -> Row:

@@ -154,11 +154,18 @@ class Dealer:
 
 
 class Poll:
-    """Waits for any of a few sockets, in the way that costs least for a handful of them."""
+    """Waits for any of a few sockets, in the way that costs least for a handful of them.
 
-    def __init__(self, *sockets: Router | Dealer) -> None:
+    Args:
+        wake: a descriptor that ends any wait when it can be read, such as that of `signal.set_wakeup_fd`: a signal
+            that arrives just before the wait begins would not be noticed otherwise.
+    """
+
+    def __init__(self, *sockets: Router | Dealer, wake: int | None = None) -> None:
         self._poller = zmq.Poller()
         self._owner: dict[object, Router | Dealer] = {}
+        if wake is not None:
+            self._poller.register(wake, zmq.POLLIN)
         for socket in sockets:
             self.add(socket)
 
@@ -171,12 +178,12 @@ class Poll:
         self._owner.pop(socket.socket, None)
 
     def wait(self, timeout: float | None) -> Iterator[Router | Dealer]:
-        """The sockets that can be received from; none when `timeout` (seconds) is over or a signal came."""
+        """The sockets that can be received from; none when `timeout` (seconds) is over or it was woken."""
         try:
             ready = self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
         except InterruptedError:
             return iter(())
-        return iter([self._owner[socket] for socket, _ in ready])
+        return iter([self._owner[socket] for socket, _ in ready if socket in self._owner])
 
 
 def _skip_rest(socket: zmq.Socket[bytes]) -> bool:

@@ -6,6 +6,8 @@ out. An `err` result leaves the state as it was and goes to the caller; a trap e
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -82,7 +84,6 @@ class Actor:
         self._guest = warm.guest
         self._pulse = pulse
         self._now = _Circumstances()
-        self._idle = False
         self._call_until: float | None = None
         self._rests = 0
         self._memory = 0
@@ -107,7 +108,9 @@ class Actor:
         inbox = context.router(
             assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
         )
-        self._mail = Mail(context, assignment.actor, inbox, self.signals, self._limits.message, self._limits.mailbox)
+        limits = self._limits
+        wake = _wake_on_signals()
+        self._mail = Mail(context, assignment.actor, inbox, self.signals, limits.message, limits.mailbox, wake)
         self._promises = Promises(self._release_answer)
         self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin)
         self._attach(warm, content)
@@ -178,20 +181,11 @@ class Actor:
         if self._rests % _RESTS_BETWEEN_MEASURES == 1:
             self._memory = self._guest.memory_bytes()
         self._pulse.gauges(len(self._mail.letters), self._memory, len(self._state or b""))
-        self._idle = True
-        try:
-            if not self._mail.stopping:
-                self._mail.wait(timeout)
-        except _Woken:
-            pass
-        finally:
-            self._idle = False
+        self._mail.wait(timeout)
 
     def on_sigterm(self, *_: object) -> None:
-        """The handler of SIGTERM: end in order, at once when idle."""
+        """The handler of SIGTERM: end in order, at once when nothing is done but waiting."""
         self._mail.stopping = True
-        if self._idle:
-            raise _Woken
 
     def close(self, reason: ExitReason) -> None:
         """Tells everyone who waits, writes the end into the record, and lets go of everything."""
@@ -391,8 +385,11 @@ class Actor:
     _last = b""
 
 
-class _Woken(Exception):
-    """A signal arrived while the actor was idle."""
+def _wake_on_signals() -> int:
+    """A descriptor that can be read once a signal has been handled."""
+    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    return woken
 
 
 def _with_words(data: bytes) -> ExitReason:

@@ -166,10 +166,18 @@ class Mail:
         signals: the line to the supervisor.
         message_limit: largest body that is accepted, bytes.
         mailbox: most letters that wait here.
+        wake: a descriptor that ends every wait; whoever makes it readable has set `stopping`.
     """
 
     def __init__(
-        self, context: Context, me: str, inbox: Router, signals: Signals, message_limit: int, mailbox: int
+        self,
+        context: Context,
+        me: str,
+        inbox: Router,
+        signals: Signals,
+        message_limit: int,
+        mailbox: int,
+        wake: int | None = None,
     ) -> None:
         self.me = me
         self.letters: deque[Letter] = deque()
@@ -185,7 +193,7 @@ class Mail:
         self._replies: dict[int, Message] = {}
         self._confirm: dict[bytes, int] = {}
         self._waiting_for: str | None = None
-        self._poll = Poll(inbox, signals.dealer)
+        self._poll = Poll(inbox, signals.dealer, wake=wake)
         self._listening = True
         self.refused = 0
 
