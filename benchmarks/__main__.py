@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import isolated, machine
+from benchmarks import isolated, machine, report
 from benchmarks.contestants import CONTESTANTS, THEATER, Contestant
 from benchmarks.effort import QUICK_SHARE, Effort
 from benchmarks.figures import Figure, by_row, of_rounds
-from benchmarks.report import Results, plain, table
+from benchmarks.results import Results, to_plain
 from benchmarks.rows import BY_KEY, ROWS
 
 LATEST = Path(__file__).parent / "latest.json"
+README = Path(__file__).parent / "README.md"
 ROUNDS = 3
 
 
@@ -29,10 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     effort = Effort(wanted, QUICK_SHARE if options.quick else 1.0, options.actors)
     chosen = [c for c in CONTESTANTS if effort.wants(*c.rows) and (options.peers or c.name == THEATER)]
     results = measure(chosen, effort, options.rounds or (1 if options.quick else ROUNDS))
-    print(table(results))
-    file = options.json or (LATEST if options.peers and not options.quick and not options.only else None)
-    if file is not None:
-        file.write_text(json.dumps(plain(results), indent=1, ensure_ascii=False) + "\n")
+    print(report.text(results))
+    if options.json is not None:
+        _write_json(options.json, results)
+    elif options.peers and not options.quick and not options.only:
+        _write_json(LATEST, results)
+        README.write_text(report.into(README.read_text(), results))
     return 1 if results.problems else 0
 
 
@@ -70,6 +73,10 @@ def _schedule(chosen: Sequence[Contestant], rounds: int) -> Iterator[tuple[int, 
                 yield number, contestant
 
 
+def _write_json(file: Path, results: Results) -> None:
+    file.write_text(json.dumps(to_plain(results), indent=1, ensure_ascii=False) + "\n")
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -81,7 +88,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few repetitions, one round: rough figures")
     parser.add_argument("--rounds", type=int, help=f"how often everything is measured (default {ROUNDS})")
     parser.add_argument("--actors", type=int, default=300, help="most actors that `capacity` starts (default 300)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help=f"default of a full run: {LATEST.name} beside this")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help=f"where the figures go; else a full run writes {LATEST.name} and the README",
+    )
     return parser.parse_args(arguments)
 
 

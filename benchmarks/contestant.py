@@ -28,7 +28,7 @@ def main() -> None:
     with options.report.open("a") as report:
         for figure in measure(effort):
             if effort.wants(figure.row):
-                print(json.dumps(figure.to_plain()), file=report, flush=True)
+                print(json.dumps([figure.row, figure.to_plain()]), file=report, flush=True)
 
 
 def _end_with(parent: int) -> None:

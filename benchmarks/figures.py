@@ -15,16 +15,16 @@ class Figure:
 
     Args:
         row: key of the row.
-        value: seconds, bytes, or a number; a median if there were several.
+        median: seconds, bytes, or a number; of all samples, and of all rounds.
         p99: the value that 99 of 100 samples do not exceed; None if there is no distribution.
         samples: how many were taken.
         note: how it was measured, if that is not plain; or what stopped it.
-        open_end: the measurement was stopped by its own limit, so that `value` is no verdict.
+        open_end: the measurement was stopped by its own limit, so that it is no verdict.
         rounds: the values of the single rounds.
     """
 
     row: str
-    value: float
+    median: float
     p99: float | None = None
     samples: int = 1
     note: str = ""
@@ -32,16 +32,20 @@ class Figure:
     rounds: tuple[float, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
-        return asdict(self)
+        """The figure as values that JSON has, without its row."""
+        plain = asdict(self)
+        del plain["row"]
+        return plain
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        return cls(**{**plain, "rounds": tuple(plain["rounds"])})
+    def from_plain(cls, row: str, plain: Mapping[str, Any]) -> Self:
+        """The figure that `to_plain` wrote."""
+        return cls(row, **{**plain, "rounds": tuple(plain["rounds"])})
 
 
-def of_times(row: str, seconds: Sequence[float], note: str = "") -> Figure:
-    """The figure of single durations: their median, and the 99th percentile."""
-    ordered = sorted(seconds)
+def of_samples(row: str, samples: Sequence[float], note: str = "") -> Figure:
+    """The figure of single values: their median, and the 99th percentile."""
+    ordered = sorted(samples)
     p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
     return Figure(row, statistics.median(ordered), p99, len(ordered), note)
 
@@ -52,12 +56,12 @@ def of_rounds(figures: Sequence[Figure]) -> Figure:
     p99s = [figure.p99 for figure in figures if figure.p99 is not None]
     return Figure(
         last.row,
-        statistics.median(figure.value for figure in figures),
+        statistics.median(figure.median for figure in figures),
         statistics.median(p99s) if p99s else None,
         sum(figure.samples for figure in figures),
         last.note,
         last.open_end,
-        tuple(figure.value for figure in figures),
+        tuple(figure.median for figure in figures),
     )
 
 

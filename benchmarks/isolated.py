@@ -48,7 +48,7 @@ def run(contestant: Contestant, effort: Effort) -> Outcome:
             left = end_marked(mark)
         if left:
             problem = f"{problem}; it left {len(left)} processes, which were ended".lstrip("; ")
-        return Outcome(tuple(Figure.from_plain(json.loads(line)) for line in report.open()), problem)
+        return Outcome(tuple(Figure.from_plain(*json.loads(line)) for line in report.open()), problem)
 
 
 def _attend(contestant: Contestant, effort: Effort, report: Path, words: Path, mark: str) -> str:

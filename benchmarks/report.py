@@ -1,177 +1,95 @@
-"""What was measured, for people (a table) and for programs (JSON)."""
+"""Results for people: a table of plain text for the terminal, and one in Markdown for `benchmarks/README.md`."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from benchmarks.contestants import PEERS, THEATER
 from benchmarks.figures import Figure
-from benchmarks.rows import Row, Unit
+from benchmarks.results import NOT_INSTALLED, Results, verdict
+from benchmarks.rows import Row, Unit, amount
 
-NOT_INSTALLED = "not installed"
 NOTHING = "-"
-_WHAT_WIDTH = 72
+BEGIN, END = "<!-- the latest run -->", "<!-- end of the latest run -->"
+_WIDTH = 160
 
 
-@dataclass(slots=True)
-class Results:
-    """Everything that one run found.
-
-    Args:
-        rows: those that were wanted.
-        figures: by contestant's name and row.
-        missing: names of contestants that are not installed.
-        problems: what went wrong, in sentences.
-        machine: facts of the machine.
-        load_before, load_after: load averages.
-        seconds: how long it took.
-        settings: how it was called.
-    """
-
-    rows: Sequence[Row]
-    figures: Mapping[str, Mapping[str, Figure]]
-    missing: frozenset[str] = frozenset()
-    problems: Sequence[str] = ()
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    load_before: Sequence[float] = ()
-    load_after: Sequence[float] = ()
-    seconds: float = 0.0
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def figure(self, name: str, row: Row) -> Figure | None:
-        return self.figures.get(name, {}).get(row.key)
+def text(results: Results) -> str:
+    """Aligned columns, and what has to be known beside them."""
+    cells = _cells(results)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    notes = [line for note in _notes(results) for line in textwrap.wrap(note, _WIDTH, subsequent_indent="  ")]
+    return "\n".join([*lines, "", *notes])
 
 
-# ---- words
+def markdown(results: Results) -> str:
+    """The same as a table of Markdown and a list."""
+    head, *rows = [" | ".join(row) for row in _cells(results)]
+    rule = " | ".join("-" for _ in _cells(results)[0])
+    return "\n".join([head, rule, *rows, "", *(f"* {note}" for note in _notes(results))])
 
 
-def amount(value: float, unit: Unit) -> str:
-    """A value with three significant digits, in its unit."""
-    shown = value / unit.scale
-    digits = 0 if shown >= 100 else 1 if shown >= 10 else 2
-    number = f"{shown:,.{digits}f}"
-    return f"{number} {unit.sign}" if unit is not Unit.PER_SECOND else f"{number}{unit.sign}"
+def into(document: str, results: Results) -> str:
+    """A document with the results in their place, which two comments mark."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{markdown(results)}\n\n{END}{after}"
 
 
-def target(row: Row) -> str:
-    if row.target is None:
-        return NOTHING
-    return f"{row.better.value} {row.target:,g}{'' if row.unit is Unit.PER_SECOND else ' '}{row.unit.sign}"
+# ---- cells
 
 
-def verdict(row: Row, figure: Figure | None) -> str:
-    """`met`, `missed`, or why neither can be said."""
-    if figure is None:
-        return NOTHING if row.target is None else "not measured"
-    met = row.meets(figure.value)
-    if met is None:
-        return NOTHING
-    if figure.open_end and not met:
-        return "not tried"
-    return "met" if met else "missed"
+def _cells(results: Results) -> list[list[str]]:
+    """The table, its head first."""
+    lines = [["what", "target", "measured", "verdict", *results.peers]]
+    for row in results.rows:
+        figure = results.figure(THEATER, row)
+        line = [row.what, row.shown_target, _measured(row, figure), verdict(row, figure)]
+        line += [_of_peer(results, peer, row) for peer in results.peers]
+        lines.append([cell or NOTHING for cell in line])
+    return lines
 
 
-def measured(row: Row, figure: Figure | None) -> str:
+def _measured(row: Row, figure: Figure | None) -> str:
     if figure is None:
         return NOTHING
-    tail = f" (p99 {amount(figure.p99, row.unit)})" if figure.p99 is not None else ""
-    return amount(figure.value, row.unit) + tail
+    shown = amount(figure.median, row.unit)
+    # Rounds of one sample each have no percentile, but differ.
+    if figure.p99 is not None:
+        return f"{shown} (p99 {amount(figure.p99, row.unit)})"
+    if len(figure.rounds) > 1 and row.unit is not Unit.ACTORS:
+        return f"{shown} ({amount(min(figure.rounds), row.unit)} to {amount(max(figure.rounds), row.unit)})"
+    return shown
 
 
 def _of_peer(results: Results, peer: str, row: Row) -> str:
     if peer in results.missing:
         return NOT_INSTALLED
     figure = results.figure(peer, row)
-    return NOTHING if figure is None else amount(figure.value, row.unit)
+    return NOTHING if figure is None else amount(figure.median, row.unit)
 
 
-# ---- the table
+# ---- notes
 
 
-def table(results: Results) -> str:
-    """The table as aligned columns of plain text, with what has to be known beside it."""
-    peers = [name for name in PEERS if name in results.figures or name in results.missing]
-    head = ["what", "target", "measured", "verdict", *peers]
-    lines = [head]
-    for row in results.rows:
-        figure = results.figure(THEATER, row)
-        cells = [row.what, target(row), measured(row, figure), verdict(row, figure)]
-        lines.append(cells + [_of_peer(results, peer, row) for peer in peers])
-    return "\n".join([*_aligned(lines), "", *_footnotes(results)])
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for number, line in enumerate(lines):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        if number == 0:
-            yield "  ".join("-" * width for width in widths)
-
-
-def _footnotes(results: Results) -> Iterable[str]:
+def _notes(results: Results) -> Iterator[str]:
     facts = results.machine
-    if facts:
-        yield f"{facts['cores']} cores of {facts['processor']}, Linux {facts['kernel']}, Python {facts['python']}; " + (
-            ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        )
-        yield f"load average before {_load(results.load_before)}, after {_load(results.load_after)}; " + (
-            f"{results.seconds:.0f} s; medians of {results.settings.get('rounds', 1)} rounds"
-        )
+    yield f"{facts['cores']} cores of {facts['processor']}, Linux {facts['kernel']}, Python {facts['python']}; " + (
+        ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    )
+    yield f"load average before {_load(results.load_before)}, after {_load(results.load_after)}; " + (
+        f"{results.seconds:.0f} s; medians of {results.settings['rounds']} rounds"
+    )
     for name in (THEATER, *PEERS):
-        for figure in results.figures.get(name, {}).values():
+        for row, figure in results.figures.get(name, {}).items():
             if figure.note:
-                yield f"{name}, {figure.row}: {figure.note}"
+                yield f"{name}, {row}: {figure.note}"
     for problem in results.problems:
-        yield from textwrap.wrap(f"problem: {problem}", 160, subsequent_indent="  ")
+        yield f"problem: {problem}"
 
 
 def _load(values: Sequence[float]) -> str:
     return " ".join(f"{value:.2f}" for value in values)
-
-
-# ---- JSON
-
-
-def plain(results: Results) -> dict[str, Any]:
-    """All of it as values that JSON has; times in seconds, sizes in bytes."""
-    return {
-        "machine": dict(results.machine),
-        "load_before": list(results.load_before),
-        "load_after": list(results.load_after),
-        "seconds": round(results.seconds, 1),
-        "settings": dict(results.settings),
-        "rows": [_plain_row(results, row) for row in results.rows],
-        "problems": list(results.problems),
-    }
-
-
-def _plain_row(results: Results, row: Row) -> dict[str, Any]:
-    figure = results.figure(THEATER, row)
-    return {
-        "row": row.key,
-        "what": row.what,
-        "unit": row.unit.sign,
-        "target": target(row) if row.target is not None else None,
-        "measured": _plain_figure(figure),
-        "verdict": verdict(row, figure),
-        "peers": {
-            peer: NOT_INSTALLED if peer in results.missing else _plain_figure(found)
-            for peer in PEERS
-            if (found := results.figure(peer, row)) is not None or peer in results.missing
-        },
-    }
-
-
-def _plain_figure(figure: Figure | None) -> dict[str, Any] | None:
-    if figure is None:
-        return None
-    return {
-        "median": figure.value,
-        "p99": figure.p99,
-        "samples": figure.samples,
-        "rounds": list(figure.rounds),
-        "note": figure.note,
-    }

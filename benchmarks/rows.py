@@ -24,6 +24,18 @@ class Unit(Enum):
         self.sign = sign
         self.scale = scale
 
+    @property
+    def behind(self) -> str:
+        """The sign as it stands behind a number."""
+        return self.sign if self is Unit.PER_SECOND else f" {self.sign}"
+
+
+def amount(value: float, unit: Unit) -> str:
+    """A value (seconds, bytes, or a number) with three significant digits or all that are whole, in `unit`."""
+    shown = value / unit.scale
+    digits = 0 if shown >= 100 else 1 if shown >= 10 else 2
+    return f"{shown:,.{digits}f}{unit.behind}"
+
 
 class Better(Enum):
     LOWER = "<="
@@ -47,6 +59,11 @@ class Row:
     unit: Unit
     better: Better = Better.LOWER
     target: float | None = None
+
+    @property
+    def shown_target(self) -> str:
+        """The target as it is shown, or nothing."""
+        return "" if self.target is None else f"{self.better.value} {self.target:,g}{self.unit.behind}"
 
     def meets(self, value: float) -> bool | None:
         """Whether `value` (seconds, bytes, or a number) is within the target; None if there is none."""

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, rate, timed, times
+from benchmarks.figures import Figure, of_samples, rate, timed, times
 from benchmarks.processes import private_memory
 
 SMALL, LARGE = b"e" * 100, b"e" * (64 << 10)
@@ -22,7 +22,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
         yield from _messages(effort)
     if effort.wants("start", "start-rate"):
         took = [_start() for _ in range(effort.of(50))]
-        yield of_times("start", took, "fork")
+        yield of_samples("start", took, "fork")
         yield Figure("start-rate", len(took) / sum(took), samples=len(took))
     if effort.wants("memory"):
         yield _memory(effort.of(20))
@@ -31,8 +31,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
 def _messages(effort: Effort) -> Iterator[Figure]:
     child = _Child()
     times(lambda: child.ask(SMALL), 100)
-    yield of_times("request-reply", times(lambda: child.ask(SMALL), effort.of(5000)))
-    yield of_times("request-64k", times(lambda: child.ask(LARGE), effort.of(500)))
+    yield of_samples("request-reply", times(lambda: child.ask(SMALL), effort.of(5000)))
+    yield of_samples("request-64k", times(lambda: child.ask(LARGE), effort.of(500)))
     count = effort.of(50_000)
     yield Figure("one-way", rate(count, lambda: child.flood(count)), samples=count)
     child.end()

@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, rate, times
+from benchmarks.figures import Figure, of_samples, rate, times
 from benchmarks.processes import private_memory
 
 SMALL, LARGE = b"e" * 100, b"e" * (64 << 10)
@@ -54,8 +54,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
 
 def _messages(effort: Effort) -> Iterator[Figure]:
     asker, other = Asker.start(), Answerer.start()
-    yield of_times("request-reply", asker.ask((other, SMALL, effort.of(5000))), NOTE)
-    yield of_times("request-64k", asker.ask((other, LARGE, effort.of(500))))
+    yield of_samples("request-reply", asker.ask((other, SMALL, effort.of(5000))), NOTE)
+    yield of_samples("request-64k", asker.ask((other, LARGE, effort.of(500))))
     count = effort.of(30_000)
     yield Figure("one-way", asker.ask((other, _COUNT, count)), samples=count)
 
@@ -63,7 +63,7 @@ def _messages(effort: Effort) -> Iterator[Figure]:
 def _starts(count: int) -> Iterator[Figure]:
     before = private_memory(os.getpid())
     took = times(_start, count)
-    yield of_times("start", took)
+    yield of_samples("start", took)
     yield Figure("start-rate", count / sum(took), samples=count)
     yield Figure("memory", (private_memory(os.getpid()) - before) / count, samples=count, note="a thread")
 

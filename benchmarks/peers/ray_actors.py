@@ -17,7 +17,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, rate, timed, times
+from benchmarks.figures import Figure, of_samples, rate, timed, times
 from benchmarks.processes import private_memory
 
 SMALL, LARGE = b"e" * 100, b"e" * (64 << 10)
@@ -78,13 +78,13 @@ def measure(effort: Effort) -> Iterator[Figure]:
             yield from _messages(effort)
         if effort.wants("start", "start-rate"):
             took = [_start() for _ in range(effort.of(6))]
-            yield of_times("start", took)
+            yield of_samples("start", took)
             yield Figure("start-rate", len(took) / sum(took), samples=len(took))
         if effort.wants("memory"):
             yield _memory(effort.of(4))
         if effort.wants("restart"):
             victim = Answerer.remote()
-            yield of_times("restart", [_restart(victim) for _ in range(effort.of(4))], "max_restarts")
+            yield of_samples("restart", [_restart(victim) for _ in range(effort.of(4))], "max_restarts")
     finally:
         ray.shutdown()
 
@@ -92,8 +92,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
 def _messages(effort: Effort) -> Iterator[Figure]:
     asker, other = Asker.remote(), Answerer.remote()
     ray.get(asker.ask.remote(other, SMALL, 50))
-    yield of_times("request-reply", ray.get(asker.ask.remote(other, SMALL, effort.of(1000))))
-    yield of_times("request-64k", ray.get(asker.ask.remote(other, LARGE, effort.of(200))))
+    yield of_samples("request-reply", ray.get(asker.ask.remote(other, SMALL, effort.of(1000))))
+    yield of_samples("request-64k", ray.get(asker.ask.remote(other, LARGE, effort.of(200))))
     count = effort.of(5000)
     yield Figure("one-way", ray.get(asker.flood.remote(other, SMALL, count)), samples=count)
     ray.kill(asker)

@@ -18,7 +18,7 @@ from typing import Any
 from thespian.actors import Actor, ActorAddress, ActorExitRequest, ActorSystem
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, timed
+from benchmarks.figures import Figure, of_samples, timed
 from benchmarks.processes import private_memory
 
 SMALL, LARGE = b"e" * 100, b"e" * (64 << 10)
@@ -110,7 +110,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
             yield from _messages(system, effort)
         if effort.wants("start", "start-rate"):
             took = [_start(system) for _ in range(effort.of(30))]
-            yield of_times("start", took)
+            yield of_samples("start", took)
             yield Figure("start-rate", len(took) / sum(took), samples=len(took))
         if effort.wants("memory"):
             yield _memory(system, effort.of(20))
@@ -121,8 +121,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
 def _messages(system: ActorSystem, effort: Effort) -> Iterator[Figure]:
     asker, other = system.createActor(Asker), system.createActor(Answerer)
     _request(system, asker, Ask(other, SMALL, 20))
-    yield of_times("request-reply", _request(system, asker, Ask(other, SMALL, effort.of(1000))))
-    yield of_times("request-64k", _request(system, asker, Ask(other, LARGE, effort.of(200))))
+    yield of_samples("request-reply", _request(system, asker, Ask(other, SMALL, effort.of(1000))))
+    yield of_samples("request-64k", _request(system, asker, Ask(other, LARGE, effort.of(200))))
     count = effort.of(5000)
     yield Figure("one-way", _request(system, asker, Flood(other, SMALL, count)), samples=count)
 

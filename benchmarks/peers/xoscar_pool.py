@@ -18,7 +18,7 @@ import xoscar
 from xoscar.backends.allocate_strategy import ProcessIndex
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times
+from benchmarks.figures import Figure, of_samples
 from benchmarks.processes import private_memory
 
 SMALL, LARGE = b"e" * 100, b"e" * (64 << 10)
@@ -85,7 +85,7 @@ async def _measure(effort: Effort) -> list[Figure]:
         if effort.wants("memory"):
             found.append(Figure("memory", private_memory(await idle.pid()), note="a process of the pool"))
         if effort.wants("restart"):
-            found.append(of_times("restart", [await _restart(idle) for _ in range(effort.of(5))]))
+            found.append(of_samples("restart", [await _restart(idle) for _ in range(effort.of(5))]))
         return found
     finally:
         await pool.stop()
@@ -100,8 +100,8 @@ async def _messages(address: str, effort: Effort) -> list[Figure]:
     await asker.ask(other, SMALL, 100)
     count = effort.of(5000)
     return [
-        of_times("request-reply", await asker.ask(other, SMALL, effort.of(2000))),
-        of_times("request-64k", await asker.ask(other, LARGE, effort.of(300))),
+        of_samples("request-reply", await asker.ask(other, SMALL, effort.of(2000))),
+        of_samples("request-64k", await asker.ask(other, LARGE, effort.of(300))),
         Figure("one-way", await asker.flood(other, SMALL, count), samples=count),
     ]
 
@@ -114,7 +114,7 @@ async def _starts(address: str, count: int) -> list[Figure]:
         await born.echo(SMALL)
         took.append(time.perf_counter() - begin)
     return [
-        of_times("start", took, "an actor in a process that runs already"),
+        of_samples("start", took, "an actor in a process that runs already"),
         Figure("start-rate", count / sum(took), samples=count),
     ]
 

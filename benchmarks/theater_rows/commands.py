@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, times
+from benchmarks.figures import Figure, of_samples, times
 from benchmarks.theater_rows.server import server
 
 ACTORS = 20
@@ -22,9 +22,9 @@ def measure(effort: Effort) -> Iterator[Figure]:
             for _ in range(ACTORS):
                 house.client.start_prepared(ready)
             here = {**os.environ, "THEATER_HOME": str(house.home.root)}
-            yield of_times("list", _runs("list", here, effort), f"with {ACTORS} actors")
+            yield of_samples("list", _runs("list", here, effort), f"with {ACTORS} actors")
     if effort.wants("help"):
-        yield of_times("help", _runs("--help", os.environ, effort))
+        yield of_samples("help", _runs("--help", os.environ, effort))
 
 
 def _runs(argument: str, environment: Mapping[str, str], effort: Effort) -> list[float]:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, times
+from benchmarks.figures import Figure, of_samples, times
 from benchmarks.theater_rows.server import PROBE
 from theater import config
 from theater.core.codec import content_digest
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
-from theater.wasm.artefacts import Artefact, ArtefactCache, compile_command
+from theater.wasm.artefacts import Artefact, ArtefactCache, Mode, compile_command
 from theater.wasm.assemble import assemble
 from theater.wasm.guest import Guest
 
@@ -43,12 +43,16 @@ def measure(effort: Effort) -> Iterator[Figure]:
             arguments = (None, ("request", b"e" + os.urandom(size - 1)))
             call = _echo(guest, arguments)
             times(call, effort.of(count // 10))
-            yield of_times(row, times(call, effort.of(count, 10)), f"mode {artefact.meta.mode.value}")
+            yield of_samples(row, times(call, effort.of(count, 10)), _note(artefact))
     guest.close()
 
 
 def _echo(guest: Guest, arguments: tuple[Any, ...]) -> Callable[[], Any]:
     return lambda: guest.call(MESSAGE_SERVER_CLIENT, "handle-request", arguments)
+
+
+def _note(artefact: Artefact) -> str:
+    return "" if artefact.meta.mode is Mode.BYTES else f"plain, without the wrapper: {artefact.meta.reason}"
 
 
 def _compiled(path: Path) -> Artefact:

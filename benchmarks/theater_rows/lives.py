@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, rate, timed
+from benchmarks.figures import Figure, of_samples, rate, timed
 from benchmarks.processes import is_alive
 from benchmarks.theater_rows.server import Server, server, settle, wait_until
 from theater.client import Client
@@ -33,7 +33,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
         house.start(VICTIM, supervision=_RESTLESS)
         _start_and_ask(house.client, ready)
         if effort.wants("start"):
-            yield of_times("start", _starts(house, ready, effort.of(60)))
+            yield of_samples("start", _starts(house, ready, effort.of(60)))
         if effort.wants("start-rate"):
             count = effort.of(60)
             yield Figure("start-rate", rate(count, lambda: _one_by_one(house, ready, count)), samples=count)
@@ -43,9 +43,9 @@ def measure(effort: Effort) -> Iterator[Figure]:
             yield Figure("start-rate-8", _rate_together(house, ready, count), samples=count)
             _stop_newborns(house)
         if effort.wants("restart-spare"):
-            yield of_times("restart-spare", _restarts(house, effort.of(40), _await_spare))
+            yield of_samples("restart-spare", _restarts(house, effort.of(40), _await_spare))
         if effort.wants("restart"):
-            yield of_times("restart", _restarts(house, effort.of(40), _end_spares))
+            yield of_samples("restart", _restarts(house, effort.of(40), _end_spares))
 
 
 # ---- starts

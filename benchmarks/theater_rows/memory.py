@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, of_samples
 from benchmarks.processes import private_memory
 from benchmarks.theater_rows.server import Server, server, settle
 from theater.client.deploy import Deployment
@@ -44,4 +43,4 @@ def _figure(row: str, house: Server, ready: Deployment, body: bytes, count: int)
     used = [private_memory(pid) for pid in pids if pid is not None]
     rest = private_memory(house.pid)
     note = f"{len(used)} actors; the server itself {rest >> 20} MiB"
-    return Figure(row, statistics.median(used), max(used), len(used), note)
+    return of_samples(row, used, note)

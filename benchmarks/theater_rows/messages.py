@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_times, times
+from benchmarks.figures import Figure, of_samples, times
 from benchmarks.theater_rows.server import Server, server, settle, wait_until
 from theater.chainlog.reader import ChainReader
 from theater.core.chain import Entry, Kind
@@ -51,18 +51,18 @@ def _requests(house: Server, effort: Effort) -> Iterator[Figure]:
         if effort.wants("request-reply", "request-turn"):
             _ask(house, SMALL, effort.of(4000, 100))
             entries = asker.entries()
-            yield of_times("request-reply", _latencies(entries))
-            yield of_times("request-turn", _periods(entries))
+            yield of_samples("request-reply", _latencies(entries))
+            yield of_samples("request-turn", _periods(entries))
         if effort.wants("request-64k"):
             _ask(house, LARGE, effort.of(300, 20))
-            yield of_times("request-64k", _latencies(asker.entries()))
+            yield of_samples("request-64k", _latencies(asker.entries()))
         if effort.wants("request-64k-fresh"):
             for _ in range(effort.of(200, 20)):
                 house.client.request(ASKER, b"a" + _to(ANSWERER) + b"e" + os.urandom(LARGE - 1), _TIMEOUT_S)
-            yield of_times("request-64k-fresh", _latencies(asker.entries()))
+            yield of_samples("request-64k-fresh", _latencies(asker.entries()))
     if effort.wants("client-request"):
         body = b"e" * SMALL
-        yield of_times("client-request", times(lambda: house.client.request(ANSWERER, body), effort.of(1000, 50)))
+        yield of_samples("client-request", times(lambda: house.client.request(ANSWERER, body), effort.of(1000, 50)))
 
 
 def _ask(house: Server, size: int, count: int) -> None:
