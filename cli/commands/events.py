@@ -20,7 +20,9 @@ TYPES = ("genesis", "call", "host-call", "host-result", "outcome", "lifecycle", 
 @theater_command("events")
 @actor_argument
 @click.option("--type", "types", multiple=True, type=click.Choice(TYPES), help="Only entries of this type; repeatable.")
-@click.option("--since", type=click.IntRange(0), default=0, metavar="SEQ", help="From this sequence number on.")
+@click.option(
+    "--since", type=int, default=0, metavar="SEQ", help="From this sequence number on; -N: the last N entries."
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many entries.")
 @click.option("--follow", is_flag=True, help="Goes on with new entries until Ctrl-C or the end of the server.")
 @json_option

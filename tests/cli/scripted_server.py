@@ -155,6 +155,7 @@ class Script:
 
     def _events(self, actor: str, since: int, limit: int, types: list[str], **rest: Any) -> dict[str, Any]:
         found = self.find(actor)
+        since = max(0, len(self.chains[found]) + since) if since < 0 else since
         chain = self.chains[found][since:][:limit]
         events = [event for event in chain if not types or event["type"] in types]
         return {"id": found, "events": events, "next": since + len(chain)}

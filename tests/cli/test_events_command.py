@@ -23,6 +23,7 @@ def test_types_since_and_limit_choose(theater: Theater, server: Scripted) -> Non
 
     assert numbers() == [0, 1, 2, 3]
     assert numbers("--since", "2") == [2, 3]
+    assert numbers("--since", "-3") == [1, 2, 3]
     assert numbers("--limit", "2") == [0, 1]
     assert numbers("--type", "call", "--limit", "2") == [1, 2]
     assert numbers("--type", "call", "--type", "genesis") == [0, 1, 2, 3]

@@ -146,6 +146,9 @@ def test_the_servers_own_chain_can_be_read(live: Theater, project: Path) -> None
     events = json.loads(live("events", "supervisor", "--json").out)
     assert events[0]["type"] == "genesis"
     assert any(event["data"].get("event") == "started" for event in events)
+    with live.running("subscribe", "supervisor", "--since", "-1", "--json") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["seq"] >= events[-1]["seq"]
 
 
 def test_a_server_that_starts_again_has_its_actors_with_their_state(theater: Theater, project: Path) -> None:

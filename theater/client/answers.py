@@ -55,7 +55,7 @@ def read_list(cls: type[_A], value: object) -> tuple[_A, ...]:
 @dataclass(frozen=True, slots=True)
 class Hello(Answer):
     """Who answers: version of Theater and of the protocol, process, home, start (ms since 1970), how many actors
-    it has and how many malformed messages it has refused."""
+    it has, how many malformed messages it has refused, and which processes it consists of."""
 
     version: str
     protocol: int
@@ -64,6 +64,7 @@ class Hello(Answer):
     started_ms: int
     actors: int
     refused: int
+    processes: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ class Client:
 
         Args:
             actor: as everywhere, or `supervisor` for the server's own chain.
-            since: the first sequence number.
+            since: the first sequence number, or -N for the last N entries.
             limit: most events of the page; the server may give fewer.
             types: kinds of entries; empty means all.
             wait: seconds to wait for something new when there is nothing.
@@ -254,7 +254,8 @@ class Client:
         """Entries of one or several chains as they are written, each with its actor's id; those of one actor in order.
 
         Args:
-            actors: one actor, followed from `since`; or several, each with its first sequence number.
+            actors: one actor, followed from `since`; or several, each with its first sequence number (-N: the last N
+                entries).
 
         It goes on over restarts of an actor and ends when the server does, or when all actors were removed.
 
