@@ -19,6 +19,7 @@ from benchmarks.figures import Figure
 from benchmarks.processes import MARK, end_marked
 
 ROOT = Path(__file__).parents[1]
+PATH = str(ROOT)
 _GRACE_S = 15.0
 _LAST_WORDS = 800
 
@@ -36,22 +37,27 @@ class Outcome:
     problem: str = ""
 
 
-def run(contestant: Contestant, effort: Effort) -> Outcome:
-    """Has a contestant measure. What it reported before it failed or was ended counts."""
+def run(contestant: Contestant, effort: Effort, path: str = PATH) -> Outcome:
+    """Has a contestant measure. What it reported before it failed or was ended counts.
+
+    Args:
+        path: where it, and what it starts, finds modules.
+    """
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         report, words = Path(folder) / "report", Path(folder) / "words"
         report.touch()
         try:
-            problem = _attend(contestant, effort, report, words, mark)
+            problem = _attend(contestant, effort, path, report, words, mark)
         finally:
             left = end_marked(mark)
         if left:
-            problem = f"{problem}; it left {len(left)} processes, which were ended".lstrip("; ")
-        return Outcome(tuple(Figure.from_plain(*json.loads(line)) for line in report.open()), problem)
+            problem = f"{problem}; left behind, and ended: {len(left)}".lstrip("; ")
+        lines = report.read_text().splitlines()
+        return Outcome(tuple(Figure.from_plain(*json.loads(line)) for line in lines), problem)
 
 
-def _attend(contestant: Contestant, effort: Effort, report: Path, words: Path, mark: str) -> str:
+def _attend(contestant: Contestant, effort: Effort, path: str, report: Path, words: Path, mark: str) -> str:
     """Starts the process and waits for its end; returns what went wrong."""
     rows = [row for row in contestant.rows if effort.wants(row)]
     command = [sys.executable, "-m", "benchmarks.contestant", contestant.module, "--report", str(report)]
@@ -61,7 +67,7 @@ def _attend(contestant: Contestant, effort: Effort, report: Path, words: Path, m
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), MARK: mark},
+            env={**os.environ, "PYTHONPATH": path, MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=heard,
             stderr=heard,
