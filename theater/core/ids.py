@@ -45,7 +45,10 @@ def root_id(randomness: bytes) -> str:
 
 def child_id(parent_head: bytes, number: int) -> str:
     """The id of a parent's spawn: a UUID of version 8 (RFC 9562, 5.8) from the parent's head and the spawn's number."""
-    return str(uuid.UUID(bytes=digest(parent_head + number.to_bytes(8, "big"), _CHILD_TAG)[:16], version=8))
+    bits = int.from_bytes(digest(parent_head + number.to_bytes(8, "big"), _CHILD_TAG)[:16], "big")
+    bits = bits & ~(0xF << 76) | 8 << 76  # version
+    bits = bits & ~(0x3 << 62) | 2 << 62  # variant
+    return str(uuid.UUID(int=bits))
 
 
 def resolve(words: str, actors: Iterable[Known]) -> str:

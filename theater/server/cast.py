@@ -140,6 +140,8 @@ class Cast:
         """Reads the rows of the home; one that cannot be read is named in `unreadable` and left alone."""
         found = []
         for folder in self.home.actors.iterdir():
+            if not (folder / "actor").exists():
+                continue  # It was removed; its chain stays.
             try:
                 found.append(Actor.from_plain(unpack((folder / "actor").read_bytes(), max_len=_ROW_MAX)))
             except (OSError, WireError, TheaterError, KeyError, TypeError, ValueError) as error:
