@@ -1,0 +1,103 @@
+"""Messages on the wire: each has one form, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from theater.core import wire
+from theater.core.codec import pack
+from theater.errors import WireError
+
+VECTORS = Path(__file__).parent / "vectors" / "wire.json"
+ACTOR = "50777ea9-99af-41ab-8e84-6d8c348b749f"
+EXAMPLES: list[wire.Message] = [
+    wire.Request(7, "list", {"actor": "a"}, 5000),
+    wire.Reply(7, [1, None, b"x"]),
+    wire.Failure(7, {"error": "NoServer", "message": "m", "details": {}}),
+    wire.Progress(7, "compiling"),
+    wire.Ready(3),
+    wire.Lookup(1, "counter", 123),
+    wire.Whereis(2, "counter"),
+    wire.Register(3, "counter"),
+    wire.Unregister(4, "counter"),
+    wire.Handled(5, b"reply", None),
+    wire.Undelivered([[None, ACTOR, b"body", b"", "why"]]),
+    wire.Grown(12),
+    wire.Found(1, ACTOR, 2, "ipc:///x", 1 << 20, 1000),
+    wire.Missing(1, {"error": "UnknownActor", "message": "m", "details": {}}),
+    wire.Named(2, ACTOR),
+    wire.Deliver(9, True, b"body", 456),
+    wire.Down(ACTOR, 2, "was killed by signal 9"),
+    wire.Forget("counter"),
+    wire.Stop(),
+    wire.Pardon(bytes(32)),
+    wire.Send(ACTOR, 1, bytes(32), b"body"),
+    wire.Ask(ACTOR, 2, bytes(32), b"body", 789, [ACTOR]),
+    wire.Answer(2, bytes(32), None, {"error": "Deadlock", "message": "m", "details": {}}),
+    wire.Taken(64),
+]
+
+
+def test_there_is_an_example_of_every_row_of_the_table() -> None:
+    assert {type(example) for example in EXAMPLES} == set(wire.ROWS.values())
+
+
+def test_the_vectors_hold_one_frame_for_each_row() -> None:
+    """Whoever writes another end of the protocol can compare with these bytes."""
+    vectors = json.loads(VECTORS.read_text())
+    assert vectors == {type(example).__name__: wire.encode(example).hex() for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+def test_a_message_comes_back_as_it_was(example: wire.Message) -> None:
+    found = wire.decode(wire.encode(example))
+    assert type(found) is type(example)
+    assert found == example
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_a_wire_error(data: bytes) -> None:
+    for frame in (data, b"TH\x01" + data, wire.encode(EXAMPLES[0])[:4] + data):
+        try:
+            message = wire.decode(frame)
+        except WireError:
+            continue
+        assert wire.decode(wire.encode(message)) == message
+
+
+@given(st.sampled_from(EXAMPLES), st.data())
+def test_a_cut_message_is_refused(example: wire.Message, data: st.DataObject) -> None:
+    frame = wire.encode(example)
+    size = data.draw(st.integers(0, len(frame) - 1))
+    with pytest.raises(WireError):
+        wire.decode(frame[:size])
+
+
+@pytest.mark.parametrize(
+    ("frame", "sentence"),
+    [
+        (b"", "0 bytes that are no message"),
+        (b"GET / HTTP/1.1", "14 bytes that are no message"),
+        (b"TH\x02\x01\x90", "protocol version 2; this is version 1"),
+        (b"TH\x01\xff\x90", "unknown kind 255"),
+        (b"TH\x01\x25" + pack([1]), "a Stop message has 0 fields"),
+        (b"TH\x01\x10" + pack(["1"]), "Ready.incarnation cannot be of type str"),
+        (b"TH\x01\x10" + pack([True]), "Ready.incarnation cannot be of type bool"),
+        (b"TH\x01\x10" + pack({"incarnation": 1}), "a Ready message has 1 fields"),
+    ],
+)
+def test_a_frame_that_is_no_message_is_refused_with_the_reason(frame: bytes, sentence: str) -> None:
+    with pytest.raises(WireError, match=sentence.replace("(", r"\(")):
+        wire.decode(frame)
+
+
+def test_numbers_of_rows_are_unique_and_fit_into_a_byte() -> None:
+    numbers: list[Any] = list(wire.ROWS)
+    assert len(set(wire.ROWS.values())) == len(numbers)
+    assert all(0 < number < 256 for number in numbers)
