@@ -69,6 +69,11 @@ class Context:
         """Closes the context; every socket must have been closed."""
         self._zmq.term()
 
+    def end(self, linger_ms: int) -> None:
+        """Closes the context and every socket that is still open, once queued frames have left or `linger_ms` are
+        over. A process that exits without this leaves behind what it sent last."""
+        self._zmq.destroy(linger_ms)
+
     def _socket(self, kind: int, largest: int, queue: int) -> zmq.Socket[bytes]:
         socket = self._zmq.socket(kind)
         socket.set(zmq.LINGER, 0)

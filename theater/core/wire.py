@@ -175,6 +175,12 @@ class Stop(NamedTuple):
     """End in order: finish the call at hand, then exit with `shutdown`."""
 
 
+class Pardon(NamedTuple):
+    """A message whose body has this content digest may be tried again although it has ended the actor before."""
+
+    digest: bytes
+
+
 # ---- mail
 
 
@@ -217,14 +223,14 @@ class Taken(NamedTuple):
 Message = (
     Request | Reply | Failure | Progress
     | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
-    | Found | Missing | Named | Deliver | Down | Forget | Stop
+    | Found | Missing | Named | Deliver | Down | Forget | Stop | Pardon
     | Send | Ask | Answer | Taken
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
     1: Request, 2: Reply, 3: Failure, 4: Progress,
     16: Ready, 17: Lookup, 18: Whereis, 19: Register, 20: Unregister, 21: Handled, 22: Undelivered, 23: Grown,
-    32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget,
+    32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
     48: Send, 49: Ask, 50: Answer, 51: Taken,
 }  # fmt: skip
 """Number of each message on the wire. A number is never used again for something else."""

@@ -22,7 +22,7 @@ from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.pulse import SIZE, Pulse
 from theater.core.supervision import ChildRef, Note, NoteKind, Phase
-from theater.core.wire import Stop
+from theater.core.wire import Pardon, Stop
 from theater.errors import StartFailed, TheaterError, WireError
 from theater.log import Logger
 from theater.server import autopsy
@@ -380,6 +380,8 @@ class Stage:
         digest = content_digest(body)
         actor.poison = tuple(other for other in actor.poison if other != digest)
         actor.killer = (b"", 0)
+        if actor.worker is not None and self.switchboard is not None:
+            self.switchboard.tell(actor.worker, Pardon(digest))
 
     # ---- watching over the living
 

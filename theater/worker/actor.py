@@ -25,8 +25,10 @@ from theater.core.pulse import Pulse
 from theater.core.values import Err, Ok
 from theater.core.wire import Undelivered
 from theater.errors import (
-    ActorDown,
     ActorFailed,
+    DiskFull,
+    IntegrityError,
+    LimitExceeded,
     MessageTooLarge,
     PoisonMessage,
     StartFailed,
@@ -88,7 +90,7 @@ class Actor:
         self._rests = 0
         self._memory = 0
         self._ending: ExitReason | None = None
-        self._poison = frozenset(assignment.poison)
+        self._poison = set(assignment.poison)
         self._log = ActorLog(assignment.path("log"), self._limits.log)
         durable = assignment.durability == "host"
         content = ContentStore(assignment.content, durable=durable)
@@ -111,6 +113,7 @@ class Actor:
         limits = self._limits
         wake = _wake_on_signals()
         self._mail = Mail(context, assignment.actor, inbox, self.signals, limits.message, limits.mailbox, wake)
+        self._mail.on_pardon = self._poison.discard
         self._promises = Promises(self._release_answer)
         self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin)
         self._attach(warm, content)
@@ -188,10 +191,12 @@ class Actor:
         self._mail.stopping = True
 
     def close(self, reason: ExitReason) -> None:
-        """Tells everyone who waits, writes the end into the record, and lets go of everything."""
-        why = reason.describe()
-        self._promises.break_all(why)
-        self._mail.close(why)
+        """Writes the end into the record and lets go of everything.
+
+        Who waits for this actor is told by the supervisor, when the process has ended: who asks again then waits for
+        the next life instead of meeting the end of this one.
+        """
+        self._mail.close()
         try:
             self._record.lifecycle("ended", reason.to_dict())
             self._record.close()
@@ -214,10 +219,6 @@ class Actor:
         params = (letter.body,) if request is None else (request, letter.body)
         try:
             result = self._call(MESSAGE_SERVER_CLIENT, function, params, letter, letter.cause, letter.sender, request)
-        except BaseException as error:
-            if letter.reply is not None:
-                letter.reply.answer(None, ActorDown(f"{self._is.name} went down: {_why(error)}"), b"")
-            raise
         finally:
             self._now = _Circumstances()
             self._mail.path = ()
@@ -256,11 +257,11 @@ class Actor:
         return None
 
     def _refuse(self, letter: Letter, error: TheaterError) -> None:
+        """Tells whoever sent it; a message that nobody answers for, and one that is poison, becomes a dead letter."""
         if letter.reply is not None:
             letter.reply.answer(None, error, b"")
-        if letter.taken is not None:
-            letter.taken()
-        if letter.reply is None or isinstance(error, PoisonMessage):
+        told = letter.reply is not None or (letter.taken is not None and letter.taken(error))
+        if not told or isinstance(error, PoisonMessage):
             letters = [[letter.sender, self._is.actor, letter.body, letter.cause or b"", error.message]]
             self.signals.tell(Undelivered(letters))
 
@@ -282,7 +283,7 @@ class Actor:
         record = self._record
         record.call(interface, function, params, cause, sender, request)
         if letter is not None and letter.taken is not None:
-            letter.taken()
+            letter.taken(None)
         if self._limits.fuel is not None:
             self._guest.set_fuel(self._limits.fuel)
         timeout = self._limits.call_timeout
@@ -297,8 +298,11 @@ class Actor:
             self._last = record.outcome(outcome)
             record.release()
             raise
+        except (DiskFull, IntegrityError):
+            raise  # The chain takes nothing any more, so this is not in it: its last entry is the call.
         except Exception as error:
-            outcome = outcome_trap("host", f"{type(error).__name__}: {error}", [], self._state_digest, self._fuel())
+            kind = "limit" if isinstance(error, LimitExceeded) else "host"
+            outcome = outcome_trap(kind, f"{type(error).__name__}: {error}", [], self._state_digest, self._fuel())
             self._last = record.outcome(outcome)
             record.release()
             raise
@@ -397,12 +401,6 @@ def _with_words(data: bytes) -> ExitReason:
     from dataclasses import replace
 
     return replace(ExitReason.normal(), detail=data.decode("utf-8", "backslashreplace"))
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, Trap):
-        return f"{error.kind.value}: {error.message}"
-    return str(error) or type(error).__name__
 
 
 def _wall_ms() -> int:

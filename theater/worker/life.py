@@ -20,7 +20,7 @@ from theater.core.codec import unpack
 from theater.core.exit_reason import ExitReason
 from theater.core.pulse import SIZE, Pulse
 from theater.core.wire import Ready
-from theater.errors import DiskFull, TheaterError
+from theater.errors import DiskFull, LimitExceeded, TheaterError
 from theater.wasm.guest import Trap, TrapKind
 from theater.worker import confine
 from theater.worker.actor import Actor, Ended
@@ -29,6 +29,7 @@ from theater.worker.warm import Warm
 
 _LARGEST_ASSIGNMENT = 1 << 18
 _LINGER_MS = 1000
+"""How long what was sent last may take to leave: an answer, a dead letter."""
 
 
 def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
@@ -48,6 +49,7 @@ def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
         os.close(fds[0])
         assignment = Assignment.from_plain(unpack(data, max_len=_LARGEST_ASSIGNMENT))
         reason = _play(assignment, warm, pulse, context)
+        context.end(_LINGER_MS)
         pulse.last_words(reason.to_dict())
         status = 0 if reason.is_normal else 1
     except BaseException:
@@ -72,6 +74,8 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context) ->
         reason = _of_trap(trap, assignment)
     except DiskFull as error:
         reason = ExitReason.error(f"disk full: {error.message}")
+    except LimitExceeded as error:
+        reason = ExitReason.trap("limit", error.message)
     except TheaterError as error:
         reason = ExitReason.error(f"{type(error).__name__}: {error.message}")
     except Exception as error:
@@ -89,7 +93,7 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context) ->
 
 def _of_trap(trap: Trap, assignment: Assignment) -> ExitReason:
     if trap.kind is TrapKind.TIMEOUT:
-        return ExitReason.deadline(trap.message)
+        return ExitReason.deadline(f"a call lasted over {assignment.limits.call_timeout:g} s ([limits] call_timeout)")
     if trap.kind is TrapKind.OUT_OF_MEMORY:
         return ExitReason.out_of_memory(f"{trap.message} ([limits] memory is {assignment.limits.memory} bytes)")
     return ExitReason.trap(trap.kind.value, trap.message, "\n".join(trap.backtrace))

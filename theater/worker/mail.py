@@ -35,6 +35,7 @@ from theater.core.wire import (
     Message,
     Missing,
     Named,
+    Pardon,
     Register,
     Send,
     Stop,
@@ -81,7 +82,8 @@ class Letter:
         reply: where the answer goes; None if nobody waits.
         deadline_ns: until when somebody waits; 0 if nobody does.
         path: the actors that wait for the answer.
-        taken: called when the message has been recorded.
+        taken: of one that nobody waits for: called with None when it has been recorded, or with why it never will
+            be; says whether its sender has been told of that.
     """
 
     body: bytes
@@ -90,7 +92,7 @@ class Letter:
     reply: ReplyTo | None = None
     deadline_ns: int = 0
     path: tuple[str, ...] = ()
-    taken: Callable[[], None] | None = None
+    taken: Callable[[TheaterError | None], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -196,6 +198,7 @@ class Mail:
         self._poll = Poll(inbox, signals.dealer, wake=wake)
         self._listening = True
         self.refused = 0
+        self.on_pardon: Callable[[bytes], object] = lambda digest: None
 
     # ---- sending
 
@@ -410,10 +413,11 @@ class Mail:
         return True
 
     def _letter_of_send(self, peer: bytes, message: Send) -> Letter:
-        def taken() -> None:
+        def taken(error: TheaterError | None) -> bool:
             self._confirm[peer] = message.number
             if message.number % CONFIRM_EVERY == 0:
                 self.confirm()
+            return False
 
         return Letter(message.body, message.sender, message.cause, taken=taken)
 
@@ -455,6 +459,8 @@ class Mail:
                     self._names.pop(message.name, None)
                 case Stop():
                     self.stopping = True
+                case Pardon():
+                    self.on_pardon(message.digest)
                 case _:
                     self.refused += 1
 
@@ -462,7 +468,12 @@ class Mail:
         reply = _FromOutside(self._signals, message.number)
         if message.ask:
             return Letter(message.body, reply=reply, deadline_ns=message.deadline_ns)
-        return Letter(message.body, taken=lambda: reply.answer(None, None, b""))
+
+        def taken(error: TheaterError | None) -> bool:
+            reply.answer(None, error, b"")
+            return True
+
+        return Letter(message.body, taken=taken)
 
     def _take_down(self, message: Down) -> None:
         link = self._links.get(message.actor)
@@ -475,14 +486,14 @@ class Mail:
 
     # ---- the end
 
-    def close(self, why: str) -> None:
-        """Answers everything that waits with `ActorDown`, and lets go of all sockets."""
-        while len(self.letters) < self._mailbox and self.take_one():
-            pass
-        for letter in self.letters:
-            if letter.reply is not None:
-                letter.reply.answer(None, ActorDown(f"{self.me} ended before it took the message: {why}"), b"")
+    def close(self) -> None:
+        """Lets go of all sockets. What this actor had sent to itself has no other sender who could report it."""
         self.confirm()
+        own = [letter for letter in self.letters if letter.sender == self.me and letter.reply is None]
+        if own:
+            why = "the actor ended before it took this message of its own"
+            letters = [[self.me, self.me, letter.body, letter.cause or b"", why] for letter in own]
+            self._signals.tell(Undelivered(letters))
         for link in self._links.values():
             link.dealer.close(linger_ms=200)
         self._inbox.close(linger_ms=200)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from theater.errors import ActorDown, ActorFailed, TheaterError
+from theater.errors import ActorFailed, TheaterError
 from theater.host.base import Refused
 from theater.worker.mail import ReplyTo
 
@@ -53,9 +53,3 @@ class Promises:
                 f"no outstanding request {request!r}: it was answered, cancelled, or is not of this actor's life"
             )
         promise.reply.answer(response, error, self._release())
-
-    def break_all(self, why: str) -> None:
-        """Tells everyone who waits that the actor has ended."""
-        for promise in self._open.values():
-            promise.reply.answer(None, ActorDown(f"the actor ended before it answered: {why}"), b"")
-        self._open.clear()
