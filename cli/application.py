@@ -13,8 +13,9 @@ from pathlib import Path
 from theater.client.deploy import Deployment, prepare, read_text
 from theater.core.manifest import parse as parse_manifest
 from theater.core.tree_file import ChildRow, parse
-from theater.server.house import House, Role
+from theater.server.house import House
 from theater.server.main import Application
+from theater.server.wishes import Role
 
 
 def application(tree: Path, say: Callable[[str], None]) -> Callable[[House], Application]:

@@ -14,8 +14,9 @@ from theater.config import Home
 from theater.core.tree_file import TreeFile
 from theater.errors import HomeInUse
 from theater.server.control import Control
-from theater.server.house import House, Role
+from theater.server.house import House
 from theater.server.operations import Operations
+from theater.server.wishes import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class _Server:
         operations = Operations(house, self._stop)
         self._control = Control(house.context, house.loop, address, operations.table(), house.log)
         house.control = self._control
-        house.on_root_ended = self._stop
+        house.grove.on_failure = self._stop
 
     def run(self) -> int:
         house = self._house
@@ -93,7 +94,7 @@ class _Server:
         finally:
             self._control.close()
         house.log.info("stopped")
-        return house.failure.exit_code if house.failure is not None else 0
+        return house.grove.failure.exit_code if house.grove.failure is not None else 0
 
     def _stop(self) -> None:
         """Ends in order; whoever asks a second time is in a hurry, and everything is killed."""
@@ -104,7 +105,7 @@ class _Server:
             house.stop(house.loop.stop)
         else:
             house.log.warning("killing everything: asked to stop a second time")
-            for branch in list(house.tops):
+            for branch in list(house.lives.tops):
                 branch.kill()
 
 

@@ -11,14 +11,16 @@ from theater.chainlog import actor_log
 from theater.chainlog.recovery import record_at
 from theater.core import manifest as manifests
 from theater.core.chain import Entry, Kind, resolve
-from theater.core.manifest import Manifest
+from theater.core.child_spec import SupervisorFlags
+from theater.core.manifest import DAY, Manifest
 from theater.core.supervision import ChildView
 from theater.core.wire import VERSION
 from theater.errors import ActorDown, InvalidInput, TheaterError, UnknownContent
 from theater.server.control import Arguments, Caller, Operation
-from theater.server.house import House, Role
+from theater.server.house import House
 from theater.server.pages import Pages
 from theater.server.tree import Bough, Branch
+from theater.server.wishes import Role
 
 SUPERVISOR = "supervisor"
 """Name under which `events` gives the server's own chain."""
@@ -67,20 +69,17 @@ class Operations:
 
     def _tree(self, args: Arguments, caller: Caller) -> None:
         house = self._house
-        solo = [house.row(actor) for actor in house.cast if not actor.in_tree]
-        if house.root is not None:
-            shown = self._branch(house.root)
+        solo = [house.view.row(actor) for actor in house.cast if not actor.in_tree]
+        if house.grove.root is not None:
+            shown = self._branch(house.grove.root)
             shown["children"] += solo
         else:
-            shown = {"name": "root", "strategy": "one_for_one", "state": "running", "children": solo}
+            shown = {**_flags(Bough("root", SupervisorFlags())), "state": "running", "children": solo}
         caller.reply(shown)
 
     def _branch(self, branch: Branch) -> dict[str, Any]:
         return {
-            "name": branch.name,
-            "strategy": branch.wish.flags.strategy.value,
-            "intensity": branch.wish.flags.intensity,
-            "period": branch.wish.flags.period,
+            **_flags(branch.wish),
             "state": branch.machine.phase.value,
             "children": [self._twig(branch, view) for view in branch.machine.snapshot()],
         }
@@ -89,10 +88,11 @@ class Operations:
         below = branch.branches.get(view.id)
         if below is not None:
             return self._branch(below)
-        if isinstance(view.spec.start, Bough):
-            return {"name": view.id, "state": view.state, "children": []}
+        wish = view.spec.start
+        if isinstance(wish, Bough):
+            return {**_flags(wish), "state": view.state, "children": []}
         actor = self._house.cast.get(view.id)
-        return self._house.row(actor) if actor is not None else {"id": view.id, "state": view.state}
+        return self._house.view.row(actor) if actor is not None else {"id": view.id, "state": view.state}
 
     # ---- content
 
@@ -123,35 +123,35 @@ class Operations:
             program,
             house.put(init_state) if init_state is not None else None,
         )
-        house.start(role, lambda actor: caller.reply(house.row(actor)), caller.fail, caller.progress)
+        house.lives.start(role, lambda actor: caller.reply(house.view.row(actor)), caller.fail, caller.progress)
 
     def _stop(self, args: Arguments, caller: Caller) -> None:
         actor = self._house.find(args.text("actor"))
         remove = args.flag("remove")
 
         def stopped() -> None:
-            row = self._house.row(actor)
+            row = self._house.view.row(actor)
             try:
                 if remove:
-                    self._house.remove(actor)
+                    self._house.lives.remove(actor)
             except TheaterError as error:
                 caller.fail(error)
             else:
                 caller.reply(row)
 
-        self._house.stop_actor(actor, stopped, caller.fail)
+        self._house.lives.stop(actor, stopped, caller.fail)
 
     def _restart(self, args: Arguments, caller: Caller) -> None:
         actor = self._house.find(args.text("actor"))
-        self._house.restart_actor(actor, lambda: caller.reply(self._house.row(actor)), caller.fail)
+        self._house.lives.restart(actor, lambda: caller.reply(self._house.view.row(actor)), caller.fail)
 
     # ---- looking
 
     def _list(self, args: Arguments, caller: Caller) -> None:
-        caller.reply([self._house.row(actor) for actor in self._house.cast])
+        caller.reply([self._house.view.row(actor) for actor in self._house.cast])
 
     def _inspect(self, args: Arguments, caller: Caller) -> None:
-        caller.reply(self._house.inspection(self._house.find(args.text("actor"))))
+        caller.reply(self._house.view.inspection(self._house.find(args.text("actor"))))
 
     def _state(self, args: Arguments, caller: Caller) -> None:
         house = self._house
@@ -229,7 +229,7 @@ class Operations:
     def _message(self, args: Arguments, caller: Caller) -> None:
         actor = self._house.find(args.text("actor"))
         ask = args.flag("request")
-        timeout = args.number("timeout_ms", actor.manifest.limits.request_timeout) / 1000
+        timeout = args.number("timeout_ms", actor.manifest.limits.request_timeout)
 
         def answer(value: bytes | None, error: TheaterError | None) -> None:
             if error is not None:
@@ -237,7 +237,8 @@ class Operations:
             else:
                 caller.reply({"id": actor.id, "reply": value})
 
-        self._house.switchboard.deliver(actor, args.data("body"), ask=ask, timeout=timeout, answer=answer)
+        seconds = min(max(timeout, 0), DAY) / 1000
+        self._house.switchboard.deliver(actor, args.data("body"), ask=ask, timeout=seconds, answer=answer)
 
     def _dead_letters(self, args: Arguments, caller: Caller) -> None:
         action = args.text("action")
@@ -290,6 +291,16 @@ def _entry_at(path: Path, offset: int) -> Entry:
         return record_at(descriptor, str(path), offset).entry()
     finally:
         os.close(descriptor)
+
+
+def _flags(wish: Bough) -> dict[str, Any]:
+    flags = wish.flags
+    return {
+        "name": wish.name,
+        "strategy": flags.strategy.value,
+        "intensity": flags.intensity,
+        "period": flags.period,
+    }
 
 
 def _kinds(labels: list[str]) -> frozenset[Kind]:

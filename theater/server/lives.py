@@ -1,0 +1,248 @@
+"""Lives of actors on behalf of users: start, stop, restart, remove, and start again what a home had.
+
+Every method that cannot answer at once takes two functions and calls exactly one of them, from the loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from theater.core import component_contract
+from theater.core.supervision import Accepted, Refusal, Refused, Result
+from theater.core.tree_file import ROOT
+from theater.errors import ComponentError, DiskFull, NameTaken, TheaterError, UnknownActor, WrongState
+from theater.log import Logger
+from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
+from theater.server.ledger import Ledger
+from theater.server.loop import Loop
+from theater.server.stage import Stage
+from theater.server.switchboard import Switchboard
+from theater.server.tree import Branch
+from theater.server.wishes import Role, child_spec, new_actor, solo
+from theater.server.workshop import Wish, Workshop
+from theater.store.content import ContentStore
+from theater.wasm.artefacts import Artefact
+
+Failed = Callable[[TheaterError], None]
+
+
+class Lives:
+    """What users do with actors.
+
+    Attributes:
+        tops: the topmost supervisors, in the order of their start.
+        stopping: the server is about to end, and starts nothing any more.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        cast: Cast,
+        stage: Stage,
+        switchboard: Switchboard,
+        workshop: Workshop,
+        content: ContentStore,
+        ledger: Ledger,
+        log: Logger,
+    ) -> None:
+        self._loop = loop
+        self._cast = cast
+        self._stage = stage
+        self._directory = switchboard.directory
+        self._workshop = workshop
+        self._content = content
+        self._ledger = ledger
+        self._log = log
+        self.tops: list[Branch] = []
+        self.stopping = False
+
+    # ---- starting
+
+    def start(
+        self,
+        role: Role,
+        on_up: Callable[[Actor], None],
+        on_failed: Failed,
+        on_progress: Callable[[str], None],
+    ) -> None:
+        """Starts a new actor under a supervisor of its own. Exactly one of `on_up`, `on_failed` is called."""
+        self._refuse_while_stopping()
+
+        def ready(artefact: Artefact) -> None:
+            actor = new_actor(role, self._cast.next_number(), os.urandom(16))
+            actor.artefact = artefact
+            try:
+                self._refuse_while_stopping()
+                self.check(actor)
+                self.enlist(actor)
+            except TheaterError as error:
+                on_failed(error)
+            else:
+                self._begin_solo(actor, lambda: on_up(actor), lambda error: self._discard(actor, error, on_failed))
+
+        self._workshop.prepare(
+            role.component, role.manifest.limits.fuel is not None, Wish(ready, on_failed, on_progress)
+        )
+
+    def check(self, actor: Actor) -> None:
+        """Refuses a component that does not fit its manifest."""
+        assert actor.artefact is not None
+        if actor.program is not None:
+            return  # The runner imports every interface; the seam refuses what is not granted.
+        meta = actor.artefact.meta
+        problems = component_contract.check(actor.manifest, _by_interface(meta.imports), _by_interface(meta.exports))
+        if problems:
+            raise ComponentError(f"{actor.where}: " + "; ".join(problems), problems=problems)
+
+    def enlist(self, actor: Actor) -> None:
+        """Makes the actor known, with its name; or leaves nothing of it, and raises."""
+        is_new = self._cast.get(actor.id) is None
+        if actor.manifest.actor.register:
+            self._directory.register(actor.manifest.name, actor.id)
+        try:
+            self._cast.add(actor)
+            self._content.put(packed_manifest(actor.manifest))
+        except (OSError, TheaterError) as error:
+            self._directory.release(actor.id)
+            if is_new:
+                self._cast.remove(actor)
+            why = error.strerror if isinstance(error, OSError) else error.message
+            raise DiskFull(f"the home does not take {actor.manifest.name}: {why}") from error
+        self._ledger.event("started", {"actor": actor.id, "name": actor.manifest.name, "component": actor.component})
+
+    def _begin_solo(self, actor: Actor, on_up: Callable[[], None], on_failed: Failed) -> None:
+        """Gives the actor a supervisor of its own."""
+        branch = Branch(solo(actor), self._loop, self._stage)
+        actor.branch = branch
+        actor.wanted = True
+        self.tops.append(branch)
+        branch.on_up = on_up
+
+        def ended(_: object) -> None:
+            if branch in self.tops:
+                self.tops.remove(branch)
+            if not branch.is_up:
+                on_failed(self._stage.start_error(actor))
+
+        branch.on_ended = ended
+        branch.start()
+
+    def _discard(self, actor: Actor, error: TheaterError, on_failed: Failed) -> None:
+        """A start that failed leaves no actor behind, as in OTP; its chain stays."""
+        self._directory.release(actor.id)
+        self._cast.remove(actor)
+        self._ledger.event("removed", {"actor": actor.id, "why": error.message})
+        on_failed(error)
+
+    # ---- stopping and restarting
+
+    def stop(self, actor: Actor, on_stopped: Callable[[], None], on_failed: Failed) -> None:
+        """Ends an actor by its shutdown rule and keeps it down; one that is down already stays so."""
+        actor.wanted = False
+        self._ledger.event("stop", {"actor": actor.id})
+        branch = actor.branch
+        if branch is None or branch.ended is not None:
+            self._stage.rest(actor, actor.state if actor.state is State.FAILED else State.STOPPED)
+            on_stopped()
+            return
+
+        def answer(result: Result) -> None:
+            if isinstance(result, Refused) and result.why not in (Refusal.NOT_FOUND, Refusal.DOWN):
+                on_failed(result.to_error())
+                return
+            self._stage.rest(actor, State.STOPPED)
+            on_stopped()
+
+        branch.call("terminate_child", answer, actor.id)
+
+    def restart(self, actor: Actor, on_up: Callable[[], None], on_failed: Failed) -> None:
+        """Ends an actor, if it runs, and starts its next incarnation; also one that has given up."""
+        self._refuse_while_stopping()
+
+        def stopped() -> None:
+            try:
+                self._start_again(actor, on_up, on_failed)
+            except TheaterError as error:
+                on_failed(error)
+
+        self.stop(actor, stopped, on_failed)
+
+    def _start_again(self, actor: Actor, on_up: Callable[[], None], on_failed: Failed) -> None:
+        if self._cast.get(actor.id) is not actor:
+            raise UnknownActor(f"{actor.manifest.name} was removed")
+        actor.poison = ()
+        branch = actor.branch
+        if actor.manifest.actor.register:
+            self._directory.register(actor.manifest.name, actor.id)
+        if branch is None or branch.ended is not None:
+            if actor.supervisor != ROOT:
+                raise WrongState(f"the supervisor {actor.supervisor!r} of {actor.manifest.name} has ended")
+            self._with_artefact(actor, lambda: self._begin_solo(actor, on_up, on_failed), on_failed)
+            return
+        actor.wanted = True
+
+        def answer(result: Result) -> None:
+            if isinstance(result, Accepted):
+                actor.restarts += 1
+                on_up()
+            elif isinstance(result, Refused) and result.why is Refusal.NOT_FOUND:
+                branch.call("start_child", answer, child_spec(actor), last_incarnation=actor.incarnation)
+            elif isinstance(result, Refused):
+                on_failed(self._stage.start_error(actor) if result.why is Refusal.START_FAILED else result.to_error())
+
+        branch.call("restart_child", answer, actor.id)
+
+    def _with_artefact(self, actor: Actor, go_on: Callable[[], None], on_failed: Failed) -> None:
+        def ready(artefact: Artefact) -> None:
+            actor.artefact = artefact
+            go_on()
+
+        wish = Wish(ready, on_failed, lambda text: None)
+        self._workshop.prepare(actor.component, actor.manifest.limits.fuel is not None, wish)
+
+    def remove(self, actor: Actor) -> None:
+        """Forgets an actor that is down; its chain stays.
+
+        Raises:
+            WrongState: it is up.
+        """
+        if self._cast.get(actor.id) is not actor:
+            return  # Somebody else removed it while it was being stopped.
+        if actor.worker is not None or actor.state in COMING:
+            raise WrongState(f"{actor.manifest.name} is {actor.state.value}; stop it first")
+        self._directory.release(actor.id)
+        self._cast.remove(actor)
+        self._ledger.event("removed", {"actor": actor.id})
+
+    # ---- the actors of a home
+
+    def revive(self, actor: Actor) -> None:
+        """Starts an actor that this home had, with its last state."""
+        actor.state = State.STARTING
+        actor.supervisor = ROOT
+        self._stage.recall(actor)
+        try:
+            if actor.manifest.actor.register:
+                self._directory.register(actor.manifest.name, actor.id)
+        except NameTaken as error:
+            self._log.error("cannot start", actor=actor.id, why=error.message)
+            self._stage.rest(actor, State.FAILED)
+            return
+
+        def failed(error: TheaterError) -> None:
+            self._log.error("did not start again", actor=actor.id, name=actor.manifest.name, why=error.message)
+            self._stage.rest(actor, State.FAILED)
+
+        self._with_artefact(actor, lambda: self._begin_solo(actor, lambda: None, failed), failed)
+
+    def _refuse_while_stopping(self) -> None:
+        if self.stopping:
+            raise WrongState("the server is stopping and starts nothing any more")
+
+
+def _by_interface(functions: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for interface, function in functions:
+        found.setdefault(interface, set()).add(function)
+    return found

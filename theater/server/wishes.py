@@ -1,0 +1,84 @@
+"""From what users write to what supervisors' machines take: roles, manifests and tree files become specs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from theater.core import ids
+from theater.core.child_spec import ChildSpec, ChildType, SupervisorFlags
+from theater.core.manifest import Manifest
+from theater.core.tree_file import ChildRow, SupervisorRow, TreeFile
+from theater.server.cast import Actor
+from theater.server.tree import Bough, Twig
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What is needed to start an actor.
+
+    Args:
+        where: the manifest's file, for people.
+        component, program, init_state: digests in the content store, hex.
+    """
+
+    manifest: Manifest
+    where: str
+    component: str
+    program: str | None
+    init_state: str | None
+
+
+def new_actor(role: Role, number: int, randomness: bytes) -> Actor:
+    """An actor that has not lived yet.
+
+    Args:
+        number: its place in the order of starting.
+        randomness: 16 bytes; its id is made of them.
+    """
+    return Actor(
+        id=ids.root_id(randomness),
+        number=number,
+        manifest=role.manifest,
+        where=role.where,
+        component=role.component,
+        program=role.program,
+        init_state=role.init_state,
+        randomness=randomness,
+        started_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def child_spec(actor: Actor, row: ChildRow | None = None) -> ChildSpec:
+    """The actor as a child: by its manifest, where a tree's row does not say otherwise."""
+    supervision = actor.manifest.supervision
+    if row is None:
+        return ChildSpec(actor.id, Twig(actor.id), supervision.restart, shutdown=supervision.shutdown)
+    return ChildSpec(
+        actor.id,
+        Twig(actor.id),
+        supervision.restart if row.restart is None else row.restart,
+        supervision.significant if row.significant is None else row.significant,
+        shutdown=supervision.shutdown if row.shutdown is None else row.shutdown,
+    )
+
+
+def solo(actor: Actor) -> Bough:
+    """The supervisor of an actor that is started by itself, with the intensity of its manifest."""
+    supervision = actor.manifest.supervision
+    flags = SupervisorFlags(intensity=supervision.intensity, period=supervision.period)
+    return Bough(actor.id, flags, (child_spec(actor),))
+
+
+def bough(tree: TreeFile, supervisor: SupervisorRow, actors: Mapping[str, Actor]) -> Bough:
+    """A supervisor of a tree with everything under it, in the order of the file."""
+    children: list[ChildSpec] = []
+    for row in tree.under(supervisor.name):
+        if isinstance(row, ChildRow):
+            children.append(child_spec(actors[row.name], row))
+        else:
+            below = bough(tree, row, actors)
+            children.append(ChildSpec(row.name, below, row.restart, row.significant, ChildType.SUPERVISOR))
+    flags = SupervisorFlags(supervisor.strategy, supervisor.intensity, supervisor.period, supervisor.auto_shutdown)
+    return Bough(supervisor.name, flags, tuple(children))
