@@ -18,9 +18,10 @@ from benchmarks.theater_rows.server import PROBE
 from theater import config
 from theater.core.codec import content_digest
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
-from theater.wasm.artefacts import Artefact, ArtefactCache, Mode, compile_command
+from theater.wasm.artefacts import Artefact, ArtefactCache, compile_command
 from theater.wasm.assemble import assemble
 from theater.wasm.guest import Guest
+from theater.wasm.mode import Mode
 
 SIZES = (("guest-16", 16, 5000), ("guest-1k", 1 << 10, 5000), ("guest-64k", 64 << 10, 500), ("guest-1m", 1 << 20, 40))
 
