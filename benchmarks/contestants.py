@@ -65,6 +65,7 @@ CONTESTANTS = (
     Contestant(THEATER, "benchmarks.theater_rows.memory", ("memory", "memory-python"), deadline=600, once=True),
     Contestant(THEATER, "benchmarks.theater_rows.capacity", ("capacity",), deadline=600, once=True),
     Contestant("pipe", "benchmarks.peers.pipe", _PEER_ROWS),
+    Contestant("ZeroMQ", "benchmarks.peers.zeromq", ("request-reply", "request-64k", "one-way")),
     Contestant("pykka", "benchmarks.peers.pykka_threads", _PEER_ROWS, "pykka"),
     Contestant("xoscar", "benchmarks.peers.xoscar_pool", (*_PEER_ROWS, "restart"), "xoscar"),
     Contestant("Thespian", "benchmarks.peers.thespian_tcp", _PEER_ROWS, "thespian"),
