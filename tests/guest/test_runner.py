@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from loaded import ACTOR, LoadFailed
-from recording_host import RecordingHost
+from recording_host import MESSAGES, RecordingHost
 
 from theater.core.values import Err, Ok
 from theater.wasm.guest import Guest, Trap, TrapKind
@@ -471,6 +471,29 @@ def test_files_and_threads_are_not_there(load):
         """
     )
     assert actor.ask(None) == ["FileNotFoundError", "can't start new thread"]
+
+
+def test_what_leaves_an_actor_is_given_back(load):
+    """Each call takes 200 kB out of the actor, as a reply and to the host; its memory stays as it is."""
+    actor = load(
+        """
+        import theater
+
+        class Talkative(theater.Actor):
+            codec = theater.Raw
+
+            def handle_request(self, message):
+                theater.send("b", bytes(100_000))
+                return bytes(100_000)
+        """,
+        {(MESSAGES, "send"): lambda to, body: None},
+    )
+    for _ in range(5):
+        actor.request(b"")
+    before = actor.guest.memory_bytes()
+    for _ in range(100):
+        actor.request(b"")
+    assert actor.guest.memory_bytes() == before
 
 
 # ---- plain bindings

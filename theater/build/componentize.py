@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from theater.build.mend import LEAKING, NotUnderstood, mended
 from theater.build.progress import Progress
 from theater.errors import BuildFailed
 
@@ -69,6 +70,15 @@ def componentize(
         options = [option for folder in wit for option in ("-d", str(folder))]
         command = [*_COMMAND, *options, "-w", world, "componentize", application, "-p", str(source), "-o", str(output)]
         _run(command, _environment(None if packages else Path(scratch)), progress)
+    if version() in LEAKING:
+        _mend(output)
+
+
+def _mend(output: Path) -> None:
+    try:
+        output.write_bytes(mended(output.read_bytes()))
+    except NotUnderstood as error:
+        raise BuildFailed(f"what componentize-py {version()} made is not as expected: {error}") from error
 
 
 def _environment(empty: Path | None) -> dict[str, str]:

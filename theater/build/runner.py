@@ -29,6 +29,9 @@ from theater.errors import BuildFailed, DiskFull
 _WORLD = "theater:python/runner"
 _APPLICATION = "theater_runner"
 _KEY_TAG = b"theater.python-runner"
+_PACKAGE = Path(__file__).parent.parent
+_SUFFIXES = (".py", ".wit")
+_MAKERS = (_PACKAGE / "build" / "componentize.py", _PACKAGE / "build" / "mend.py")
 
 
 def runner(cache: Path, progress: Progress = silent) -> Path:
@@ -116,12 +119,8 @@ def _translated(error: OSError, folder: Path) -> BuildFailed | DiskFull:
 
 def _key() -> str:
     """A digest of all that the runner is made from."""
-    sources = {
-        str(path.relative_to(root)): path.read_bytes()
-        for root in (GUEST, *INTERFACES)
-        for path in sorted(root.rglob("*"))
-        if path.suffix in (".py", ".wit")
-    }
+    files = (path for root in (GUEST, *INTERFACES) for path in sorted(root.rglob("*")) if path.suffix in _SUFFIXES)
+    sources = {str(path.relative_to(_PACKAGE)): path.read_bytes() for path in (*files, *_MAKERS)}
     return digest(pack({"componentize-py": version(), "sources": sources}), _KEY_TAG).hex()
 
 

@@ -3,7 +3,6 @@
 import sys
 
 import theater_program
-
 from theater_runtime import exports, library, program, randomness, streams
 
 exports.import_bindings()

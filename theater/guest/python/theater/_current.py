@@ -1,6 +1,7 @@
 """What is being handled: set by the runtime around each call, read by the functions of this library."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 
 class Current:

@@ -1,7 +1,8 @@
 """The host's side: the imported interfaces, and what their answers mean in Python."""
 
 import importlib
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from componentize_py_types import Err
 

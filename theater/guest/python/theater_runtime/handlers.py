@@ -4,7 +4,8 @@ This is the path of every message, so it does no work that could be done when th
 up once, the state is decoded when a handler first looks at it, and encoded only if one did.
 """
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from componentize_py_types import Err
 from wit_world.imports.types import ChannelAccept
@@ -62,7 +63,9 @@ class Handlers:
         kept, _ = self._call(state, self._actor.handle_channel_close, *params)
         return (kept,)
 
-    def _call(self, state: State, work: Callable[..., Any], *args: Any, request: str | None = None) -> tuple[State, Any]:
+    def _call(
+        self, state: State, work: Callable[..., Any], *args: Any, request: str | None = None
+    ) -> tuple[State, Any]:
         """Does `work` on a state; the new state and what `work` returned."""
         recorded = self._initial if state is None else state
         fields = self._fields

@@ -12,8 +12,8 @@ import os
 import sys
 import textwrap
 import zlib
+from collections.abc import Iterator
 from types import CodeType, ModuleType
-from typing import Iterator
 
 COMMON = (
     "array abc ast base64 binascii bisect calendar cmath collections contextlib copy csv dataclasses datetime decimal "
