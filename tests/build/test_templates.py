@@ -178,7 +178,7 @@ def test_message_server_answers_anything_else_with_an_error(talking: Actor, body
 # ---- the tests that come with a project
 
 
-@pytest.mark.parametrize("language", COMPILED)
+@pytest.mark.parametrize("language", [*COMPILED, "python"])
 @pytest.mark.parametrize("template", ["basic", "message-server"])
 def test_the_test_of_a_new_project_passes(tmp_path: Path, language: str, template: str) -> None:
     create(tmp_path / "project", "made", language, template)
