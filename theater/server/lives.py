@@ -139,7 +139,7 @@ class Lives:
 
     def stop(self, actor: Actor, on_stopped: Callable[[], None], on_failed: Failed) -> None:
         """Ends an actor by its shutdown rule and keeps it down; one that is down already stays so."""
-        actor.wanted = False
+        self._want(actor, False)
         self._ledger.event("stop", {"actor": actor.id})
         branch = actor.branch
         if branch is None or branch.ended is not None:
@@ -175,12 +175,12 @@ class Lives:
         branch = actor.branch
         if actor.manifest.actor.register:
             self._directory.register(actor.manifest.name, actor.id)
+        self._want(actor, True)
         if branch is None or branch.ended is not None:
             if actor.supervisor != ROOT:
                 raise WrongState(f"the supervisor {actor.supervisor!r} of {actor.manifest.name} has ended")
             self._with_artefact(actor, lambda: self._begin_solo(actor, on_up, on_failed), on_failed)
             return
-        actor.wanted = True
 
         def answer(result: Result) -> None:
             if isinstance(result, Accepted):
@@ -192,6 +192,11 @@ class Lives:
                 on_failed(self._stage.start_error(actor) if result.why is Refusal.START_FAILED else result.to_error())
 
         branch.call("restart_child", answer, actor.id)
+
+    def _want(self, actor: Actor, wanted: bool) -> None:
+        """Notes what a user wants. He is told that it was done, so a server that starts again has to know it."""
+        actor.wanted = wanted
+        self._stage.keep(actor)
 
     def _with_artefact(self, actor: Actor, go_on: Callable[[], None], on_failed: Failed) -> None:
         def ready(artefact: Artefact) -> None:

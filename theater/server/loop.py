@@ -104,6 +104,7 @@ class Loop:
     def run(self) -> None:
         while not self._stopped:
             self.turn()
+        self._run_later()
 
     def turn(self) -> None:
         """Waits for something, then carries out all that is due."""

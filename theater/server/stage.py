@@ -447,9 +447,10 @@ class Stage:
 
     def _save(self, actor: Actor) -> None:
         """Writes the row soon. Nobody waits for that: what a killed server had not written, the chain says too."""
-        self._loop.later(lambda: self._write_row(actor))
+        self._loop.later(lambda: self.keep(actor))
 
-    def _write_row(self, actor: Actor) -> None:
+    def keep(self, actor: Actor) -> None:
+        """Writes the row now."""
         if self._cast.get(actor.id) is not actor:
             return
         try:

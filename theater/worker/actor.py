@@ -33,6 +33,7 @@ from theater.errors import (
     PoisonMessage,
     StartFailed,
     TheaterError,
+    TimedOut,
 )
 from theater.host import catalogue
 from theater.store.content import ContentStore
@@ -52,6 +53,8 @@ _LETTERS_BETWEEN_LOOKS = 16
 _RESTS_BETWEEN_MEASURES = 16
 _ENVELOPE = 65536
 _SLEEP_STEP_S = 0.25
+_LAST_WORDS_S = 1.0
+"""How long a worker that ends waits for the supervisor to hear it out."""
 
 
 class Ended(Exception):
@@ -202,6 +205,7 @@ class Actor:
             self._record.close()
         except TheaterError as error:
             print(f"actor {self._is.actor}: its end is not in its chain: {error}", file=sys.stderr)
+        self._mail.settle(_LAST_WORDS_S)
         self.signals.dealer.close(linger_ms=1000)
         self._log.close()
 
@@ -245,7 +249,7 @@ class Actor:
                 f"the message has {len(letter.body)} bytes, {self._is.name} accepts {self._limits.message}"
             )
         if letter.deadline_ns and letter.deadline_ns < time.monotonic_ns():
-            return ActorFailed("nobody waits for the answer any longer")
+            return TimedOut(f"{self._is.name} had not taken the message when its sender's time was over")
         needed = "handle-send" if letter.reply is None else "handle-request"
         if needed not in self._handles:
             return ActorFailed(

@@ -486,6 +486,19 @@ class Mail:
 
     # ---- the end
 
+    def settle(self, timeout: float) -> None:
+        """Waits until the supervisor has heard all that was said to it: it answers a question in its turn.
+
+        What has only left this process may be read after the news of its end.
+        """
+        question = Whereis(self._signals.number(), self.me)
+        self._signals.tell(question)
+        deadline = _deadline(timeout)
+        poll = Poll(self._signals.dealer)
+        while question.number not in self._replies and time.monotonic_ns() < deadline:
+            for _ in poll.wait(_seconds_until(deadline)):
+                self.take_signals()
+
     def close(self) -> None:
         """Lets go of all sockets. What this actor had sent to itself has no other sender who could report it."""
         self.confirm()
