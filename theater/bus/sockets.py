@@ -144,12 +144,14 @@ class Dealer:
             return None
         return b"" if _skip_rest(self.socket) else frame
 
-    def send(self, frame: bytes) -> None:
-        """Hands `frame` to the queue, or raises Full."""
+    def send(self, frame: bytes, patience: float = 0.0) -> None:
+        """Hands `frame` to the queue, or raises Full if it has no room within `patience` seconds."""
         try:
             self.socket.send(frame, zmq.DONTWAIT)
         except zmq.Again as error:
-            raise Full from error
+            if not patience or not self.socket.poll(int(patience * 1000), zmq.POLLOUT):
+                raise Full from error
+            self.send(frame)
 
     def fileno(self) -> int:
         return int(self.socket.get(zmq.FD))

@@ -35,10 +35,10 @@ def examine(path: Path, known: Mark | None, last_call: int | None) -> Findings:
     """Reads what was written after `known`, and the call that began last.
 
     Args:
-        last_call: offset of its entry, if it is known.
+        known, last_call: what the dead worker said of itself: how far its chain goes, and the offset of that call.
 
-
-    A chain that cannot be read gives what was known: whoever opens it next reports the damage.
+    A chain that cannot be read gives what was known: whoever opens it next reports the damage. The worker may have
+    lied, and said that its chain goes beyond what any file can hold.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -46,7 +46,7 @@ def examine(path: Path, known: Mark | None, last_call: int | None) -> Findings:
         return Findings(known, None)
     try:
         return _read(descriptor, str(path), known, last_call)
-    except TheaterError:
+    except (TheaterError, OSError, OverflowError):
         return Findings(known, None)
     finally:
         os.close(descriptor)

@@ -6,9 +6,9 @@ the server's log says: a dead letter nobody looks at for a thousand others is no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,15 @@ from theater.errors import UnknownDeadLetter, WireError
 from theater.log import Logger
 
 MOST = 1000
+"""Letters that are kept."""
+
+MOST_BYTES = 256 << 20
+"""Bytes of their bodies that are kept."""
+
+SHOWN = 4096
+"""Bytes of a body that a listing shows: all of them together must fit into a frame."""
+
+_WHY_MAX = 1000
 _LETTER_MAX = 80 << 20
 
 
@@ -41,70 +50,80 @@ class DeadLetter(NamedTuple):
     cause: bytes
     why: str
 
+    def row(self) -> dict[str, Any]:
+        """What a listing says of it."""
+        return {
+            "number": self.number,
+            "time_ns": self.time_ns,
+            "sender": self.sender,
+            "receiver": self.receiver,
+            "why": self.why,
+            "size": len(self.body),
+            "body": self.body[:SHOWN],
+        }
+
 
 class DeadLetters:
-    """The folder of letters."""
+    """The folder of letters, and what a listing says of each, by number, oldest first."""
 
     def __init__(self, folder: Path, log: Logger) -> None:
         self._folder = private_directory(folder)
         self._log = log
-        self._numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._bytes = 0
+        for number in sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()):
+            try:
+                self._note(self.get(number))
+            except UnknownDeadLetter:
+                log.warning("a dead letter cannot be read", number=number)
+        self._last = max(self._rows, default=0)
 
-    def add(self, sender: str | None, receiver: str, body: bytes, cause: bytes, why: str) -> int:
-        """Keeps a letter; returns its number."""
-        number = self._numbers[-1] + 1 if self._numbers else 1
-        letter = DeadLetter(number, time.time_ns(), sender, receiver, body, cause, why)
+    def add(self, sender: str | None, receiver: str, body: bytes, cause: bytes, why: str) -> None:
+        """Keeps a letter."""
+        number = self._last = self._last + 1
+        letter = DeadLetter(number, time.time_ns(), sender, receiver, body, cause, why[:_WHY_MAX])
         fresh = self._folder / f"{number}.new"
         try:
             fresh.write_bytes(pack(list(letter)))
             os.replace(fresh, self._folder / str(number))
         except OSError as error:
             self._log.error("a dead letter could not be kept", receiver=receiver, error=str(error))
-            return number
-        self._numbers.append(number)
-        self._log.warning("dead letter", number=number, sender=sender, receiver=receiver, why=why)
-        while len(self._numbers) > MOST:
-            self._log.warning("too many dead letters; the oldest is dropped", number=self._numbers[0])
-            self.drop(self._numbers[0])
-        return number
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            return
+        self._note(letter)
+        self._log.warning("dead letter", number=number, sender=sender, receiver=receiver, why=letter.why)
+        while len(self._rows) > MOST or self._bytes > MOST_BYTES:
+            oldest = next(iter(self._rows))
+            self._log.warning("too many dead letters; the oldest is dropped", number=oldest)
+            self.drop(oldest)
 
     def get(self, number: int) -> DeadLetter:
         """Raises UnknownDeadLetter if there is none of this number."""
         try:
             return DeadLetter(*unpack((self._folder / str(number)).read_bytes(), max_len=_LETTER_MAX))
         except (OSError, WireError, TypeError) as error:
-            raise UnknownDeadLetter(f"there is no dead letter {number}; `theater dead-letters` lists them") from error
+            raise _unknown(number) from error
 
     def drop(self, number: int) -> None:
         """Forgets a letter; raises UnknownDeadLetter if there is none."""
-        if number not in self._numbers:
-            raise UnknownDeadLetter(f"there is no dead letter {number}; `theater dead-letters` lists them")
-        self._numbers.remove(number)
+        row = self._rows.pop(number, None)
+        if row is None:
+            raise _unknown(number)
+        self._bytes -= row["size"]
         (self._folder / str(number)).unlink(missing_ok=True)
 
     def count_for(self, receiver: str) -> int:
-        return sum(letter.receiver == receiver for letter in self._all())
+        return sum(row["receiver"] == receiver for row in self._rows.values())
 
     def rows(self) -> list[dict[str, Any]]:
-        """All letters, oldest first, as plain values."""
-        return [
-            {
-                "number": letter.number,
-                "time_ns": letter.time_ns,
-                "sender": letter.sender,
-                "receiver": letter.receiver,
-                "why": letter.why,
-                "size": len(letter.body),
-                "body": letter.body,
-            }
-            for letter in self._all()
-        ]
+        """All letters, oldest first, as plain values; of a long body only its first `SHOWN` bytes."""
+        return list(self._rows.values())
 
-    def _all(self) -> Sequence[DeadLetter]:
-        letters = []
-        for number in list(self._numbers):
-            try:
-                letters.append(self.get(number))
-            except UnknownDeadLetter:
-                self._numbers.remove(number)
-        return letters
+    def _note(self, letter: DeadLetter) -> None:
+        self._rows[letter.number] = letter.row()
+        self._bytes += len(letter.body)
+
+
+def _unknown(number: int) -> UnknownDeadLetter:
+    return UnknownDeadLetter(f"there is no dead letter {number}; `theater dead-letters` lists them")

@@ -23,7 +23,6 @@ from theater.core.exit_reason import ExitReason
 from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT
 from theater.core.pulse import Pulse
 from theater.core.values import Err, Ok
-from theater.core.wire import Undelivered
 from theater.errors import (
     ActorFailed,
     DiskFull,
@@ -266,8 +265,7 @@ class Actor:
             letter.reply.answer(None, error, b"")
         told = letter.reply is not None or (letter.taken is not None and letter.taken(error))
         if not told or isinstance(error, PoisonMessage):
-            letters = [[letter.sender, self._is.actor, letter.body, letter.cause or b"", error.message]]
-            self.signals.tell(Undelivered(letters))
+            self.signals.report([[letter.sender, self._is.actor, letter.body, letter.cause or b"", error.message]])
 
     def _call(
         self,

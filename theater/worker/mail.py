@@ -40,7 +40,6 @@ from theater.core.wire import (
     Send,
     Stop,
     Taken,
-    Undelivered,
     Unregister,
     Whereis,
     decode,
@@ -53,7 +52,6 @@ from theater.errors import (
     MessageTooLarge,
     TheaterError,
     TimedOut,
-    UnknownActor,
     WireError,
     from_wire,
 )
@@ -61,6 +59,9 @@ from theater.worker.signals import Signals
 
 CONFIRM_EVERY = 64
 """Sends of one connection that are confirmed together when the actor is busy; an idle one confirms at once."""
+
+_PATIENCE_S = 0.01
+"""How long an asker waits for the answer before it looks around."""
 
 _ENVELOPE = 65536
 """Bytes that a message may have around its body."""
@@ -116,7 +117,13 @@ class Link:
 
     def take_one(self) -> bool:
         """Takes in one message of the receiver's; False if there is none."""
-        frame = self.dealer.receive()
+        return self._take(self.dealer.receive())
+
+    def wait_one(self, seconds: float) -> bool:
+        """As `take_one`, but waits for it."""
+        return self._take(self.dealer.receive_within(seconds))
+
+    def _take(self, frame: bytes | None) -> bool:
         if frame is None:
             return False
         try:
@@ -261,14 +268,12 @@ class Mail:
     def _await_answer(self, to: str, link: Link, number: int, deadline: int) -> Answer:
         self._waiting_for = link.actor
         self._refuse_circles()
-        self._poll.add(link.dealer)
         try:
             while True:
-                for ready in self._poll.wait(_seconds_until(deadline)):
-                    if ready is link.dealer:
-                        link.take_one()
-                    else:
-                        self._take_in(ready)
+                # Most answers come soon, and waiting for one socket costs least. What else may end the wait is
+                # looked at in between: whether a letter closes a circle, a death, an order to stop.
+                if not link.wait_one(min(_PATIENCE_S, _seconds_until(deadline))):
+                    self.wait(0.0)
                 if (answer := link.answers.pop(number, None)) is not None:
                     return answer
                 if link.down is not None:
@@ -279,7 +284,6 @@ class Mail:
                     raise TimedOut(f"{to} did not answer in time")
         finally:
             self._waiting_for = None
-            self._poll.remove(link.dealer)
             link.answers.clear()
             if link.down is not None:
                 self._drop(link)
@@ -332,9 +336,7 @@ class Mail:
         link = self._links.get(actor)
         if link is not None and link.down is None:
             return link
-        found = self._ask_supervisor(Lookup(self._signals.number(), to, deadline), deadline)
-        if type(found) is not Found:
-            raise UnknownActor(f"no actor {to!r}")
+        found = self._look_up(to, deadline)
         self._names[to] = found.actor
         if found.actor == self.me:
             return None
@@ -345,6 +347,15 @@ class Mail:
         self._links[found.actor] = link
         return link
 
+    def _look_up(self, to: str, deadline: int) -> Found:
+        """Where `to` lives, asked again if it has died before the answer was read."""
+        while True:
+            found = self._ask_supervisor(Lookup(self._signals.number(), to, deadline), deadline)
+            if type(found) is Found:
+                return found
+            if time.monotonic_ns() >= deadline:
+                raise TimedOut(f"{to} went down as soon as it was up")
+
     def _drop(self, link: Link) -> None:
         """Forgets a dead receiver; what it did not confirm becomes dead letters."""
         link.drain()
@@ -352,8 +363,7 @@ class Mail:
             del self._links[link.actor]
         if link.unconfirmed:
             why = f"its receiver went down before confirming it: {link.down}"
-            letters = [[self.me, link.actor, body, cause, why] for _, cause, body in link.unconfirmed]
-            self._signals.tell(Undelivered(letters))
+            self._signals.report([[self.me, link.actor, body, cause, why] for _, cause, body in link.unconfirmed])
             link.unconfirmed.clear()
         link.dealer.close()
 
@@ -476,6 +486,9 @@ class Mail:
         return Letter(message.body, taken=taken)
 
     def _take_down(self, message: Down) -> None:
+        for number, reply in self._replies.items():
+            if type(reply) is Found and (reply.actor, reply.incarnation) == message[:2]:
+                self._replies[number] = message  # It died before there was a link to it: whoever asked asks again.
         link = self._links.get(message.actor)
         if link is None or link.incarnation != message.incarnation:
             return
@@ -505,8 +518,7 @@ class Mail:
         own = [letter for letter in self.letters if letter.sender == self.me and letter.reply is None]
         if own:
             why = "the actor ended before it took this message of its own"
-            letters = [[self.me, self.me, letter.body, letter.cause or b"", why] for letter in own]
-            self._signals.tell(Undelivered(letters))
+            self._signals.report([[self.me, self.me, letter.body, letter.cause or b"", why] for letter in own])
         for link in self._links.values():
             link.dealer.close(linger_ms=200)
         self._inbox.close(linger_ms=200)

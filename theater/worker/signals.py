@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from theater.bus.sockets import Dealer, Full
-from theater.core.wire import Message, decode, encode
+from theater.core.wire import Message, Undelivered, decode, encode
 from theater.errors import WireError
+
+_PATIENCE_S = 5.0
+_REPORT_MAX = 1 << 20
+"""Bytes of letters that are reported in one message: the supervisor takes no frame of any length."""
 
 
 class Signals:
@@ -25,11 +31,23 @@ class Signals:
         return self._number
 
     def tell(self, message: Message) -> None:
-        """Sends; a supervisor that reads nothing for so long that the queue is full is about to kill us anyway."""
+        """Sends, and waits a while for a supervisor that is behind; one that reads nothing at all hears less."""
         try:
-            self.dealer.send(encode(message))
+            self.dealer.send(encode(message), patience=_PATIENCE_S)
         except Full:
             self.refused += 1
+
+    def report(self, letters: list[list[Any]]) -> None:
+        """Tells of letters that were not delivered, each as in `Undelivered`."""
+        batch: list[list[Any]] = []
+        size = 0
+        for letter in letters:
+            if batch and size + len(letter[2]) > _REPORT_MAX:
+                self.tell(Undelivered(batch))
+                batch, size = [], 0
+            batch.append(letter)
+            size += len(letter[2])
+        self.tell(Undelivered(batch))
 
     def receive(self) -> Message | None:
         """The next well-formed message, if one is waiting."""
