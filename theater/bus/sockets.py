@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ import zmq
 from theater.core.wire import MAX_FRAME
 
 _QUEUE = 1000
+
+# As plain integers: ZeroMQ's own constants are enums, whose arithmetic costs more than a system call.
+_NOW = int(zmq.DONTWAIT)
+_MORE_NOW = int(zmq.SNDMORE | zmq.DONTWAIT)
+_EVENTS = int(zmq.EVENTS)
+_READABLE = int(zmq.POLLIN)
+_MORE_TO_COME = int(zmq.RCVMORE)
 
 
 class Full(Exception):
@@ -96,10 +104,10 @@ class Router:
         """(peer, frame) if one is waiting; a message of another shape is returned with an empty frame."""
         socket = self.socket
         try:
-            peer = socket.recv(zmq.DONTWAIT)
+            peer = socket.recv(_NOW)
         except zmq.Again:
             return None
-        if not socket.get(zmq.RCVMORE):
+        if not socket.get(_MORE_TO_COME):
             return peer, b""
         frame = socket.recv()
         return (peer, b"") if _skip_rest(socket) else (peer, frame)
@@ -112,8 +120,8 @@ class Router:
             Full: its queue is full.
         """
         try:
-            self.socket.send(peer, zmq.SNDMORE | zmq.DONTWAIT)
-            self.socket.send(frame, zmq.DONTWAIT)
+            self.socket.send(peer, _MORE_NOW)
+            self.socket.send(frame, _NOW)
         except zmq.Again as error:
             raise Full from error
         except zmq.ZMQError as error:
@@ -135,11 +143,23 @@ class Dealer:
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
+        self._patience = -1.0
 
     def receive(self) -> bytes | None:
         """The next frame, if one is waiting; a message of several frames is returned as an empty one."""
         try:
-            frame = self.socket.recv(zmq.DONTWAIT)
+            frame = self.socket.recv(_NOW)
+        except zmq.Again:
+            return None
+        return b"" if _skip_rest(self.socket) else frame
+
+    def receive_within(self, seconds: float) -> bytes | None:
+        """The next frame, as soon as there is one; None when the time is over."""
+        if seconds != self._patience:
+            self.socket.set(zmq.RCVTIMEO, max(0, int(seconds * 1000)))
+            self._patience = seconds
+        try:
+            frame = self.socket.recv()
         except zmq.Again:
             return None
         return b"" if _skip_rest(self.socket) else frame
@@ -147,7 +167,7 @@ class Dealer:
     def send(self, frame: bytes, patience: float = 0.0) -> None:
         """Hands `frame` to the queue, or raises Full if it has no room within `patience` seconds."""
         try:
-            self.socket.send(frame, zmq.DONTWAIT)
+            self.socket.send(frame, _NOW)
         except zmq.Again as error:
             if not patience or not self.socket.poll(int(patience * 1000), zmq.POLLOUT):
                 raise Full from error
@@ -161,7 +181,10 @@ class Dealer:
 
 
 class Poll:
-    """Waits for any of a few sockets, in the way that costs least for a handful of them.
+    """Waits for any of a few sockets.
+
+    The kernel waits on ZeroMQ's descriptors, which say "look again" once and then nothing until one has looked; so
+    each socket is looked at before the wait, when nobody is kept waiting by that, and not after it, when somebody is.
 
     Args:
         wake: a descriptor that ends any wait when it can be read, such as that of `signal.set_wakeup_fd`: a signal
@@ -169,35 +192,37 @@ class Poll:
     """
 
     def __init__(self, *sockets: Router | Dealer, wake: int | None = None) -> None:
-        self._poller = zmq.Poller()
-        self._owner: dict[object, Router | Dealer] = {}
+        self._poll = select.poll()
+        self._owner: dict[int, Router | Dealer] = {}
         if wake is not None:
-            self._poller.register(wake, zmq.POLLIN)
+            self._poll.register(wake, select.POLLIN)
         for socket in sockets:
             self.add(socket)
 
     def add(self, socket: Router | Dealer) -> None:
-        self._poller.register(socket.socket, zmq.POLLIN)
-        self._owner[socket.socket] = socket
+        fd = socket.fileno()
+        self._poll.register(fd, select.POLLIN)
+        self._owner[fd] = socket
 
     def remove(self, socket: Router | Dealer) -> None:
-        self._poller.unregister(socket.socket)
-        self._owner.pop(socket.socket, None)
+        fd = socket.fileno()
+        self._poll.unregister(fd)
+        del self._owner[fd]
 
     def wait(self, timeout: float | None) -> Iterator[Router | Dealer]:
-        """The sockets that can be received from; none when `timeout` (seconds) is over or it was woken."""
-        try:
-            ready = self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
-        except InterruptedError:
-            return iter(())
-        return iter([self._owner[socket] for socket, _ in ready if socket in self._owner])
+        """The sockets that may have something; none when `timeout` (seconds) is over or it was woken."""
+        waiting = [socket for socket in self._owner.values() if int(socket.socket.get(_EVENTS)) & _READABLE]
+        if waiting:
+            return iter(waiting)
+        found = self._poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
+        return iter([self._owner[fd] for fd, _ in found if fd in self._owner])
 
 
 def _skip_rest(socket: zmq.Socket[bytes]) -> bool:
     """Throws away what is left of a message; whether there was anything."""
     # `get`, not the attribute: that one is looked up in a way that costs five times as much.
-    if not socket.get(zmq.RCVMORE):
+    if not socket.get(_MORE_TO_COME):
         return False
-    while socket.get(zmq.RCVMORE):
+    while socket.get(_MORE_TO_COME):
         socket.recv()
     return True

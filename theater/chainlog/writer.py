@@ -132,6 +132,11 @@ class ChainWriter:
         return self._written
 
     @property
+    def offset(self) -> int:
+        """Bytes of the chain with everything appended."""
+        return self._encoder.offset
+
+    @property
     def staged_bytes(self) -> int:
         """Bytes that wait for `flush`."""
         return self._staged_bytes
@@ -154,8 +159,11 @@ class ChainWriter:
             self.flush()
         return digest
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Writes everything staged: from now on it survives this process.
+
+        Returns:
+            whether there was anything.
 
         Raises:
             DiskFull: there is no room. IntegrityError: the disk failed. In both cases the writer has ended;
@@ -164,7 +172,7 @@ class ChainWriter:
         if self._ended is not None:
             raise WrongState(self._ended)
         if not self._staged:
-            return
+            return False
         data = self._staged[0] if len(self._staged) == 1 else b"".join(self._staged)
         done = 0
         try:
@@ -181,6 +189,7 @@ class ChainWriter:
         self._staged_bytes = 0
         self._written = self._encoder.head
         self._unsynced = self._host
+        return True
 
     def commit(self, *, wait: bool = True) -> bool:
         """Makes everything appended as safe as this chain promises; then effects may be let out.

@@ -37,7 +37,7 @@ class Record:
         self._signals = signals
         self._limit = limit
         self._durable = durable
-        self._call_began_at = writer.head.offset
+        self._call_began_at = writer.offset
         pulse.mark(writer.mark)
 
     @property
@@ -49,7 +49,7 @@ class Record:
         self, interface: str, function: str, args: Sequence[Any], cause: bytes | None, sender: str | None, request: Any
     ) -> bytes:
         """Records that a call begins; it is on its way to the disk when this returns."""
-        offset = self._call_began_at = self._writer.head.offset
+        offset = self._call_began_at = self._writer.offset
         digest = self._writer.append(Kind.CALL, Call(interface, function, args, cause, sender, request))
         self.release()
         self._pulse.begin(time.monotonic_ns(), offset)
@@ -74,8 +74,7 @@ class Record:
 
     def write(self) -> None:
         """Writes what is staged. Raises DiskFull if the disk does not take it."""
-        if self._writer.staged_bytes:
-            self._writer.flush()
+        if self._writer.flush():
             self._pulse.mark(self._writer.mark)
             if self._pulse.watched:
                 self._signals.tell(Grown(self._writer.mark.entries))
@@ -91,7 +90,7 @@ class Record:
         self._writer.close()
 
     def _check_limit(self) -> None:
-        written = self._writer.head.offset - self._call_began_at
+        written = self._writer.offset - self._call_began_at
         if written > self._limit:
-            self._call_began_at = self._writer.head.offset  # The words of the end must still fit.
+            self._call_began_at = self._writer.offset  # The words of the end must still fit.
             raise LimitExceeded(f"one call recorded more than {self._limit} bytes ([limits] record)")
