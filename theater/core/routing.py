@@ -57,6 +57,13 @@ class Directory:
     def names(self, actor: str) -> list[str]:
         return sorted(name for name, owner in self._owner.items() if owner == actor)
 
+    def by_owner(self) -> dict[str, list[str]]:
+        """All names, by the actor that has them."""
+        found: dict[str, list[str]] = {}
+        for name, owner in sorted(self._owner.items()):
+            found.setdefault(owner, []).append(name)
+        return found
+
     def watch(self, watcher: str, actor: str, words: str) -> None:
         """Notes that `watcher` has been told where `actor` lives, having asked for `words`."""
         self._watchers.setdefault(actor, set()).add(watcher)

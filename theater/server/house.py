@@ -79,7 +79,8 @@ class House:
         return self.switchboard.refused + (self.control.refused if self.control is not None else 0)
 
     def find(self, words: str) -> Actor:
-        return self.cast.find(words, self.switchboard.names())
+        """The actor that a user means; raises UnknownActor or AmbiguousActor."""
+        return self.cast.get(words) or self.cast.find(words, self.switchboard.directory.by_owner())
 
     def put(self, content: bytes) -> str:
         """Keeps content; returns its digest, hex.

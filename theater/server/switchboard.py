@@ -234,10 +234,6 @@ class Switchboard:
             self._forget(message.name, watchers)
             self.tell(worker, Named(message.number, None))
 
-    def names(self) -> dict[str, list[str]]:
-        """Registered names by actor."""
-        return {actor.id: self.directory.names(actor.id) for actor in self._cast}
-
     # ---- messages from outside
 
     def deliver(self, actor: Actor, body: bytes, *, ask: bool, timeout: float, answer: Answer) -> None:
