@@ -10,6 +10,9 @@ from theater.errors import ActorFailed, TheaterError
 from theater.host.base import Refused
 from theater.worker.mail import ReplyTo
 
+_LOOK_AT = 1000
+"""So many promises are made before those are dropped whose askers wait no longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Promise:
@@ -28,9 +31,12 @@ class Promises:
     def __init__(self, release: Callable[[], bytes]) -> None:
         self._release = release
         self._open: dict[str, _Promise] = {}
+        self._look_at = _LOOK_AT
 
     def promise(self, request: str, reply: ReplyTo, deadline_ns: int) -> None:
         """Notes that `request` will be answered later."""
+        if len(self._open) >= self._look_at:
+            self._look_at = max(_LOOK_AT, 2 * len(self.outstanding()))
         self._open[request] = _Promise(reply, deadline_ns)
 
     def outstanding(self) -> list[str]:

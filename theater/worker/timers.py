@@ -91,9 +91,9 @@ class Timers:
     def _read(self) -> list[Timer]:
         try:
             rows = unpack(self._path.read_bytes(), max_len=_LARGEST_TABLE)
-        except (FileNotFoundError, WireError):
-            return []
-        heap = [Timer(*row) for row in rows]
+            heap = [Timer(*row) for row in rows]
+        except (FileNotFoundError, WireError, TypeError):
+            return []  # None were set; or it is not what we wrote, and better forgotten than the end of every life.
         heapq.heapify(heap)
         return heap
 

@@ -1,0 +1,23 @@
+"""Mail without a server."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from exchange import Exchange
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    """A supervisor's socket in a folder of a short name."""
+    folder = Path(tempfile.mkdtemp(prefix="tx"))
+    made = Exchange(folder)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder)

@@ -1,0 +1,350 @@
+"""What an actor's mail promises whatever its supervisor and its correspondents do."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from exchange import Elsewhere, Exchange
+
+from theater.core.wire import (
+    Ask,
+    Deliver,
+    Down,
+    Found,
+    Handled,
+    Lookup,
+    Missing,
+    Named,
+    Pardon,
+    Send,
+    Stop,
+    Taken,
+    Undelivered,
+    Whereis,
+    decode,
+    encode,
+)
+from theater.errors import ActorDown, Deadlock, MailboxFull, MessageTooLarge, TimedOut, UnknownActor
+from theater.worker.mail import Mail
+
+CAUSE = bytes(32)
+
+
+def found(exchange: Exchange, question: Lookup, actor: str, *, incarnation: int = 1, mailbox: int = 10) -> Found:
+    return Found(question.number, actor, incarnation, exchange.endpoint(actor), 1 << 20, mailbox)
+
+
+def befriend(exchange: Exchange, one: Mail, other: str, **facts: int) -> None:
+    """Has `one` send a first message to `other`, so that there is a link."""
+    sending = Elsewhere(lambda: one.send(other, b"first", CAUSE, 5.0))
+    peer, question = exchange.asked()
+    exchange.tell(peer, found(exchange, question, other, **facts))
+    sending.result()
+
+
+def answer_next(mail: Mail, answer: bytes) -> None:
+    """Answers the first request that arrives or has arrived."""
+    while True:
+        letter = mail.next_letter()
+        if letter is None:
+            mail.wait(1.0)
+        elif letter.reply is not None:
+            letter.reply.answer(answer, None, CAUSE)
+            return
+
+
+# ---- finding
+
+
+def test_a_receiver_is_looked_up_once(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other")
+    for _ in range(5):
+        one.send("other", b"more", CAUSE, 5.0)
+    assert exchange.router.receive() is None
+
+
+def test_a_receiver_that_nobody_knows_is_the_supervisors_error(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    sending = Elsewhere(lambda: one.send("nobody", b"", CAUSE, 5.0))
+    peer, question = exchange.asked()
+    exchange.tell(peer, Missing(question.number, UnknownActor("no nobody here").to_wire()))
+    with pytest.raises(UnknownActor, match="no nobody here"):
+        sending.result()
+
+
+def test_a_receiver_that_dies_before_the_answer_is_read_is_looked_up_again(exchange: Exchange) -> None:
+    """Found and Down arrive together; a link to that incarnation would never be told of its death."""
+    one, _ = exchange.mail("one")
+    other, _ = exchange.mail("other")
+    asking = Elsewhere(lambda: one.ask("other", b"hello", CAUSE, 10.0))
+    peer, question = exchange.asked()
+    exchange.tell(peer, found(exchange, question, "gone"), Down("gone", 1, "was killed by signal 9"))
+    peer, question = exchange.asked()
+    exchange.tell(peer, found(exchange, question, "other", incarnation=2))
+    answer_next(other, b"here")
+    assert asking.result().value == b"here"
+
+
+def test_a_supervisor_that_says_nothing_is_waited_for_no_longer_than_the_request(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    begun = time.monotonic()
+    with pytest.raises(TimedOut):
+        one.ask("other", b"", CAUSE, 0.1)
+    assert time.monotonic() - begun < 5.0
+
+
+# ---- asking
+
+
+def test_a_request_ends_with_the_timeout_when_nothing_else_ends_it(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    exchange.mail("other")
+    befriend(exchange, one, "other")
+    begun = time.monotonic()
+    with pytest.raises(TimedOut, match="did not answer in time"):
+        one.ask("other", b"", CAUSE, 0.2)
+    assert 0.15 < time.monotonic() - begun < 5.0
+
+
+def test_a_request_ends_when_the_receiver_is_said_to_be_dead(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other")
+    asking = Elsewhere(lambda: one.ask("other", b"", CAUSE, 20.0))
+    exchange.tell(b"one", Down("other", 1, "trapped (unreachable)"))
+    with pytest.raises(ActorDown, match="trapped"):
+        asking.result()
+
+
+def test_the_death_of_an_earlier_incarnation_ends_nothing(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    other, _ = exchange.mail("other")
+    befriend(exchange, one, "other", incarnation=2)
+    asking = Elsewhere(lambda: one.ask("other", b"alive", CAUSE, 20.0))
+    exchange.tell(b"one", Down("other", 1, "long ago"))
+    answer_next(other, b"yes")
+    assert asking.result().value == b"yes"
+
+
+def test_a_request_ends_when_the_actor_is_told_to_end(exchange: Exchange) -> None:
+    for number, by_signal in enumerate((True, False)):
+        me = f"one{number}"
+        one, stop = exchange.mail(me)
+        befriend(exchange, one, "other")
+        asking = Elsewhere(lambda one=one: one.ask("other", b"", CAUSE, 20.0))
+        if by_signal:
+            stop()
+        else:
+            exchange.tell(me.encode(), Stop())
+        with pytest.raises(ActorDown, match="being stopped"):
+            asking.result()
+
+
+def test_a_request_to_oneself_is_refused(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    with pytest.raises(Deadlock):
+        one.ask("one", b"", CAUSE, 5.0)
+
+
+def test_of_two_that_ask_each_other_the_smaller_id_refuses(exchange: Exchange) -> None:
+    a, _ = exchange.mail("a")
+    b, _ = exchange.mail("b")
+    befriend(exchange, a, "b")
+    befriend(exchange, b, "a")
+    asks = Elsewhere(lambda: a.ask("b", b"from a", CAUSE, 20.0))
+    with pytest.raises(Deadlock):
+        b.ask("a", b"from b", CAUSE, 20.0)
+    answer_next(b, b"well")
+    assert asks.result().value == b"well"
+
+
+# ---- sending
+
+
+def test_unconfirmed_messages_are_counted_until_the_mailbox_is_full(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    exchange.mail("other")
+    befriend(exchange, one, "other", mailbox=3)
+    one.send("other", b"second", CAUSE, 5.0)
+    one.send("other", b"third", CAUSE, 5.0)
+    with pytest.raises(MailboxFull, match="full: 3"):
+        one.send("other", b"fourth", CAUSE, 5.0)
+
+
+def test_a_confirmed_message_makes_room_and_is_no_dead_letter(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    other, _ = exchange.mail("other")
+    befriend(exchange, one, "other", mailbox=2)
+    one.send("other", b"second", CAUSE, 5.0)
+    other.wait(5.0)
+    letter = other.next_letter()
+    assert letter is not None
+    assert letter.taken is not None
+    letter.taken(None)
+    other.confirm()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            one.send("other", b"third", CAUSE, 5.0)
+            break
+        except MailboxFull:
+            assert time.monotonic() < deadline
+    exchange.tell(b"one", Down("other", 1, "gone"))
+    one.wait(5.0)
+    _, report = exchange.asked(Undelivered)
+    assert [letter[2] for letter in report.letters] == [b"second", b"third"]
+
+
+def test_a_message_over_the_receivers_limit_is_not_sent(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other")
+    with pytest.raises(MessageTooLarge):
+        one.send("other", bytes((1 << 20) + 1), CAUSE, 5.0)
+
+
+def test_dead_letters_are_reported_in_frames_of_bounded_size(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other", mailbox=100)
+    for number in range(20):
+        one.send("other", bytes([number]) * 400_000, CAUSE, 5.0)
+    exchange.tell(b"one", Down("other", 1, "gone"))
+    one.wait(5.0)
+    letters = []
+    while len(letters) < 21:
+        _, report = exchange.asked(Undelivered)
+        assert sum(len(letter[2]) for letter in report.letters) <= 1 << 20
+        letters += report.letters
+    assert [letter[2][:1] for letter in letters] == [b"f", *(bytes([number]) for number in range(20))]
+
+
+# ---- receiving
+
+
+def test_what_is_no_message_is_counted_and_dropped(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one", mailbox=100)
+    stranger = exchange.stranger("one")
+    for frame in (b"", b"\0" * 100, b"TH\x01\xff", b"TH\x02\x30\x90", encode(Taken(1)), encode(Stop())):
+        stranger.send(frame)
+    stranger.send(encode(Send("x", 1, CAUSE, b"good")))
+    while (letter := one.next_letter()) is None:
+        one.wait(5.0)
+    assert letter.body == b"good"
+    assert one.refused == 6
+    assert not one.stopping  # only the supervisor may say so
+
+
+def test_a_mailbox_takes_no_more_than_it_holds_and_goes_on_when_there_is_room(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one", mailbox=3)
+    sender = exchange.stranger("one")
+    for number in range(8):
+        sender.send(encode(Send("x", number, CAUSE, b"%d" % number)))
+    taken = []
+    while len(taken) < 8:
+        one.wait(5.0)
+        assert len(one.letters) <= 3
+        while (letter := one.next_letter()) is not None:
+            taken.append(letter.body)
+    assert taken == [b"%d" % number for number in range(8)]
+
+
+def test_a_full_mailbox_can_be_closed(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one", mailbox=2)
+    sender = exchange.stranger("one")
+    for number in range(5):
+        sender.send(encode(Send("x", number, CAUSE, b"")))
+    while len(one.letters) < 2:
+        one.wait(5.0)
+    introduce(exchange, one)
+    exchange.tell(b"one", Deliver(1, False, b"", 0))
+    while len(one.letters) < 3:  # What the supervisor brings is bounded by the supervisor.
+        one.wait(5.0)
+    one.close()
+
+
+def introduce(exchange: Exchange, mail: Mail) -> None:
+    """Lets the supervisor's socket know the mail's signals."""
+    settling = Elsewhere(lambda: mail.settle(5.0))
+    peer, question = exchange.asked(Whereis)
+    exchange.tell(peer, Named(question.number, None))
+    settling.result()
+
+
+def test_a_message_from_outside_is_acknowledged_when_it_is_taken(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    introduce(exchange, one)
+    exchange.tell(b"one", Deliver(7, False, b"hello", 0))
+    while (letter := one.next_letter()) is None:
+        one.wait(5.0)
+    assert letter.reply is None
+    assert letter.taken is not None
+    letter.taken(None)
+    _, handled = exchange.asked(Handled)
+    assert handled == Handled(7, None, None)
+
+
+def test_a_pardon_reaches_the_actor(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    introduce(exchange, one)
+    pardoned: list[bytes] = []
+    one.on_pardon = pardoned.append
+    exchange.tell(b"one", Pardon(CAUSE))
+    one.wait(5.0)
+    assert pardoned == [CAUSE]
+
+
+# ---- the end
+
+
+def test_the_supervisor_has_heard_everything_when_it_is_settled(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    settling = Elsewhere(lambda: one.settle(20.0))
+    peer, question = exchange.asked(Whereis)
+    assert settling._thread.is_alive()
+    exchange.tell(peer, Named(question.number, None))
+    settling.result()
+
+
+def test_a_supervisor_that_says_nothing_is_not_waited_for_for_ever(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    begun = time.monotonic()
+    one.settle(0.1)
+    assert 0.05 < time.monotonic() - begun < 5.0
+
+
+def test_messages_to_oneself_that_were_not_taken_are_reported(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    one.send("one", b"mine", CAUSE, 1.0)
+    one.close()
+    _, report = exchange.asked(Undelivered)
+    assert [letter[:3] for letter in report.letters] == [["one", "one", b"mine"]]
+
+
+def test_what_was_sent_last_leaves_before_the_context_ends(exchange: Exchange) -> None:
+    """An exit without this loses it."""
+    from theater.bus.sockets import Context
+    from theater.worker.signals import Signals
+
+    for number in range(50):
+        context = Context()
+        identity = b"w%d" % number
+        signals = Signals(context.dealer(f"ipc://{exchange.folder}/signals", identity=identity, linger_ms=1000))
+        signals.tell(Handled(number, b"x" * 10_000, None))
+        context.end(1000)
+        peer, message = exchange.asked(Handled)
+        assert (peer, message.number) == (identity, number)
+
+
+def test_an_ask_names_all_who_wait(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other")
+    other = exchange.impostor("other")
+    one.path = ("zero",)
+    asking = Elsewhere(lambda: one.ask("other", b"", CAUSE, 0.5))
+    asked = None
+    while not isinstance(asked, Ask):
+        received = other.receive()
+        asked = decode(received[1]) if received is not None else None
+    assert asked.path == ["zero", "one"]
+    with pytest.raises(TimedOut):
+        asking.result()
