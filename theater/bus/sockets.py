@@ -43,7 +43,6 @@ class Context:
 
     def __init__(self) -> None:
         self._zmq = zmq.Context(io_threads=1)
-        self._zmq.set(zmq.MAX_SOCKETS, 8192)
 
     def router(self, endpoint: str, *, largest: int = MAX_FRAME, queue: int = _QUEUE) -> Router:
         """A bound socket. An ipc endpoint becomes a socket file of mode 0600.

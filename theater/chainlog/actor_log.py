@@ -50,7 +50,7 @@ class ActorLog:
     def __init__(self, path: Path, limit: int) -> None:
         self._path = path
         self._half = max(limit // 2, 4096)
-        self._fd = _open(path, 0)
+        self._fd = -1  # Opened by the first line: most lives say nothing.
 
     def write(self, time_ns: int, incarnation: int, stream: str, text: str) -> None:
         """Appends `text`, a line at a time; a full disk loses lines of the log, never of the chain."""
@@ -60,6 +60,8 @@ class ActorLog:
         ]
         data = ("\n".join(rows) + "\n").encode("utf-8", "backslashreplace")
         try:
+            if self._fd < 0:
+                self._fd = _open(self._path, 0)
             os.write(self._fd, data)
             size = os.fstat(self._fd).st_size
         except OSError:
@@ -68,7 +70,9 @@ class ActorLog:
             self._turn_over(size)
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _turn_over(self, size: int) -> None:
         base = _base(self._path) + size - _header_size(self._path)

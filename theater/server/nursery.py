@@ -30,12 +30,14 @@ _QUICK_DEATHS = 5
 
 
 class Breed(NamedTuple):
-    """What a template holds: a compiled component of a cache, and for the runner the path of the actor's program."""
+    """What a template holds: a compiled component of a cache, for the runner the path of the actor's program, and the
+    address that its workers connect to when they are born."""
 
     cache: str
     component: str
     fuel: bool
     program: str | None
+    signals: str
 
 
 class Newborn(NamedTuple):

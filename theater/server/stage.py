@@ -52,7 +52,7 @@ class Worker:
     """One life.
 
     Args:
-        identity: under which its signals arrive.
+        identity: under which its signals arrive; its process id, since it connects before it is anybody.
         branch, child: the supervisor and the child that it is.
         overdue: why the server killed it, if it did so on its own account.
         asked_to_end: a supervisor has asked for its end.
@@ -60,11 +60,11 @@ class Worker:
 
     actor: Actor
     incarnation: int
-    identity: bytes
     branch: Branch
     child: ChildRef
     order: Order | None = None
     pid: int | None = None
+    identity: bytes = b""
     page: mmap.mmap | None = None
     pulse: Pulse | None = None
     alarm: Alarm | None = None
@@ -97,7 +97,8 @@ class Stage:
         self._ledger = ledger
         self._log = log
         self.switchboard: Switchboard | None = None
-        self.control_address = ""
+        self.signals_address = ""
+        self._by_identity: dict[bytes, Worker] = {}
         self.on_ready: Callable[[Actor], None] = lambda actor: None
 
     # ---- what a supervisor's machine asks for
@@ -111,7 +112,7 @@ class Stage:
         found.state = State.RESTARTING if again else State.STARTING
         found.incarnation = incarnation
         found.branch = branch
-        worker = Worker(found, incarnation, f"{found.id}.{incarnation}".encode(), branch, child)
+        worker = Worker(found, incarnation, branch, child)
         found.worker = worker
         timeout = found.manifest.limits.call_timeout
         worker.alarm = self._loop.after(
@@ -216,6 +217,8 @@ class Stage:
             os.close(page)
         newborn.line.close()
         worker.pid = newborn.pid
+        worker.identity = str(newborn.pid).encode()
+        self._by_identity[worker.identity] = worker
         self._ledger.event("spawned", {"actor": actor.id, "incarnation": worker.incarnation, "pid": newborn.pid})
         self._processes.adopt(newborn.pid, lambda ended: self._ended(worker, ended))
 
@@ -235,7 +238,6 @@ class Stage:
             content=str(self._home.content),
             labels=str(self._home.labels),
             inbox=f"ipc://{self._home.inbox(actor.id, worker.incarnation)}",
-            control=self.control_address,
             handlers=tuple(sorted(manifest.handler_types | GRANTED_TO_ALL)),
             state_policy=manifest.supervision.state.value,
             durability=manifest.chain.durability.value,
@@ -364,6 +366,7 @@ class Stage:
         self._loop.later(lambda: self._log.log(level, "ended", **facts, reason=reason.describe()))
         if self.switchboard is not None:
             self.switchboard.worker_is_dead(worker, reason)
+        self._by_identity.pop(worker.identity, None)  # Not before: its last words had still to be heard.
         if actor.state is State.RUNNING:
             actor.state = State.RESTARTING
         if worker.ready or worker.asked_to_end:
@@ -418,6 +421,10 @@ class Stage:
         if actor.worker is not None and actor.worker.pulse is not None:
             actor.head = actor.worker.pulse.read_mark() or actor.head
 
+    def by_identity(self, identity: bytes) -> Worker | None:
+        """The worker whose signals arrive under `identity`."""
+        return self._by_identity.get(identity)
+
     def live_workers(self) -> list[Worker]:
         return [actor.worker for actor in self._cast if actor.worker is not None]
 
@@ -443,7 +450,7 @@ class Stage:
 
     def _breed(self, actor: Actor, artefact: Artefact) -> Breed:
         program = str(self._content.path(actor.program)) if actor.program is not None else None
-        return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program)
+        return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program, self.signals_address)
 
     def _save(self, actor: Actor) -> None:
         """Writes the row soon. Nobody waits for that: what a killed server had not written, the chain says too."""

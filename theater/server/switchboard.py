@@ -116,7 +116,7 @@ class Switchboard:
         self.on_grown: Callable[[str], None] = lambda actor: None
         address = f"ipc://{home.run / 'signals'}"
         self._router = context.router(address, largest=_SIGNAL_MAX, queue=10_000)
-        stage.control_address = address
+        stage.signals_address = address
         loop.drain(self._router.fileno(), self._drain)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Switchboard:
             if received is None:
                 return worked
             worked = True
-            worker = self._sender(received[0])
+            worker = self._stage.by_identity(received[0])
             try:
                 message = decode(received[1])
             except WireError:
@@ -151,11 +151,6 @@ class Switchboard:
             else:
                 action(self, worker, message)
         return worked
-
-    def _sender(self, identity: bytes) -> Worker | None:
-        actor = self._cast.get(identity[:36].decode("ascii", "replace"))
-        worker = actor.worker if actor is not None else None
-        return worker if worker is not None and worker.identity == identity else None
 
     def _on_ready(self, worker: Worker, message: Ready) -> None:
         self._stage.ready(worker)

@@ -80,9 +80,10 @@ class Actor:
         warm: its component.
         pulse: the page it shares with the supervisor.
         context: the process' ZeroMQ context.
+        signals: its line to the supervisor.
     """
 
-    def __init__(self, assignment: Assignment, warm: Warm, pulse: Pulse, context: Context) -> None:
+    def __init__(self, assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, signals: Signals) -> None:
         self._is = assignment
         self._limits = assignment.limits
         self._guest = warm.guest
@@ -96,8 +97,7 @@ class Actor:
         self._log = ActorLog(assignment.path("log"), self._limits.log)
         durable = assignment.durability == "host"
         content = ContentStore(assignment.content, durable=durable)
-        identity = f"{assignment.actor}.{assignment.incarnation}".encode()
-        self.signals = Signals(context.dealer(assignment.control, identity=identity, linger_ms=1000))
+        self.signals = signals
         beginning = take_up(assignment, warm.artefact.meta, content)
         self._writer, self._state, self._begun = beginning.writer, beginning.state, beginning.goes_on
         if beginning.torn_bytes:

@@ -50,7 +50,6 @@ class Assignment:
         content: the content store's folder.
         labels: the folder of the stores that actors use.
         inbox: address to bind for mail.
-        control: address of the supervisor.
         handlers: types of the handlers that the manifest grants.
         state_policy: last or fresh.
         durability: process or host.
@@ -72,7 +71,6 @@ class Assignment:
     content: str
     labels: str
     inbox: str
-    control: str
     handlers: tuple[str, ...]
     state_policy: str
     durability: str

@@ -26,6 +26,7 @@ from theater.wasm.guest import Trap, TrapKind
 from theater.worker import confine
 from theater.worker.actor import Actor, Ended
 from theater.worker.assignment import Assignment
+from theater.worker.signals import Signals
 from theater.worker.warm import Warm
 
 _COLLECT_EVERY = 20_000
@@ -36,8 +37,12 @@ _LINGER_MS = 1000
 """How long what was sent last may take to leave: an answer, a dead letter."""
 
 
-def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
-    """Waits for an assignment on `line` and plays it to its end. Never returns."""
+def run(line: int, warm: Warm, supervisor: int, signals: str) -> NoReturn:
+    """Waits for an assignment on `line` and plays it to its end. Never returns.
+
+    Args:
+        signals: the supervisor's address. It is connected to at once, so that a life which begins has a line already.
+    """
     status = 1
     try:
         confine.die_with(supervisor)
@@ -45,6 +50,7 @@ def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
         confine.default_signals()
         gc.set_threshold(_COLLECT_EVERY, 10, 100)
         context = Context()
+        dealer = context.dealer(signals, identity=str(os.getpid()).encode(), linger_ms=_LINGER_MS)
         told = socket.socket(fileno=line)
         data, fds, _, _ = socket.recv_fds(told, _LARGEST_ASSIGNMENT, 1)
         if not data or not fds:
@@ -53,7 +59,7 @@ def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
         pulse = Pulse(memoryview(mmap.mmap(fds[0], SIZE)))
         os.close(fds[0])
         assignment = Assignment.from_plain(unpack(data, max_len=_LARGEST_ASSIGNMENT))
-        reason = _play(assignment, warm, pulse, context)
+        reason = _play(assignment, warm, pulse, context, Signals(dealer))
         context.end(_LINGER_MS)
         pulse.last_words(reason.to_dict())
         status = 0 if reason.is_normal else 1
@@ -64,11 +70,11 @@ def run(line: int, warm: Warm, supervisor: int) -> NoReturn:
         os._exit(status)
 
 
-def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context) -> ExitReason:
+def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, signals: Signals) -> ExitReason:
     """The life itself; returns why it ended."""
     actor: Actor | None = None
     try:
-        actor = Actor(assignment, warm, pulse, context)
+        actor = Actor(assignment, warm, pulse, context, signals)
         signal.signal(signal.SIGTERM, actor.on_sigterm)
         actor.begin()
         actor.signals.tell(Ready(assignment.incarnation))

@@ -41,7 +41,7 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
     Args:
         orders: this template's end of its socket pair with the supervisor.
         order: cache (of artefacts), component (its digest, hex), fuel (whether it is counted), program (path of the
-            program in the store, or None).
+            program in the store, or None), signals (the supervisor's address for workers).
         supervisor: process id of the supervisor.
         fork: the spawner's fork; returns 0 in the child.
     """
@@ -53,11 +53,15 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
         gc.collect()
         gc.freeze()
         orders.send(pack({"ready": os.getpid()}))
+
+        def birth(line: int) -> NoReturn:
+            life.run(line, warm, supervisor, order["signals"])
+
         while True:
             data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
             if not data:
                 os._exit(0)
-            _fork(orders, unpack(data, max_len=_LARGEST_ORDER)["fork"], fds[0], warm, supervisor, fork)
+            _fork(orders, unpack(data, max_len=_LARGEST_ORDER)["fork"], fds[0], fork, birth)
     except TheaterError as error:
         orders.send(pack(error.to_wire()))
     except BaseException:
@@ -65,10 +69,12 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
     os._exit(1)
 
 
-def _fork(orders: socket.socket, number: int, line: int, warm: Warm, supervisor: int, fork: Callable[[], int]) -> None:
+def _fork(
+    orders: socket.socket, number: int, line: int, fork: Callable[[], int], birth: Callable[[int], NoReturn]
+) -> None:
     pid = fork()
     if pid == 0:
-        life.run(line, warm, supervisor)
+        birth(line)
     orders.send(pack({"fork": number, "pid": pid}))
     os.close(line)
 
