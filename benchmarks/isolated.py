@@ -31,10 +31,12 @@ class Outcome:
     Args:
         figures: what it measured, in order.
         problem: why it measured no more, or what it left behind; empty if all went well.
+        words: what it and its processes printed.
     """
 
     figures: tuple[Figure, ...]
     problem: str = ""
+    words: str = ""
 
 
 def run(contestant: Contestant, effort: Effort, path: str = PATH) -> Outcome:
@@ -54,7 +56,8 @@ def run(contestant: Contestant, effort: Effort, path: str = PATH) -> Outcome:
         if left:
             problem = f"{problem}; left behind, and ended: {len(left)}".lstrip("; ")
         lines = report.read_text().splitlines()
-        return Outcome(tuple(Figure.from_plain(*json.loads(line)) for line in lines), problem)
+        said = words.read_text(errors="replace").strip()
+        return Outcome(tuple(Figure.from_plain(*json.loads(line)) for line in lines), problem, said)
 
 
 def _attend(contestant: Contestant, effort: Effort, path: str, report: Path, words: Path, mark: str) -> str:
@@ -81,7 +84,8 @@ def _attend(contestant: Contestant, effort: Effort, path: str, report: Path, wor
             _end(process)
     if status == 0:
         return ""
-    return f"ended with {status}: {words.read_text(errors='replace').strip()[-_LAST_WORDS:]}"
+    last_words = words.read_text(errors="replace").strip().rpartition("\n")[2]
+    return f"ended with {status}: {last_words[-_LAST_WORDS:]}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -84,9 +84,10 @@ def _notes(results: Results) -> Iterator[str]:
         f"{results.seconds:.0f} s; medians of {results.settings['rounds']} rounds"
     )
     for name in (THEATER, *PEERS):
-        for row, figure in results.figures.get(name, {}).items():
-            if figure.note:
-                yield f"{name}, {row}: {figure.note}"
+        for row in results.rows:
+            figure = results.figure(name, row)
+            if figure is not None and figure.note:
+                yield f"{name}, {row.key}: {figure.note}"
     for problem in results.problems:
         yield f"problem: {problem}"
 
