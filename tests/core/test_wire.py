@@ -37,7 +37,7 @@ EXAMPLES: list[wire.Message] = [
     wire.Forget("counter"),
     wire.Stop(),
     wire.Pardon(bytes(32)),
-    wire.Send(ACTOR, 1, bytes(32), b"body"),
+    wire.Send(ACTOR, 1, [[bytes(32), b"body"]]),
     wire.Ask(ACTOR, 2, bytes(32), b"body", 789, [ACTOR]),
     wire.Answer(2, bytes(32), None, {"error": "Deadlock", "message": "m", "details": {}}),
     wire.Taken(64),

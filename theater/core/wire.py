@@ -185,13 +185,12 @@ class Pardon(NamedTuple):
 
 
 class Send(NamedTuple):
-    """A message without an answer. `number` counts the sends of one connection; `cause` is the digest of the
-    sender's entry that recorded it."""
+    """Messages without an answer: `letters` of [cause, body], in order. `number` is that of the first; they are
+    counted through on each connection. A cause is the digest of the sender's entry that recorded the message."""
 
     sender: str
     number: int
-    cause: bytes
-    body: bytes
+    letters: list[Any]
 
 
 class Ask(NamedTuple):

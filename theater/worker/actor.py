@@ -122,7 +122,7 @@ class Actor:
 
     def _attach(self, warm: Warm, content: ContentStore) -> None:
         """Gives the guest its limits and its host."""
-        post = Post(self._mail, self._record, warm.seam, self._limits, self._remaining)
+        self._post = post = Post(self._mail, self._record, warm.seam, self._limits, self._remaining)
         labels = Labels(self._is.labels, content)
         ports = catalogue.Ports(self, post, self._promises, self, self._mail, self._timers, labels)
         interfaces = catalogue.build(ports)
@@ -292,13 +292,16 @@ class Actor:
         self._call_until = time.monotonic() + timeout if timeout is not None else None
         try:
             result = self._guest.call(interface, function, (self._state, params), timeout)
-            return self._conclude(result)
+            concluded = self._conclude(result)
+            self._post.let_out()
+            return concluded
         except Trap as trap:
             outcome = outcome_trap(
                 trap.kind.value, trap.message, list(trap.backtrace), self._state_digest, self._fuel()
             )
             self._last = record.outcome(outcome)
             record.release()
+            self._mail.post()
             raise
         except (DiskFull, IntegrityError):
             raise  # The chain takes nothing any more, so this is not in it: its last entry is the call.
@@ -307,6 +310,7 @@ class Actor:
             outcome = outcome_trap(kind, f"{type(error).__name__}: {error}", [], self._state_digest, self._fuel())
             self._last = record.outcome(outcome)
             record.release()
+            self._mail.post()
             raise
         finally:
             self._pulse.end()
@@ -359,6 +363,7 @@ class Actor:
 
     def sleep(self, seconds: float) -> None:
         """Sleeps as long as the call may last, and wakes up early when the actor is to end."""
+        self._post.let_out()
         left = self._remaining()
         until = time.monotonic() + (seconds if left is None else min(seconds, left + 0.001))
         while (rest := until - time.monotonic()) > 0 and not self._mail.stopping:

@@ -2,7 +2,8 @@
 
 The supervisor is asked once where a receiver lives; after that it is not in the way (D5). What is promised:
 
-* Messages from one actor to another arrive in order.
+* Messages from one actor to another arrive in order. Those that one call sends leave together when it ends, waits
+  or sleeps, or when there are many: the record of them all is then written once.
 * A mailbox is bounded: a sender may have as many unconfirmed messages with a receiver as that one's mailbox
   holds, and learns at once when there is no room.
 * Every request ends in exactly one of reply, error, timeout, down.
@@ -63,6 +64,9 @@ CONFIRM_EVERY = 64
 _PATIENCE_S = 0.01
 """How long an asker waits for the answer before it looks around."""
 
+_BATCH_BYTES = 32 * 1024
+"""Bytes of bodies that go out in one frame, unless a single one is longer; well within `_ENVELOPE`."""
+
 _ENVELOPE = 65536
 """Bytes that a message may have around its body."""
 
@@ -109,6 +113,8 @@ class Link:
     unconfirmed: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
     answers: dict[int, Answer] = field(default_factory=dict)
     down: str | None = None
+    outbox: list[list[bytes]] = field(default_factory=list)
+    outbox_bytes: int = 0
 
     def drain(self) -> None:
         """Takes in all that the receiver has sent."""
@@ -201,6 +207,7 @@ class Mail:
         self._names: dict[str, str] = {}
         self._replies: dict[int, Message] = {}
         self._confirm: dict[bytes, int] = {}
+        self._outgoing: list[Link] = []
         self._waiting_for: str | None = None
         self._poll = Poll(inbox, signals.dealer, wake=wake)
         self._listening = True
@@ -209,13 +216,16 @@ class Mail:
 
     # ---- sending
 
-    def send(self, to: str, body: bytes, cause: bytes, timeout: float) -> None:
-        """Hands `body` to the queue of its receiver.
+    def send(self, to: str, body: bytes, cause: bytes, timeout: float) -> bool:
+        """Takes `body` for its receiver; it goes out with the next `post`, together with what is sent until then.
 
         Args:
             to: actor id or registered name.
-            cause: digest of the entry that records the send; it must be on the disk.
+            cause: digest of the entry that records the send.
             timeout: seconds to wait for a receiver that is being restarted.
+
+        Returns:
+            whether so much has been taken that it is time for `post`.
 
         Raises:
             UnknownActor, ActorDown, TimedOut: there is no such receiver, now or in time.
@@ -224,19 +234,42 @@ class Mail:
         link = self._link(to, _deadline(timeout))
         if link is None:
             self._send_to_myself(body, cause)
-            return
+            return False
         self._check_size(link, body)
         if len(link.unconfirmed) >= min(CONFIRM_EVERY, link.mailbox):
             link.drain()
             if len(link.unconfirmed) >= link.mailbox:
                 raise MailboxFull(f"the mailbox of {to} is full: {link.mailbox} of your messages wait there already")
-        number = link.sent + 1
-        try:
-            link.dealer.send(encode(Send(self.me, number, cause, body)))
-        except Full:
-            raise MailboxFull(f"the mailbox of {to} is full: its queue takes no more") from None
-        link.sent = number
-        link.unconfirmed.append((number, cause, body))
+        if not link.outbox:
+            self._outgoing.append(link)
+        link.sent += 1
+        link.unconfirmed.append((link.sent, cause, body))
+        link.outbox.append([cause, body])
+        link.outbox_bytes += len(body)
+        return len(link.outbox) >= CONFIRM_EVERY or link.outbox_bytes > _BATCH_BYTES
+
+    @property
+    def has_outgoing(self) -> bool:
+        """Whether there are messages for `post`."""
+        return bool(self._outgoing)
+
+    def post(self) -> None:
+        """Sends what `send` has taken. The entries that record it must be on the disk."""
+        for link in self._outgoing:
+            frame = encode(Send(self.me, link.sent - len(link.outbox) + 1, link.outbox))
+            try:
+                link.dealer.send(frame)
+            except Full:
+                self._return_to_sender(link)
+            link.outbox, link.outbox_bytes = [], 0
+        self._outgoing.clear()
+
+    def _return_to_sender(self, link: Link) -> None:
+        """The queue to a receiver takes no more, although its mailbox should: what was meant for it is dead."""
+        why = "its receiver's queue was full"
+        self._signals.report([[self.me, link.actor, body, cause, why] for cause, body in link.outbox])
+        for _ in link.outbox:
+            link.unconfirmed.pop()
 
     def ask(self, to: str, body: bytes, cause: bytes, timeout: float) -> Answer:
         """Sends `body` and waits for its answer, whose `value` is then the reply.
@@ -359,6 +392,8 @@ class Mail:
     def _drop(self, link: Link) -> None:
         """Forgets a dead receiver; what it did not confirm becomes dead letters."""
         link.drain()
+        if link in self._outgoing:
+            self._outgoing.remove(link)
         if self._links.get(link.actor) is link:
             del self._links[link.actor]
         if link.unconfirmed:
@@ -411,7 +446,7 @@ class Mail:
             self.refused += 1
             return True
         if type(message) is Send:
-            self.letters.append(self._letter_of_send(peer, message))
+            self._take_send(peer, message)
         elif type(message) is Ask:
             self._take_ask(peer, message)
         else:
@@ -422,14 +457,22 @@ class Mail:
             self._listening = False
         return True
 
-    def _letter_of_send(self, peer: bytes, message: Send) -> Letter:
+    def _take_send(self, peer: bytes, message: Send) -> None:
+        for number, letter in enumerate(message.letters, message.number):
+            match letter:
+                case [bytes() as cause, bytes() as body]:
+                    self.letters.append(self._letter_of_send(peer, message.sender, number, cause, body))
+                case _:
+                    self.refused += 1
+
+    def _letter_of_send(self, peer: bytes, sender: str, number: int, cause: bytes, body: bytes) -> Letter:
         def taken(error: TheaterError | None) -> bool:
-            self._confirm[peer] = message.number
-            if message.number % CONFIRM_EVERY == 0:
+            self._confirm[peer] = number
+            if number % CONFIRM_EVERY == 0:
                 self.confirm()
             return False
 
-        return Letter(message.body, message.sender, message.cause, taken=taken)
+        return Letter(body, sender, cause, taken=taken)
 
     def _take_ask(self, peer: bytes, message: Ask) -> None:
         path = tuple(str(actor) for actor in message.path)

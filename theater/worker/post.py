@@ -29,15 +29,22 @@ class Post:
         self._remaining = remaining
 
     def send(self, to: str, body: bytes) -> None:
-        self._record.release()
-        self._mail.send(to, body, self._seam.origin, self._bounded(self._timeout))
+        if self._mail.send(to, body, self._seam.origin, self._bounded(self._timeout)):
+            self.let_out()
 
     def ask(self, to: str, body: bytes, timeout: float | None) -> Caused:
         self._record.release()
+        self._mail.post()
         answer = self._mail.ask(to, body, self._seam.origin, self._bounded(timeout or self._timeout))
         if answer.value is None:
             raise TimedOut(f"{to} answered with nothing")
         return Caused(answer.value, answer.cause)
+
+    def let_out(self) -> None:
+        """Sends what the guest has sent so far."""
+        if self._mail.has_outgoing:
+            self._record.release()
+            self._mail.post()
 
     def _bounded(self, timeout: float) -> float:
         left = self._remaining()
