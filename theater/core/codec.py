@@ -128,6 +128,8 @@ def _has_map(value: Any, room: int) -> bool:
     extension is asked when that is packed."""
     if room == 0:
         raise ValueError(f"values nest more than {MAX_NESTING} deep")
+    if _LEAVES.issuperset(map(type, value)):  # the usual case, without a step of Python for each item
+        return False
     for item in value:
         if type(item) not in _LEAVES:
             if isinstance(item, (list, tuple)):
