@@ -167,6 +167,8 @@ class House:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     server: subprocess.Popen[bytes] | None = None
     clients: list[Client] = field(default_factory=list)
+    on_close: list[Callable[[], None]] = field(default_factory=list)
+    kept: list[object] = field(default_factory=list)
     may_have_defects: bool = False
 
     @property
@@ -239,6 +241,8 @@ class House:
 
     def close(self) -> None:
         """Ends the server and asserts that nobody is left, and that the server has met no defect of its own."""
+        for action in self.on_close:
+            action()
         for client in self.clients:
             client.close()
         if self.server is not None and self.server.poll() is None:

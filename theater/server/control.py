@@ -18,6 +18,8 @@ from theater.errors import InvalidInput, TheaterError, WireError
 from theater.log import Logger
 from theater.server.loop import Loop
 
+_LARGEST_NUMBER = 1 << 53
+
 
 @dataclass(slots=True)
 class Caller:
@@ -73,7 +75,8 @@ class Arguments:
         return bool(self._get(name, bool, False))
 
     def number(self, name: str, default: int) -> int:
-        return int(self._get(name, int, default))
+        """Cut to what a position in a file, a count or a time in ms can be."""
+        return min(max(int(self._get(name, int, default)), -_LARGEST_NUMBER), _LARGEST_NUMBER)
 
     def items(self, name: str, kind: type) -> list[Any]:
         found: list[Any] = self._get(name, list, [])

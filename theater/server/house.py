@@ -52,6 +52,8 @@ class House:
         self.content = ContentStore(home.content)
         self.cast = Cast(home)
         self.cast.load()
+        for row in self.cast.unreadable:
+            log.error("an actor of this home cannot be read and is left alone", row=row)
         self.ledger = Ledger(home, log, self.version)
         self.dead_letters = DeadLetters(home.dead_letters, log)
         self.watch = Watch(self.loop, self.cast)

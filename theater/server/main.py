@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from theater.server.control import Control
 from theater.server.house import House
 from theater.server.operations import Operations
 from theater.server.wishes import Role
+
+_DESCRIPTORS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def serve(
         InvalidInput: the home cannot be used.
     """
     home.create()
+    _use_all_descriptors()
     with _locked(home):
         _sweep(home)
         house = House(home, log.logger())
@@ -128,6 +132,14 @@ def _locked(home: Home) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _use_all_descriptors() -> None:
+    """Raises the soft limit of open files to the hard one: each actor takes two, and 1,024 are soon gone."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else _DESCRIPTORS
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _sweep(home: Home) -> None:

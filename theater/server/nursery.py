@@ -181,7 +181,12 @@ class Nursery:
     def _restart_spawner(self) -> None:
         if self._closing or self._spawner is not None:
             return
-        self.start()
+        try:
+            self.start()
+        except OSError as error:
+            self._log.error("there is no spawner, and none can be started", error=str(error))
+            self._loop.after(_SPAWNER_PAUSE, self._restart_spawner)
+            return
         for template in list(self._templates.values()):
             if template.pid is None and template not in self._asked:
                 self._ask_for(template)
@@ -198,7 +203,12 @@ class Nursery:
     def _ask_for(self, template: _Template) -> None:
         if self._spawner_line is None:
             return  # Asked for again when there is a spawner.
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            failed = _no_line(error)
+            self._loop.soon(lambda: self._fail(template, failed))  # Its orders come after this.
+            return
         self._hang_up(template)
         template.orders = ours
         order = pack(template.breed._asdict())
@@ -303,7 +313,13 @@ class Nursery:
                 self._fork(template, order)
 
     def _fork(self, template: _Template, order: Order | None) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            if order is not None:
+                wanted, failed = order, _no_line(error)
+                self._loop.soon(lambda: None if wanted.cancelled else wanted.on_failed(failed))
+            return
         template.number += 1
         template.forking[template.number] = (ours, order)
         try:
@@ -327,7 +343,8 @@ class Nursery:
         template.spares.clear()
 
     def _fail(self, template: _Template, error: TheaterError) -> None:
-        del self._templates[template.breed]
+        if self._templates.get(template.breed) is template:
+            del self._templates[template.breed]
         for order in template.waiting:
             if not order.cancelled:
                 order.on_failed(error)
@@ -340,3 +357,7 @@ class Nursery:
 
 def _how(ended: Ended) -> str:
     return f"signal {ended.signal}" if ended.signal is not None else f"status {ended.status}"
+
+
+def _no_line(error: OSError) -> StartFailed:
+    return StartFailed(f"the server has no socket for another worker: {error.strerror}")

@@ -222,7 +222,7 @@ class Operations:
         if found is not None or wait_ms <= 0:
             caller.reply(found if found is not None else nothing())
             return
-        self._house.watch.wait(subject, min(wait_ms, 60_000) / 1000, look, nothing, caller.reply)
+        self._house.watch.wait(subject, min(wait_ms, 60_000) / 1000, look, nothing, caller.reply, caller.fail)
 
     # ---- messages
 

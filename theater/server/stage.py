@@ -7,8 +7,10 @@ waits for it any more.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import resource
 import signal
 import socket
 import time
@@ -44,6 +46,7 @@ _GRACE_S = 1.0
 
 _START_MARGIN_S = 10.0
 _POISON_KEPT = 100
+_DESCRIPTORS_KEPT = 64
 _LONG_AGO_S = 10 * 365 * 24 * 3600.0
 
 
@@ -471,12 +474,20 @@ class Stage:
 
 
 def _share_page(worker: Worker) -> int:
-    """Makes the page of a worker's pulse; returns the descriptor to give it. Raises OSError."""
+    """Makes the page of a worker's pulse; returns the descriptor to give it.
+
+    Raises:
+        OSError: there is no memory, or there are too few descriptors left. ZeroMQ ends the process when it can accept
+            no connection for want of one, so the last are kept for that. A new descriptor has the lowest number that
+            is free, so its number says how many are in use.
+    """
     if worker.page is not None and worker.pulse is not None:
         worker.pulse.release()
         worker.page.close()
     page = os.memfd_create(f"pulse {worker.actor.id[:8]}", os.MFD_CLOEXEC)
     try:
+        if page + _DESCRIPTORS_KEPT >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         os.ftruncate(page, SIZE)
         worker.page = mmap.mmap(page, SIZE)
     except OSError:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from theater.errors import TheaterError, disk_error
 from theater.server.cast import Cast
 from theater.server.loop import Alarm, Loop
 
@@ -21,6 +22,7 @@ class _Waiter:
     look: Callable[[], dict[str, Any] | None]
     nothing: Callable[[], dict[str, Any]]
     reply: Callable[[Any], None]
+    fail: Callable[[TheaterError], None]
     alarm: Alarm | None = None
 
 
@@ -39,9 +41,14 @@ class Watch:
         look: Callable[[], dict[str, Any] | None],
         nothing: Callable[[], dict[str, Any]],
         reply: Callable[[Any], None],
+        fail: Callable[[TheaterError], None],
     ) -> None:
-        """Answers with the first `look` that finds something, or with `nothing` after `timeout` seconds."""
-        waiter = _Waiter(look, nothing, reply)
+        """Answers with the first `look` that finds something, or with `nothing` after `timeout` seconds.
+
+        Args:
+            fail: is called instead when the file cannot be read.
+        """
+        waiter = _Waiter(look, nothing, reply, fail)
         waiter.alarm = self._loop.after(timeout, lambda: self._over(subject, waiter))
         self._waiters.setdefault(subject, []).append(waiter)
         self.attend(subject)
@@ -51,9 +58,7 @@ class Watch:
     def changed(self, subject: str) -> None:
         """The chain or the log of `subject` has grown."""
         for waiter in list(self._waiters.get(subject, ())):
-            found = waiter.look()
-            if found is not None:
-                self._answer(subject, waiter, found)
+            self._look(subject, waiter)
 
     def attend(self, subject: str) -> None:
         """Tells the subject's worker whether somebody watches; called for each new worker too."""
@@ -70,17 +75,31 @@ class Watch:
         """Answers everybody: the server ends."""
         for subject, waiters in list(self._waiters.items()):
             for waiter in list(waiters):
-                self._answer(subject, waiter, waiter.look() or waiter.nothing())
+                self._look(subject, waiter, at_last=True)
 
     def _over(self, subject: str, waiter: _Waiter) -> None:
         if waiter in self._waiters.get(subject, ()):
-            self._answer(subject, waiter, waiter.look() or waiter.nothing())
+            self._look(subject, waiter, at_last=True)
 
-    def _answer(self, subject: str, waiter: _Waiter, value: dict[str, Any]) -> None:
+    def _look(self, subject: str, waiter: _Waiter, at_last: bool = False) -> None:
+        """Answers if there is something, and `at_last` in any case."""
+        try:
+            found = waiter.look() or (waiter.nothing() if at_last else None)
+        except TheaterError as error:
+            self._dismiss(subject, waiter)
+            waiter.fail(error)
+        except OSError as error:
+            self._dismiss(subject, waiter)
+            waiter.fail(disk_error(error, "reading what was waited for"))
+        else:
+            if found is not None:
+                self._dismiss(subject, waiter)
+                waiter.reply(found)
+
+    def _dismiss(self, subject: str, waiter: _Waiter) -> None:
         waiters = self._waiters[subject]
         waiters.remove(waiter)
         if not waiters:
             del self._waiters[subject]
         if waiter.alarm is not None:
             waiter.alarm.cancel()
-        waiter.reply(value)

@@ -61,6 +61,18 @@ class Workshop:
             component: its digest, hex.
             fuel: whether instructions are to be counted.
         """
+        try:
+            self._prepare(component, fuel, wish)
+        except OSError as error:
+            failed = BuildFailed(f"the compiled form of a component can be neither read nor made: {error}")
+            self._loop.soon(lambda: wish.on_failed(failed))
+
+    def close(self) -> None:
+        """Ends what is being compiled."""
+        for job in self._jobs.values():
+            self._processes.kill(job.pid)
+
+    def _prepare(self, component: str, fuel: bool, wish: Wish) -> None:
         key = component, fuel
         artefact = self._ready.get(key) or self._find(component, fuel)
         if artefact is not None and artefact.path.exists():
@@ -71,11 +83,6 @@ class Workshop:
         self._ready.pop(key, None)
         job = self._jobs.get(key) or self._compile(component, fuel)
         job.wishes.append(wish)
-
-    def close(self) -> None:
-        """Ends what is being compiled."""
-        for job in self._jobs.values():
-            self._processes.kill(job.pid)
 
     def _find(self, component: str, fuel: bool) -> Artefact | None:
         try:
@@ -88,8 +95,13 @@ class Workshop:
         out, into = os.pipe2(os.O_CLOEXEC)
         command = compile_command(self._content(component), self._cache.directory, fuel)
         actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, into, 1)]
-        pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
-        os.close(into)
+        try:
+            pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+        except OSError:
+            os.close(out)
+            raise
+        finally:
+            os.close(into)
         job = self._jobs[component, fuel] = _Job(component, fuel, pid, out)
         self._loop.reader(out, lambda: self._on_output(job))
         self._processes.adopt(pid, lambda ended: self._on_end(job, ended))
