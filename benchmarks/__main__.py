@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.text(results))
     if options.json is not None:
         _write_json(options.json, results)
-    elif options.peers and not options.quick and not options.only:
+    elif options.peers and not (options.quick or options.only or results.problems):
         _write_json(LATEST, results)
         README.write_text(report.into(README.read_text(), results))
     return 1 if results.problems else 0
@@ -49,6 +49,7 @@ def measure(chosen: Sequence[Contestant], effort: Effort, rounds: int) -> Result
         outcome = isolated.run(contestant, effort)
         figures.setdefault(contestant.name, []).extend(outcome.figures)
         if outcome.problem:
+            _say(outcome.words)
             problems.append(f"{contestant.name} ({contestant.module}): {outcome.problem}")
     return Results(
         rows=[row for row in ROWS if effort.wants(row.key)],
@@ -92,7 +93,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--json",
         type=Path,
         metavar="FILE",
-        help=f"where the figures go; else a full run writes {LATEST.name} and the README",
+        help=f"where the figures go; else a full run without problems writes {LATEST.name}",
     )
     return parser.parse_args(arguments)
 
