@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -65,28 +66,35 @@ class Asker:
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        if effort.wants("request-reply", "request-64k", "one-way"):
-            yield from _messages(effort)
-        if effort.wants("start", "start-rate"):
-            took = [_start() for _ in range(effort.of(6))]
-            yield of_samples("start", took)
-            yield Figure("start-rate", len(took) / sum(took), samples=len(took))
-        if effort.wants("memory"):
-            yield _memory(effort.of(4))
-        if effort.wants("restart"):
-            victim = Answerer.remote()
-            yield of_samples("restart", [_restart(victim) for _ in range(effort.of(4))], "max_restarts")
-    finally:
-        ray.shutdown()
+    # Ray leaves its logs and sockets where they are; its daemons may still write when it has shut down.
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
+        try:
+            yield from _rows(effort)
+        finally:
+            ray.shutdown()
+
+
+def _rows(effort: Effort) -> Iterator[Figure]:
+    if effort.wants("request-reply", "request-64k", "one-way"):
+        yield from _messages(effort)
+    if effort.wants("start", "start-rate"):
+        took = [_start() for _ in range(effort.of(6))]
+        yield of_samples("start", took)
+        yield Figure("start-rate", len(took) / sum(took), samples=len(took))
+    if effort.wants("memory"):
+        yield _memory(effort.of(4))
+    if effort.wants("restart"):
+        victim = Answerer.remote()
+        yield of_samples("restart", [_restart(victim) for _ in range(effort.of(4))], "max_restarts")
 
 
 def _messages(effort: Effort) -> Iterator[Figure]:
