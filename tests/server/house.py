@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wasmtime
+
 from theater.chainlog.verify import verify_home
 from theater.client import Client, Row
 from theater.config import Home
@@ -150,6 +152,27 @@ def flooding(name: str, times: int, body: bytes) -> bytes:
 def count(answer: bytes) -> int:
     """The number in the answer to b"c"."""
     return int.from_bytes(answer, "little")
+
+
+def bare_actor(more: str = "") -> bytes:
+    """A component that does nothing: it only has an init. `more` goes into its core module."""
+    return bytes(
+        wasmtime.wat2wasm(
+            f"""(component (core module $m
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+                (func (export "init") (param i32 i32 i32 i32 i32) (result i32) (i32.const 64)) {more})
+              (core instance $m (instantiate $m))
+              (alias core export $m "memory" (core memory $memory))
+              (alias core export $m "realloc" (core func $realloc))
+              (type $state (option (list u8)))
+              (func $init (param "state" $state) (param "params" (tuple string))
+                (result (result (tuple $state) (error string)))
+                (canon lift (core func $m "init") (memory $memory) (realloc $realloc) string-encoding=utf8))
+              (instance $actor (export "init" (func $init)))
+              (export "theater:simple/actor" (instance $actor)))"""
+        )
+    )
 
 
 # ---- the house

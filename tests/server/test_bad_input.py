@@ -19,7 +19,7 @@ from house import House, descriptors, eventually, outcome
 from theater.bus.sockets import Context, Dealer
 from theater.core.codec import pack
 from theater.core.wire import Request, Send, Stop, encode
-from theater.errors import ComponentError, ManifestError, StartFailed
+from theater.errors import ComponentError, ManifestError
 
 Name = Callable[[], str]
 
@@ -97,7 +97,7 @@ def test_random_bytes_behind_a_good_head_are_counted(house: House, dealer: Deale
         pytest.param(b"TH\x01\x01" + pack([1, "hello", [], 1000]), id="a list for a map"),
         pytest.param(b"TH\x01\x01" + pack([1, "hello", {}, 1000]) + b"\xc0", id="more behind it"),
         pytest.param(encode(Stop()), id="a signal"),
-        pytest.param(encode(Send("x", 1, bytes(32), b"")), id="mail"),
+        pytest.param(encode(Send("x", 1, [[bytes(32), b""]])), id="mail"),
     ],
 )
 def test_what_is_no_request_is_counted(house: House, dealer: Dealer, frame: bytes) -> None:
@@ -268,18 +268,6 @@ def test_an_import_that_the_manifest_does_not_grant_is_named(house: House, name:
     with pytest.raises(ComponentError, match="theater:simple/message-server-host") as refusal:
         house.start(name(), handlers=())
     assert "message-server" in str(refusal.value.details["problems"])
-
-
-def test_a_component_that_wants_a_timer_thread_of_instructions_is_bounded_while_it_starts(
-    house: House, name: Name
-) -> None:
-    """A start function that never returns, in the template, before there is an actor or a deadline."""
-    loops = wasmtime.wat2wasm(
-        """(component (core module $m (func $f (loop $l (br $l))) (start $f)) (core instance (instantiate $m)))"""
-    )
-    actor = name()
-    with pytest.raises((StartFailed, ComponentError)):
-        house.start(actor, component=component(house, actor, bytes(loops)))
 
 
 # ---- manifests

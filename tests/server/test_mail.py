@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import pytest
-from house import RESTLESS, House, asking, eventually, flooding, outcome, sending
+from house import RESTLESS, House, asking, bare_actor, eventually, flooding, outcome, sending
 
 from theater.client import Client, Row
 from theater.client.link import Outcome
@@ -88,23 +88,8 @@ def test_an_unknown_name_is_an_error_at_once(house: House, name: Name) -> None:
     assert time.monotonic() - begun < 2.0
 
 
-def test_an_actor_that_takes_no_messages_says_what_its_manifest_lacks(house: House, name: Name, probe: bytes) -> None:
-    import wasmtime
-
-    text = """(component (core module $m
-        (memory (export "memory") 1)
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-        (func (export "init") (param i32 i32 i32 i32 i32) (result i32)
-          (i32.store8 (i32.const 64) (i32.const 0)) (i32.store8 (i32.const 68) (i32.const 0)) (i32.const 64)))
-      (core instance $m (instantiate $m))
-      (alias core export $m "memory" (core memory $memory))
-      (alias core export $m "realloc" (core func $realloc))
-      (type $state (option (list u8)))
-      (func $init (param "state" $state) (param "params" (tuple string)) (result (result (tuple $state) (error string)))
-        (canon lift (core func $m "init") (memory $memory) (realloc $realloc) string-encoding=utf8))
-      (instance $actor (export "init" (func $init)))
-      (export "theater:simple/actor" (instance $actor)))"""
-    (house.folder / "deaf.wasm").write_bytes(wasmtime.wat2wasm(text))
+def test_an_actor_that_takes_no_messages_says_what_its_manifest_lacks(house: House, name: Name) -> None:
+    (house.folder / "deaf.wasm").write_bytes(bare_actor())
     asker = house.start(name())
     deaf = house.start(name(), component="deaf.wasm", handlers=())
     for words in (
@@ -401,7 +386,7 @@ def test_what_an_actor_had_sent_to_itself_becomes_a_dead_letter_when_it_ends(hou
 
 
 def test_a_crowd_of_actors_asks_in_all_directions(house: House, name: Name) -> None:
-    rows = [house.start(name(), limits={"request_timeout": "2s"}) for _ in range(6)]
+    rows = [house.start(name(), limits={"request_timeout": "500ms"}) for _ in range(6)]
     failures: list[str] = []
 
     def ask(start: int) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
-from house import RESTLESS, House, eventually, manifest, marked
+import wasmtime
+from house import RESTLESS, House, bare_actor, eventually, manifest, marked, outcome
 
+from theater.client import deploy
 from theater.errors import NoServer
 
 
@@ -119,15 +122,9 @@ def test_a_killed_server_leaves_no_compiler_behind(own_house: House) -> None:
     functions = "\n".join(
         f"(func (result i32) {'(i32.add (i32.const 1) ' * 300}(i32.const 1){')' * 300})" for _ in range(3000)
     )
-    import wasmtime
-
     (house.folder / "slow.wasm").write_bytes(wasmtime.wat2wasm(f"(component (core module {functions}))"))
     (house.folder / "slow.toml").write_text(manifest("slow", component="slow.wasm"))
     before = set(house.processes())
-    started = house.popen.__self__  # the house itself; the start below is asked for by a client that does not wait
-    assert started is house
-    from theater.client import deploy
-
     ready = deploy.prepare(house.folder / "slow.toml", lambda text: None)
     for digest in house.client.have(ready.contents):
         house.client.put(ready.contents[digest].read_bytes())
@@ -148,6 +145,21 @@ def test_a_killed_server_leaves_no_compiler_behind(own_house: House) -> None:
     eventually(lambda: len(set(house.processes()) - before) >= 2, "two compilers run")
     house.send_signal(signal.SIGKILL)
     eventually(lambda: not marked(house.mark), "everybody is dead", 5.0)
+
+
+def test_a_template_that_never_finishes_loading_does_not_keep_the_server(own_house: House) -> None:
+    """A start function that loops: there is neither an actor nor a deadline yet."""
+    house = own_house
+    (house.folder / "slow.wasm").write_bytes(bare_actor("(func $f (loop $l (br $l))) (start $f)"))
+    path = house.write("slow", component="slow.wasm", handlers=())
+    house.start("beside")
+    starting = threading.Thread(target=lambda: outcome(lambda: house.connect().start(path)))
+    starting.start()
+    eventually(lambda: len(house.client.list()) == 2 and len(house.templates()) == 2, "its template loads")
+    assert house.count("beside") == 1
+    house.send_signal(signal.SIGTERM)
+    assert house.await_end() == 0
+    starting.join()
 
 
 def test_a_new_server_finds_the_actors_with_their_last_state(own_house: House) -> None:

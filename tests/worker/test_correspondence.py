@@ -37,10 +37,16 @@ def found(exchange: Exchange, question: Lookup, actor: str, *, incarnation: int 
 
 def befriend(exchange: Exchange, one: Mail, other: str, **facts: int) -> None:
     """Has `one` send a first message to `other`, so that there is a link."""
-    sending = Elsewhere(lambda: one.send(other, b"first", CAUSE, 5.0))
+    sending = Elsewhere(lambda: send(one, other, b"first"))
     peer, question = exchange.asked()
     exchange.tell(peer, found(exchange, question, other, **facts))
     sending.result()
+
+
+def send(mail: Mail, to: str, body: bytes) -> None:
+    """Sends a message that is in the record already."""
+    mail.send(to, body, CAUSE, 5.0)
+    mail.post()
 
 
 def answer_next(mail: Mail, answer: bytes) -> None:
@@ -61,13 +67,13 @@ def test_a_receiver_is_looked_up_once(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
     befriend(exchange, one, "other")
     for _ in range(5):
-        one.send("other", b"more", CAUSE, 5.0)
+        send(one, "other", b"more")
     assert exchange.router.receive() is None
 
 
 def test_a_receiver_that_nobody_knows_is_the_supervisors_error(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
-    sending = Elsewhere(lambda: one.send("nobody", b"", CAUSE, 5.0))
+    sending = Elsewhere(lambda: send(one, "nobody", b""))
     peer, question = exchange.asked()
     exchange.tell(peer, Missing(question.number, UnknownActor("no nobody here").to_wire()))
     with pytest.raises(UnknownActor, match="no nobody here"):
@@ -166,17 +172,17 @@ def test_unconfirmed_messages_are_counted_until_the_mailbox_is_full(exchange: Ex
     one, _ = exchange.mail("one")
     exchange.mail("other")
     befriend(exchange, one, "other", mailbox=3)
-    one.send("other", b"second", CAUSE, 5.0)
-    one.send("other", b"third", CAUSE, 5.0)
+    send(one, "other", b"second")
+    send(one, "other", b"third")
     with pytest.raises(MailboxFull, match="full: 3"):
-        one.send("other", b"fourth", CAUSE, 5.0)
+        send(one, "other", b"fourth")
 
 
 def test_a_confirmed_message_makes_room_and_is_no_dead_letter(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
     other, _ = exchange.mail("other")
     befriend(exchange, one, "other", mailbox=2)
-    one.send("other", b"second", CAUSE, 5.0)
+    send(one, "other", b"second")
     other.wait(5.0)
     letter = other.next_letter()
     assert letter is not None
@@ -186,7 +192,7 @@ def test_a_confirmed_message_makes_room_and_is_no_dead_letter(exchange: Exchange
     deadline = time.monotonic() + 10
     while True:
         try:
-            one.send("other", b"third", CAUSE, 5.0)
+            send(one, "other", b"third")
             break
         except MailboxFull:
             assert time.monotonic() < deadline
@@ -200,14 +206,14 @@ def test_a_message_over_the_receivers_limit_is_not_sent(exchange: Exchange) -> N
     one, _ = exchange.mail("one")
     befriend(exchange, one, "other")
     with pytest.raises(MessageTooLarge):
-        one.send("other", bytes((1 << 20) + 1), CAUSE, 5.0)
+        send(one, "other", bytes((1 << 20) + 1))
 
 
 def test_dead_letters_are_reported_in_frames_of_bounded_size(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
     befriend(exchange, one, "other", mailbox=100)
     for number in range(20):
-        one.send("other", bytes([number]) * 400_000, CAUSE, 5.0)
+        send(one, "other", bytes([number]) * 400_000)
     exchange.tell(b"one", Down("other", 1, "gone"))
     one.wait(5.0)
     letters = []
@@ -226,7 +232,7 @@ def test_what_is_no_message_is_counted_and_dropped(exchange: Exchange) -> None:
     stranger = exchange.stranger("one")
     for frame in (b"", b"\0" * 100, b"TH\x01\xff", b"TH\x02\x30\x90", encode(Taken(1)), encode(Stop())):
         stranger.send(frame)
-    stranger.send(encode(Send("x", 1, CAUSE, b"good")))
+    stranger.send(encode(Send("x", 1, [[CAUSE, b"good"]])))
     while (letter := one.next_letter()) is None:
         one.wait(5.0)
     assert letter.body == b"good"
@@ -238,7 +244,7 @@ def test_a_mailbox_takes_no_more_than_it_holds_and_goes_on_when_there_is_room(ex
     one, _ = exchange.mail("one", mailbox=3)
     sender = exchange.stranger("one")
     for number in range(8):
-        sender.send(encode(Send("x", number, CAUSE, b"%d" % number)))
+        sender.send(encode(Send("x", number, [[CAUSE, b"%d" % number]])))
     taken = []
     while len(taken) < 8:
         one.wait(5.0)
@@ -248,11 +254,39 @@ def test_a_mailbox_takes_no_more_than_it_holds_and_goes_on_when_there_is_room(ex
     assert taken == [b"%d" % number for number in range(8)]
 
 
+def test_messages_that_are_sent_together_arrive_one_after_the_other(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    other, _ = exchange.mail("other")
+    befriend(exchange, one, "other", mailbox=100)
+    for number in range(20):
+        one.send("other", b"%d" % number, CAUSE, 5.0)
+    assert one.has_outgoing
+    one.post()
+    assert not one.has_outgoing
+    taken: list[bytes] = []
+    while len(taken) < 21:
+        other.wait(5.0)
+        while (letter := other.next_letter()) is not None:
+            taken.append(letter.body)
+    assert taken == [b"first", *(b"%d" % number for number in range(20))]
+
+
+def test_what_was_to_be_sent_to_one_who_died_meanwhile_is_a_dead_letter(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other")
+    one.send("other", b"second", CAUSE, 5.0)
+    exchange.tell(b"one", Down("other", 1, "gone"))
+    one.wait(5.0)
+    one.post()
+    _, report = exchange.asked(Undelivered)
+    assert [letter[2] for letter in report.letters] == [b"first", b"second"]
+
+
 def test_a_full_mailbox_can_be_closed(exchange: Exchange) -> None:
     one, _ = exchange.mail("one", mailbox=2)
     sender = exchange.stranger("one")
     for number in range(5):
-        sender.send(encode(Send("x", number, CAUSE, b"")))
+        sender.send(encode(Send("x", number, [[CAUSE, b""]])))
     while len(one.letters) < 2:
         one.wait(5.0)
     introduce(exchange, one)
@@ -314,7 +348,7 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for_for_ever(exchange: Exc
 
 def test_messages_to_oneself_that_were_not_taken_are_reported(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
-    one.send("one", b"mine", CAUSE, 1.0)
+    send(one, "one", b"mine")
     one.close()
     _, report = exchange.asked(Undelivered)
     assert [letter[:3] for letter in report.letters] == [["one", "one", b"mine"]]

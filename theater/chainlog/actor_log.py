@@ -130,6 +130,8 @@ def _read_file(file: Path, since: int) -> Iterator[Line]:
         header = handle.readline()
         position = _parse_base(header)
         if since > position:
+            if since - position > os.fstat(handle.fileno()).st_size:
+                return
             handle.seek(len(header) + since - position)
             position = since
         for raw in handle:
