@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -143,7 +144,10 @@ def _use_all_descriptors() -> None:
 
 
 def _sweep(home: Home) -> None:
-    """Removes the sockets that a killed server has left."""
+    """Removes the sockets, and whatever else of a moment, that a killed server has left."""
     for path in home.run.iterdir():
         with contextlib.suppress(OSError):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 from theater.bus.sockets import Context
@@ -26,6 +27,7 @@ from theater.wasm.guest import Trap, TrapKind
 from theater.worker import confine
 from theater.worker.actor import Actor, Ended
 from theater.worker.assignment import Assignment
+from theater.worker.rehearsal import rehearse
 from theater.worker.signals import Signals
 from theater.worker.warm import Warm
 
@@ -37,11 +39,12 @@ _LINGER_MS = 1000
 """How long what was sent last may take to leave: an answer, a dead letter."""
 
 
-def run(line: int, warm: Warm, supervisor: int, signals: str) -> NoReturn:
+def run(line: int, warm: Warm, supervisor: int, signals: str, *, spare: bool) -> NoReturn:
     """Waits for an assignment on `line` and plays it to its end. Never returns.
 
     Args:
         signals: the supervisor's address. It is connected to at once, so that a life which begins has a line already.
+        spare: nobody waits for this worker yet, so it has time for a rehearsal.
     """
     status = 1
     try:
@@ -51,6 +54,9 @@ def run(line: int, warm: Warm, supervisor: int, signals: str) -> NoReturn:
         gc.set_threshold(_COLLECT_EVERY, 10, 100)
         context = Context()
         dealer = context.dealer(signals, identity=str(os.getpid()).encode(), linger_ms=_LINGER_MS)
+        to_supervisor = Signals(dealer)
+        if spare:
+            rehearse(warm, context, to_supervisor, Path(signals.removeprefix("ipc://")).parent)
         told = socket.socket(fileno=line)
         data, fds, _, _ = socket.recv_fds(told, _LARGEST_ASSIGNMENT, 1)
         if not data or not fds:
@@ -59,7 +65,7 @@ def run(line: int, warm: Warm, supervisor: int, signals: str) -> NoReturn:
         pulse = Pulse(memoryview(mmap.mmap(fds[0], SIZE)))
         os.close(fds[0])
         assignment = Assignment.from_plain(unpack(data, max_len=_LARGEST_ASSIGNMENT))
-        reason = _play(assignment, warm, pulse, context, Signals(dealer))
+        reason = _play(assignment, warm, pulse, context, to_supervisor)
         context.end(_LINGER_MS)
         pulse.last_words(reason.to_dict())
         status = 0 if reason.is_normal else 1

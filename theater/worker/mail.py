@@ -236,7 +236,8 @@ class Mail:
             self._send_to_myself(body, cause)
             return False
         self._check_size(link, body)
-        if len(link.unconfirmed) >= min(CONFIRM_EVERY, link.mailbox):
+        is_full = len(link.unconfirmed) >= link.mailbox
+        if is_full or link.sent % CONFIRM_EVERY == 0:
             link.drain()
             if len(link.unconfirmed) >= link.mailbox:
                 raise MailboxFull(f"the mailbox of {to} is full: {link.mailbox} of your messages wait there already")

@@ -38,7 +38,8 @@ class Record:
         self._limit = limit
         self._durable = durable
         self._call_began_at = writer.offset
-        pulse.mark(writer.mark)
+        if writer.recovery.mark.entries:
+            pulse.mark(writer.recovery.mark)  # Not what is staged: the disk may refuse it.
 
     @property
     def next_entry(self) -> int:

@@ -5,9 +5,9 @@ component is the runner, and the template has also loaded the actor's program in
 with everything in memory. `gc.freeze` before the first fork keeps Python from touching, and so copying, pages
 that it shares with its workers.
 
-Protocol, over a SEQPACKET socket pair, msgpack: the template says {"ready": pid} or {"error": ...}; then each
-{"fork": n}, which comes with the worker's end of a fresh socket pair, is answered by {"fork": n, "pid": pid}.
-When the socket closes the template ends.
+Protocol, over a SEQPACKET socket pair, msgpack: the template says {"ready": pid} or {"error": ...}. Then each
+{"fork": n, "spare": whether nobody waits for it}, which comes with the worker's end of a fresh socket pair, is
+answered by {"fork": n, "pid": pid}. When the socket closes the template ends.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,14 +55,15 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
         gc.freeze()
         orders.send(pack({"ready": os.getpid()}))
 
-        def birth(line: int) -> NoReturn:
-            life.run(line, warm, supervisor, order["signals"])
+        def birth(line: int, spare: bool) -> NoReturn:
+            life.run(line, warm, supervisor, order["signals"], spare=spare)
 
         while True:
             data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
             if not data:
                 os._exit(0)
-            _fork(orders, unpack(data, max_len=_LARGEST_ORDER)["fork"], fds[0], fork, birth)
+            wish = unpack(data, max_len=_LARGEST_ORDER)
+            _fork(orders, wish["fork"], fds[0], fork, partial(birth, spare=wish["spare"]))
     except TheaterError as error:
         orders.send(pack(error.to_wire()))
     except BaseException:
