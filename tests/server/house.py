@@ -191,6 +191,7 @@ class House:
     server: subprocess.Popen[bytes] | None = None
     clients: list[Client] = field(default_factory=list)
     on_close: list[Callable[[], None]] = field(default_factory=list)
+    before_removal: Callable[[], object] = lambda: None
     kept: list[object] = field(default_factory=list)
     may_have_defects: bool = False
 
@@ -279,6 +280,7 @@ class House:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         text = self.log_text()
+        self.before_removal()
         shutil.rmtree(self.folder, ignore_errors=True)
         assert not left, f"processes were left: {left}"
         if not self.may_have_defects:
