@@ -89,9 +89,10 @@ def flush() -> None:
 
 
 def complain(sentence: str) -> None:
-    """The one line about what went wrong, on standard error."""
+    """What went wrong, on standard error: one line, and below it, indented, what a compiler had to say."""
+    first, *more = [safe(row.rstrip()) for row in sentence.strip().splitlines()] or [""]
     sys.stdout.flush()
-    sys.stderr.write(f"theater: {safe(' '.join(sentence.split()))}\n")
+    sys.stderr.write("\n  ".join([f"theater: {' '.join(first.split())}", *more]) + "\n")
 
 
 # ---- bytes of actors

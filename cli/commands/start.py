@@ -11,7 +11,7 @@ from ..output import line, print_json, progress, safe
 @theater_command("start")
 @click.argument("manifest", default=".", type=click.Path())
 @click.option("--id-only", is_flag=True, help="Prints the actor's id and nothing else.")
-@click.option("--name", metavar="NAME", help="Registers the actor under this name.")
+@click.option("--name", metavar="NAME", help="The actor's name, instead of the manifest's.")
 @click.option(
     "--init-state", metavar="FILE", help="The initial state instead of the manifest's; `-` is standard input."
 )

@@ -130,7 +130,7 @@ class Client:
 
         Args:
             manifest: the file, or a folder with a `manifest.toml`.
-            name: registers the actor under this name instead of what its manifest says.
+            name: the actor's name, instead of what its manifest says.
             init_state: the first state, instead of the manifest's.
             timeout: seconds for the server to compile and start; building comes before and takes what it takes.
             on_progress: is called with what is being done, for a person.

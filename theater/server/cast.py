@@ -135,6 +135,7 @@ class Cast:
     home: Home
     actors: dict[str, Actor] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
+    last_number: int = 0
 
     def load(self) -> None:
         """Reads the rows of the home; one that cannot be read is named in `unreadable` and left alone."""
@@ -148,6 +149,7 @@ class Cast:
                 self.unreadable.append(f"{folder}: {error}")
         for actor in sorted(found, key=lambda actor: actor.number):
             self.actors[actor.id] = actor
+            self.last_number = actor.number
 
     def save(self, actor: Actor) -> None:
         """Writes the row, atomically; an actor that has been removed has none.
@@ -178,7 +180,9 @@ class Cast:
         (self.home.actor(actor.id) / "actor").unlink(missing_ok=True)
 
     def next_number(self) -> int:
-        return max((actor.number for actor in self.actors.values()), default=0) + 1
+        """A place behind all actors that have been started."""
+        self.last_number += 1
+        return self.last_number
 
     def __iter__(self) -> Iterator[Actor]:
         return iter(self.actors.values())
