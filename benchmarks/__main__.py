@@ -18,7 +18,7 @@ from benchmarks.results import Results, to_plain
 from benchmarks.rows import BY_KEY, ROWS
 
 LATEST = Path(__file__).parent / "latest.json"
-README = Path(__file__).parent / "README.md"
+README = Path(__file__).parents[1] / "README.md"
 ROUNDS = 3
 
 

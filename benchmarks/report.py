@@ -1,4 +1,4 @@
-"""Results for people: a table of plain text for the terminal, and one in Markdown for `benchmarks/README.md`."""
+"""Results for people: a table of plain text for the terminal, and one in Markdown for the README."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from benchmarks.results import NOT_INSTALLED, Results, from_plain, to_plain, ver
 from benchmarks.rows import BY_KEY, ROWS, Unit, amount
 
 ROOT = Path(__file__).parents[1]
-LATEST, README = ROOT / "benchmarks" / "latest.json", ROOT / "benchmarks" / "README.md"
+LATEST, README = ROOT / "benchmarks" / "latest.json", ROOT / "README.md"
 
 CHEAP = ("guest-16", "chain-append", "chain-verify", "help")
 
