@@ -119,7 +119,9 @@ class Workshop:
                 for wish in job.wishes:
                     wish.on_progress(f"{report.stage} the component, {report.elapsed:.0f} s")
             elif isinstance(report, TheaterError):
-                job.error = report
+                # Where the store keeps it tells nobody anything; whoever gave the component knows what it is called.
+                sentence = report.message.replace(str(self._content(job.component)), "the component")
+                job.error = type(report)(sentence, **report.details)
 
     def _on_end(self, job: _Job, ended: Ended) -> None:
         while job.pipe in self._loop.readers:
