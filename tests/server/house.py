@@ -307,7 +307,8 @@ class House:
         return f"{_MARK}={self.mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
     def spawner(self) -> int:
-        return int(self.client.call("hello", {})["processes"]["spawner"])
+        """The spawner, once there is one: it may just be being replaced."""
+        return int(eventually(lambda: self.client.call("hello", {})["processes"]["spawner"], "there is a spawner"))
 
     def templates(self) -> list[int]:
         return [int(pid) for pid in self.client.call("hello", {})["processes"]["templates"]]
