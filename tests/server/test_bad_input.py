@@ -425,8 +425,8 @@ def test_a_server_that_runs_out_of_descriptors_starts_nothing_more_and_lives(own
     resource.prlimit(house.pid, resource.RLIMIT_NOFILE, (descriptors(house.pid) + 64 + 6, 4096))
     paths = [house.write(f"n{number}") for number in range(12)]
     ends = [outcome(lambda path=path: house.client.start(path, timeout=20.0)) for path in paths]
+    # Not all twelve: which of them depends on whose descriptors are free again at that moment.
     assert set(ends) == {"reply", "StartFailed"}
-    assert ends[-1] == "StartFailed"
     assert house.count(first.id) == 1
     resource.prlimit(house.pid, resource.RLIMIT_NOFILE, (4096, 4096))
     assert house.start("last").state == "running"
