@@ -316,7 +316,8 @@ class House:
     def spares(self) -> list[int]:
         """Children of the server that are neither spawner, template, nor the worker of an actor."""
         found = [child.pid for child in children(self.pid)]
-        known = {self.spawner(), *self.templates(), *(row.pid for row in self.client.list())}
+        makers = self.client.call("hello", {})["processes"]
+        known = {makers["spawner"], *makers["templates"], *(row.pid for row in self.client.list())}
         return [pid for pid in found if pid not in known and is_running(pid)]
 
     def zombies(self) -> list[int]:

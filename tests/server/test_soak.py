@@ -1,0 +1,20 @@
+"""A short soak (benchmarks/soak.py): workers die at random instants while clients and actors talk."""
+
+from __future__ import annotations
+
+import pytest
+from house import House
+
+from benchmarks.soak import Soak
+
+
+@pytest.mark.parametrize("everyone", [pytest.param(False, id="workers"), pytest.param(True, id="everyone")])
+def test_sixty_kills_leave_nothing_unanswered_unrecorded_or_behind(own_house: House, everyone: bool) -> None:
+    found = Soak(own_house, kills=60, seed=7, everyone=everyone).run()
+    assert found.kills == 60
+    assert found.silent == []
+    assert found.ends["reply"] > 100
+    assert set(found.ends) <= {"reply", "ActorDown", "ActorFailed", "TimedOut", "MailboxFull"}
+    assert found.descriptors[1] <= found.descriptors[0] + 2
+    assert found.processes[1] <= found.processes[0]
+    assert found.memory_kib[1] < found.memory_kib[0] + 20_000
