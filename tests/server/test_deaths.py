@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Callable
 
 import pytest
-from house import RESTLESS, House, eventually, is_running, outcome, process
+from house import RESTLESS, House, descriptors, eventually, is_running, outcome, process
+
+from theater.client import Client
 
 Name = Callable[[], str]
 
@@ -117,6 +120,34 @@ def test_whoever_waits_for_a_killed_worker_is_told_at_once(house: House, name: N
     error = link.outcome({number}).error
     assert type(error).__name__ == "ActorDown"
     assert "signal 9" in str(error)
+
+
+def test_a_kill_at_any_moment_of_a_beginning_breaks_no_chain(house: House, name: Name) -> None:
+    """Before the assignment, between it and the first entry, between an entry and its announcement."""
+    row = house.start(name(), supervision=RESTLESS)
+    chance = random.Random(11)
+    counted = 0
+    for _ in range(60):
+        pid = eventually(lambda: house.row(row.id).pid)
+        until = time.perf_counter() + chance.uniform(0, 0.008)
+        while time.perf_counter() < until:
+            pass
+        house.kill(pid)
+        house.await_row(row.id, lambda now, pid=pid: now.pid != pid)
+        if chance.random() < 0.2:
+            counted += 1
+            house.await_row(row.id, lambda row: row.state == "running")
+            assert house.count(row.id) == counted
+    house.await_row(row.id, lambda row: row.state == "running")
+    house.verify()
+
+
+def test_a_durable_actor_loses_nothing_either(house: House, name: Name) -> None:
+    row = house.start(name(), supervision=RESTLESS, more='[chain]\ndurability = "host"')
+    for life in range(1, 4):
+        assert house.count(row.id) == life
+        house.kill_worker(row.id)
+    house.verify()
 
 
 # ---- spares, templates, the spawner
@@ -230,6 +261,25 @@ def test_a_template_killed_while_it_loads_is_replaced(own_house: House) -> None:
     link.close()
 
 
+# ---- clients
+
+
+def test_clients_that_go_away_leave_nothing_behind(house: House, name: Name) -> None:
+    row = house.start(name())
+    house.client.hello()
+    before = descriptors(house.pid)
+    for _ in range(5):
+        clients = [Client(home=house.home) for _ in range(10)]
+        for client in clients:
+            for body in (b"n", b"c"):
+                args = {"actor": row.id, "body": body, "request": True, "timeout_ms": 500}
+                client._link.submit("message", args, 1.0)
+            client._link.submit("events", {"actor": row.id, "since": 10**6, "wait_ms": 500}, 1.0)
+            client.close()
+    assert house.count(row.id)
+    eventually(lambda: descriptors(house.pid) <= before + 2, lambda: f"{descriptors(house.pid)}, {before} before")
+
+
 # ---- the census
 
 
@@ -243,8 +293,6 @@ def test_all_processes_are_the_servers_own_children(house: House, name: Name) ->
 
 
 def test_starts_and_ends_leave_no_process_and_no_descriptor(house: House, name: Name) -> None:
-    from house import descriptors
-
     house.start(name())
     before_fds, before = descriptors(house.pid), len(house.processes())
     for _ in range(10):

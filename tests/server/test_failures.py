@@ -88,6 +88,16 @@ def test_a_busy_loop_ends_when_its_time_is_over(house: House, name: Name) -> Non
     assert house.count(row.id) == 1
 
 
+def test_a_call_that_burns_all_its_fuel_ends(house: House, name: Name) -> None:
+    row = house.start(name(), limits={"fuel": 1_000_000})
+    fail(house, row.id, b"b")
+    reason = last_exit(house, row.id)
+    assert (reason.reason, (reason.detail or "").partition(":")[0]) == ("trap", "fuel")
+    assert house.count(row.id) == 1
+    outcomes = [event.data["fuel"] for event in house.client.read_events(row.id, types=["outcome"])]
+    assert all(0 < fuel <= 1_000_000 for fuel in outcomes)
+
+
 def test_a_worker_that_the_epoch_cannot_reach_is_killed_by_the_supervisor(house: House, name: Name) -> None:
     """A stopped process in the middle of a call, which nothing but SIGKILL moves."""
     row = house.start(name(), limits={"call_timeout": "300ms"})

@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 from house import RESTLESS, House, bare_actor, eventually, manifest, marked, outcome
 
-from theater.client import deploy
+from theater.client import Client, deploy
 from theater.errors import NoServer
 
 
@@ -182,6 +182,18 @@ def test_a_new_server_finds_the_actors_with_their_last_state(own_house: House) -
     house.client.restart("one")
     assert house.count("one") == 2
     house.verify()
+
+
+def test_a_server_may_listen_anywhere(closed_house: House) -> None:
+    house = closed_house
+    address = f"ipc://{house.folder}/elsewhere"
+    house.server = house.popen("--log-level", "info", THEATER_ADDRESS=address)
+    with Client(address, home=house.home) as client:
+        eventually(lambda: outcome(client.hello) == "reply")
+        assert client.start(house.write("one")).state == "running"
+        client.stop_server()
+    assert house.await_end() == 0
+    assert not (house.folder / "elsewhere").exists()
 
 
 def test_an_actor_that_was_removed_does_not_come_back(own_house: House) -> None:

@@ -21,6 +21,8 @@ import zmq
 from theater.core.wire import MAX_FRAME
 
 _QUEUE = 1000
+_LONGEST_MS = (1 << 31) - 1
+"""What poll(2) takes, some 24 days: a longer wait ends early, as if nothing had come."""
 
 # As plain integers: ZeroMQ's own constants are enums, whose arithmetic costs more than a system call.
 _NOW = int(zmq.DONTWAIT)
@@ -213,7 +215,7 @@ class Poll:
         waiting = [socket for socket in self._owner.values() if int(socket.socket.get(_EVENTS)) & _READABLE]
         if waiting:
             return iter(waiting)
-        found = self._poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
+        found = self._poll.poll(None if timeout is None else min(max(0, int(timeout * 1000 + 0.999)), _LONGEST_MS))
         return iter([self._owner[fd] for fd, _ in found if fd in self._owner])
 
 

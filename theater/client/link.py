@@ -27,6 +27,9 @@ from theater.errors import InvalidInput, MessageTooLarge, NoServer, TheaterError
 _CONNECT_S = 2.0
 """How long a server may take to accept a connection; it takes microseconds unless its process is stopped."""
 
+_LONGEST_S = 86_400.0
+"""Of one sleep: poll(2) takes no more than 24 days, and whoever waits looks again anyway."""
+
 _LAST_WORDS_S = 0.1
 """What a dead server has sent is still read for so long: its reply may be on its way through ZeroMQ's thread."""
 
@@ -190,7 +193,7 @@ class Link:
         if self._server is not None:
             poller.register(self._server, select.POLLIN)
         due = min(waiting.deadline for waiting in self._waiting.values())
-        ready = poller.poll(max(0.0, due - time.monotonic()) * 1000 + 1)
+        ready = poller.poll(min(max(0.0, due - time.monotonic()), _LONGEST_S) * 1000 + 1)
         if any(descriptor == self._server for descriptor, _ in ready):
             self._bury()
 
