@@ -227,6 +227,8 @@ class Soak:
 
     def _await_calm(self, processes: int) -> None:
         house = self._house
+        killed = {pid for pid, _ in self._killed}
+        eventually(lambda: not killed & {row.pid for row in house.client.list()}, "all deaths are known")
         for id in self._ids.values():
             house.await_row(id, lambda row: row.state == "running")
         # Fewer are well, too: a spare that was killed is replaced when the next one is needed.

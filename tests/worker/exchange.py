@@ -100,6 +100,10 @@ class Elsewhere:
         except BaseException as error:
             self._error = error
 
+    @property
+    def is_going_on(self) -> bool:
+        return self._thread.is_alive()
+
     def result(self) -> Any:
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the call does not end"
