@@ -105,7 +105,7 @@ def test_what_is_left_out_has_its_default() -> None:
     assert manifest.handlers == ()
     own = manifest.supervision
     assert (own.restart, own.shutdown, own.state, own.poison) == (Restart.PERMANENT, 5000, StatePolicy.LAST, 2)
-    assert (own.intensity, own.period) == (own.children.intensity, own.children.period) == (3, 5)
+    assert (own.intensity, own.period, own.children) == (3, 5, None)
     assert own.children.backoff is None
     limits = manifest.limits
     assert (limits.memory, limits.state, limits.message) == (64 * MIB, 8 * MIB, MIB)

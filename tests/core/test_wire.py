@@ -16,6 +16,7 @@ from theater.errors import WireError
 
 VECTORS = Path(__file__).parent / "vectors" / "wire.json"
 ACTOR = "50777ea9-99af-41ab-8e84-6d8c348b749f"
+KILLED = {"reason": "signal", "detail": None, "signal": 9, "status": None, "commanded": False}
 EXAMPLES: list[wire.Message] = [
     wire.Request(7, "list", {"actor": "a"}, 5000),
     wire.Reply(7, [1, None, b"x"]),
@@ -29,6 +30,13 @@ EXAMPLES: list[wire.Message] = [
     wire.Handled(5, b"reply", None),
     wire.Undelivered([[None, ACTOR, b"body", b"", "why"]]),
     wire.Grown(12),
+    wire.Spawn(10, ACTOR, "child/manifest.toml", b"{}", False),
+    wire.OfChild(11, "stop", ACTOR),
+    wire.Monitor(12, "counter", 1),
+    wire.Demonitor(13, 1),
+    wire.LinkTo(14, "counter"),
+    wire.Unlink(15, "counter"),
+    wire.TrapExits(True),
     wire.Found(1, ACTOR, 2, "ipc:///x", 1 << 20, 1000),
     wire.Missing(1, {"error": "UnknownActor", "message": "m", "details": {}}),
     wire.Named(2, ACTOR),
@@ -37,6 +45,10 @@ EXAMPLES: list[wire.Message] = [
     wire.Forget("counter"),
     wire.Stop(),
     wire.Pardon(bytes(32)),
+    wire.Told(11, [ACTOR]),
+    wire.MonitorDown(1, ACTOR, 2, KILLED, True),
+    wire.LinkExit(ACTOR, 2, KILLED, False),
+    wire.ChildEnded(ACTOR, 2, "error", None, KILLED, True),
     wire.Send(ACTOR, 1, [[bytes(32), b"body"]]),
     wire.Ask(ACTOR, 2, bytes(32), b"body", 789, [ACTOR]),
     wire.Answer(2, bytes(32), None, {"error": "Deadlock", "message": "m", "details": {}}),

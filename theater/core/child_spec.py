@@ -23,6 +23,18 @@ class Strategy(StrEnum):
     ONE_FOR_ONE = "one_for_one"
     ONE_FOR_ALL = "one_for_all"
     REST_FOR_ONE = "rest_for_one"
+    DYNAMIC = "dynamic"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Strategy | None:
+        return cls.DYNAMIC if value == "simple_one_for_one" else None  # OTP's name for it
+
+
+class StopOrder(StrEnum):
+    """How a supervisor that ends stops its children: one after the other, newest first, or all at once."""
+
+    SEQUENTIAL = "sequential"
+    PARALLEL = "parallel"
 
 
 class AutoShutdown(StrEnum):
@@ -57,6 +69,31 @@ class ShutdownRule(StrEnum):
 
 DEFAULT_SHUTDOWN_MS: Final = 5000
 
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses before restarts, each twice as long as the one before; OTP has none.
+
+    Args:
+        initial: milliseconds, of the first pause; at least 1.
+        max: milliseconds, the longest pause; at least `initial`.
+        jitter: the part of each pause, from 0 to 1, that is left to chance.
+
+    Raises:
+        SpecError: the first field, in this order, that is wrong.
+    """
+
+    initial: int = 100
+    max: int = 30_000
+    jitter: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require_int(self.initial, 1, "invalid_backoff", "`initial` of a backoff, in milliseconds,")
+        _require_int(self.max, self.initial, "invalid_backoff", "`max` of a backoff, in milliseconds,")
+        jitter: object = self.jitter
+        if isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
+            raise _refused("invalid_backoff", "`jitter` of a backoff", jitter, "a number from 0 to 1")
+
+
 _BY_TYPE: Final[Any] = object()  # `shutdown` was not given: it depends on the type
 
 
@@ -69,6 +106,10 @@ class SupervisorFlags:
         intensity: restart attempts allowed within `period`; at least 0.
         period: seconds, whole, at least 1.
         auto_shutdown: whether the end of significant children ends the supervisor.
+        backoff: pauses before restarts, for children whose spec has none of its own; None, as in OTP, for no pause.
+        max_children: how many there may be, those included that are being restarted; None for any number.
+        stop: how it stops its children when it ends.
+        stop_deadline: milliseconds that its end may take; whoever is left then is killed. None for any time.
 
     Raises:
         SpecError: the first field, in this order, that is wrong.
@@ -78,12 +119,21 @@ class SupervisorFlags:
     intensity: int = 1
     period: int = 5
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+    backoff: Backoff | None = None
+    max_children: int | None = None
+    stop: StopOrder = StopOrder.SEQUENTIAL
+    stop_deadline: int | None = None
 
     def __post_init__(self) -> None:
         _coerce(self, "strategy", Strategy, "invalid_strategy", "supervisor")
         _require_int(self.intensity, 0, "invalid_intensity", "`intensity` of a supervisor")
         _require_int(self.period, 1, "invalid_period", "`period` of a supervisor, in seconds,")
         _coerce(self, "auto_shutdown", AutoShutdown, "invalid_auto_shutdown", "supervisor")
+        if self.max_children is not None:
+            _require_int(self.max_children, 1, "invalid_max_children", "`max_children` of a supervisor")
+        _coerce(self, "stop", StopOrder, "invalid_stop", "supervisor")
+        if self.stop_deadline is not None:
+            _require_int(self.stop_deadline, 0, "invalid_stop_deadline", "`stop_deadline` of a supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +149,9 @@ class ChildSpec:
         shutdown: milliseconds to wait between asking and killing (0: kill at once), or a `ShutdownRule`. Unless
             given 5000 for workers and `infinity` for supervisors.
         modules: names of the code it runs, for whoever replaces code; no meaning here.
+        start_deadline: milliseconds that a start may take; one that takes longer is killed and has failed. None, as
+            in OTP, for any time.
+        backoff: pauses before its restarts; None for what the supervisor's flags say.
 
     Raises:
         SpecError: the first field, in this order, that is wrong.
@@ -111,6 +164,8 @@ class ChildSpec:
     type: ChildType = ChildType.WORKER
     shutdown: int | ShutdownRule = _BY_TYPE
     modules: tuple[str, ...] = ()
+    start_deadline: int | None = None
+    backoff: Backoff | None = None
 
     def __post_init__(self) -> None:
         self._check_id()
@@ -120,6 +175,8 @@ class ChildSpec:
         _coerce(self, "type", ChildType, "invalid_child_type", self._name)
         self._check_shutdown()
         self._check_modules()
+        if self.start_deadline is not None:
+            _require_int(self.start_deadline, 1, "invalid_start_deadline", f"`start_deadline` of {self._name}")
 
     @property
     def _name(self) -> str:

@@ -48,6 +48,7 @@ class ExitKind(StrEnum):
     START_FAILED = "start_failed"
     GAVE_UP = "gave_up"
     KILLED = "killed"
+    NO_PROCESS = "no_process"
 
 
 _NORMAL: Final = frozenset({ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.GAVE_UP})
@@ -139,6 +140,11 @@ class ExitReason:
         """Its supervisor killed it: brutally, or because it did not end in time."""
         return cls(ExitKind.KILLED, signal=SIGKILL, commanded=True)
 
+    @classmethod
+    def no_process(cls) -> Self:
+        """There is no such actor, and nothing is known of one: what a monitor of nobody is told (OTP: `noproc`)."""
+        return cls(ExitKind.NO_PROCESS)
+
     # ---- questions
 
     @property
@@ -225,6 +231,7 @@ _DESCRIPTIONS: Final[dict[ExitKind, str]] = {
     ExitKind.START_FAILED: "did not start ({detail})",
     ExitKind.GAVE_UP: "gave up after too many restarts",
     ExitKind.KILLED: "was killed by its supervisor",
+    ExitKind.NO_PROCESS: "does not exist",
 }
 
 

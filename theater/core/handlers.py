@@ -19,6 +19,9 @@ IDENTITY = "theater:otp/identity@0.1.0"
 REGISTRY = "theater:otp/registry@0.1.0"
 TIMERS = "theater:otp/timers@0.1.0"
 REQUESTS = "theater:otp/requests@0.1.0"
+MONITORS = "theater:otp/monitors@0.1.0"
+LINKS = "theater:otp/links@0.1.0"
+MONITOR_HANDLERS = "theater:otp/monitor-handlers@0.1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,12 @@ HANDLERS: dict[str, HandlerType] = {
     # A timer's message arrives as any other does, at `handle-send`.
     "timers": HandlerType(imports=frozenset({TIMERS}), exports=frozenset({MESSAGE_SERVER_CLIENT})),
     "store": HandlerType(imports=frozenset({STORE})),
-    "supervisor": HandlerType(imports=frozenset({SUPERVISOR}), exports=frozenset({SUPERVISOR_HANDLERS})),
+    "supervisor": HandlerType(
+        imports=frozenset({SUPERVISOR}),
+        exports=frozenset({SUPERVISOR_HANDLERS}),
+        permissions=frozenset({"manifests"}),
+    ),
+    "monitors": HandlerType(imports=frozenset({MONITORS, LINKS}), exports=frozenset({MONITOR_HANDLERS})),
 }
 
 # Of later versions, with the interfaces that they will grant.
@@ -59,7 +67,12 @@ NOT_YET: dict[str, frozenset[str]] = {
 GRANTED_TO_ALL = frozenset({"runtime", "identity"})
 # They declare types and have no functions.
 FREE_INTERFACES = frozenset(
-    {"theater:simple/types", "theater:simple/http-types", "theater:simple/websocket-types"},
+    {
+        "theater:simple/types",
+        "theater:simple/http-types",
+        "theater:simple/websocket-types",
+        "theater:otp/exits@0.1.0",
+    },
 )
 
 

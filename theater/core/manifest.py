@@ -16,9 +16,11 @@ back; its digest names the manifest in the actor's chain, so a new default makes
     [build]                               language, source; flags for the C compiler
     [[handler]]                           type; also [[handlers]]; the permissions of its type; `config = {}` is ignored
     [actor]                               register
-    [supervision]                         as a child: restart, shutdown, significant, state, poison; intensity and
-                                          period of an actor that was started by itself
-    [supervision.children]                as a parent: strategy, intensity, period, auto_shutdown, backoff
+    [supervision]                         as a child: restart, shutdown, significant, state, poison, backoff,
+                                          start_timeout, watchdog, mail; intensity and period of an actor that was
+                                          started by itself
+    [supervision.children]                as a parent: strategy, intensity, period, auto_shutdown, backoff,
+                                          max_children, stop, stop_deadline
     [limits]                              memory, call_timeout, request_timeout, fuel, mailbox, state, message,
                                           record, log
     [chain]                               durability
@@ -37,7 +39,7 @@ from enum import StrEnum
 from typing import Any
 
 from theater.core import schema
-from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
+from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
 from theater.core.handlers import HANDLERS, NOT_YET
 from theater.core.quantities import GIB, KIB, MIB, duration, show, show_size
 from theater.core.schema import Place, key, optional, table_key
@@ -52,6 +54,8 @@ ACTOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ACTOR_NAME_WORDS = "letters, digits, '.', '_' and '-', at most 64, the first a letter or digit"
 read_name = schema.matching(ACTOR_NAME.pattern, ACTOR_NAME_WORDS)
 read_intensity = schema.integer(0, 1_000_000)
+read_max_children = schema.integer(1, 1_000_000)
+read_stop_deadline = schema.milliseconds(0, DAY)
 
 
 class Language(StrEnum):
@@ -72,6 +76,18 @@ class StatePolicy(StrEnum):
     REPLAY = "replay"
 
 
+class MailPolicy(StrEnum):
+    """What becomes of messages to an actor that is being restarted.
+
+    `wait`: they wait for its next life, up to the bound of the mailbox. `fail`: their senders are told at once. `keep`:
+    as `wait`, and what its last life had not taken goes to the next one, too, instead of becoming dead letters.
+    """
+
+    WAIT = "wait"
+    FAIL = "fail"
+    KEEP = "keep"
+
+
 class Durability(StrEnum):
     """Whose death the record survives: of any process, or of the machine."""
 
@@ -85,6 +101,14 @@ def read_period(value: object, place: Place) -> int:
     if not isinstance(seconds, int) or isinstance(seconds, bool) or rest or not 1 <= seconds <= 86_400:
         raise InvalidInput(f"found {show(value)}; allowed: whole seconds from 1 to 86400")
     return seconds
+
+
+def read_strategy(value: object, place: Place) -> Strategy:
+    """One of the four strategies; OTP's name for the dynamic one is taken, too."""
+    if value == "simple_one_for_one":
+        return Strategy.DYNAMIC
+    strategy: Strategy = schema.one_of(Strategy)(value, place)
+    return strategy
 
 
 def read_shutdown(value: object, place: Place) -> int | ShutdownRule:
@@ -150,7 +174,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses before restarts, doubled from one to the next.
+    """Pauses before restarts, each twice as long as the one before.
 
     Args:
         initial: ms, of the first pause.
@@ -163,7 +187,7 @@ class Backoff:
     jitter: float = key(schema.fraction, 0.2)
 
 
-def _backoff(value: object, place: Place) -> Backoff:
+def read_backoff(value: object, place: Place) -> Backoff:
     backoff = schema.read(Backoff, value, place)
     if backoff.initial > backoff.max:
         raise InvalidInput("initial is longer than max; allowed: initial up to max")
@@ -180,13 +204,19 @@ class Children:
         period: seconds.
         auto_shutdown: whether the end of significant children ends the actor.
         backoff: pauses before restarts; None, as in OTP, for none.
+        max_children: how many there may be.
+        stop: how they are stopped when the actor ends: one after the other, or all at once.
+        stop_deadline: ms that this may take; whoever is left then is killed. None for any time.
     """
 
-    strategy: Strategy = key(schema.one_of(Strategy), Strategy.ONE_FOR_ONE)
+    strategy: Strategy = key(read_strategy, Strategy.ONE_FOR_ONE)
     intensity: int = key(read_intensity, 3)
     period: int = key(read_period, 5)
     auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)
-    backoff: Backoff | None = key(optional(_backoff), None)
+    backoff: Backoff | None = key(optional(read_backoff), None)
+    max_children: int | None = key(optional(read_max_children), None)
+    stop: StopOrder = key(schema.one_of(StopOrder), StopOrder.SEQUENTIAL)
+    stop_deadline: int | None = key(optional(read_stop_deadline), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +232,12 @@ class Supervision:
         intensity: restarts allowed within `period`, for an actor that was started by itself and so has a
             supervisor of its own; in a tree the supervisor's flags count.
         period: seconds, likewise.
-        children: the actor as a parent.
+        backoff: pauses before its restarts; None for what its supervisor says, and that is none if it says nothing.
+        start_timeout: ms that a start may take, from the fork to the end of `init`; None for any time.
+        watchdog: ms without progress after which the actor is taken for hung while it has something to do, and is
+            killed; None for no such watch.
+        mail: what becomes of messages that arrive while the actor is being restarted.
+        children: the actor as a parent; None for one that only hears of its children and decides itself.
     """
 
     restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
@@ -212,7 +247,11 @@ class Supervision:
     poison: int = key(schema.integer(1, 1000), 2)
     intensity: int = key(read_intensity, 3)
     period: int = key(read_period, 5)
-    children: Children = table_key(Children)
+    backoff: Backoff | None = key(optional(read_backoff), None)
+    start_timeout: int | None = key(schema.milliseconds(1, DAY, infinity=True), 60_000)
+    watchdog: int | None = key(optional(schema.milliseconds(100, DAY)), None)
+    mail: MailPolicy = key(schema.one_of(MailPolicy), MailPolicy.WAIT)
+    children: Children | None = key(optional(schema.table(Children)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +443,7 @@ __all__ = [
     "Handler",
     "Language",
     "Limits",
+    "MailPolicy",
     "Manifest",
     "ManifestError",
     "StatePolicy",

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from theater.core import schema
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
-from theater.core.manifest import read_intensity, read_name, read_path, read_period, read_shutdown
+from theater.core.manifest import read_intensity, read_name, read_path, read_period, read_shutdown, read_strategy
 from theater.core.schema import Place, key, optional
 from theater.core.toml_text import document
 
@@ -46,7 +46,7 @@ class SupervisorRow:
 
     name: str = key(read_name)
     under: str = key(read_name, ROOT)
-    strategy: Strategy = key(schema.one_of(Strategy), Strategy.ONE_FOR_ONE)
+    strategy: Strategy = key(read_strategy, Strategy.ONE_FOR_ONE)
     intensity: int = key(read_intensity, 3)
     period: int = key(read_period, 5)
     auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)

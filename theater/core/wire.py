@@ -120,6 +120,61 @@ class Grown(NamedTuple):
     entries: int
 
 
+class Spawn(NamedTuple):
+    """The actor wants a child `child`, whose id it has derived (core/ids.py): from the manifest at a path, or from its
+    text; with `resume` it goes on from `state` without init. Answered by `Named` when the child is up."""
+
+    number: int
+    child: str
+    manifest: str
+    state: bytes | None
+    resume: bool
+
+
+class OfChild(NamedTuple):
+    """A question or order about a descendant, or with "list" and an empty `child` about all children: "stop",
+    "restart", "state", "events", "list". Answered by `Told`."""
+
+    number: int
+    what: str
+    child: str
+
+
+class Monitor(NamedTuple):
+    """The actor wants one `MonitorDown` with `ref` when the present life of `words` (an id or a name) is over."""
+
+    number: int
+    words: str
+    ref: int
+
+
+class Demonitor(NamedTuple):
+    """No `MonitorDown` with `ref` any more. Answered by `Told`: whether one was still to come."""
+
+    number: int
+    ref: int
+
+
+class LinkTo(NamedTuple):
+    """The actor's present life and that of `words` end together. Answered by `Named`."""
+
+    number: int
+    words: str
+
+
+class Unlink(NamedTuple):
+    """Undoes `LinkTo`. Answered by `Named`; after that no `LinkExit` of it comes."""
+
+    number: int
+    words: str
+
+
+class TrapExits(NamedTuple):
+    """Whether the ends of linked actors are to arrive as `LinkExit` instead of ending this one."""
+
+    trap: bool
+
+
 # ---- signals: supervisor to worker
 
 
@@ -175,6 +230,45 @@ class Stop(NamedTuple):
     """End in order: finish the call at hand, then exit with `shutdown`."""
 
 
+class Told(NamedTuple):
+    """Answer to `OfChild` and `Demonitor`."""
+
+    number: int
+    value: Any
+
+
+class MonitorDown(NamedTuple):
+    """The monitored life is over, or there was none. `reason` is `ExitReason.to_dict()`; `spoke` says that the dead
+    actor knew this one's address, so that messages of its last moments may still be on their way."""
+
+    ref: int
+    actor: str
+    incarnation: int
+    reason: dict[str, Any]
+    spoke: bool
+
+
+class LinkExit(NamedTuple):
+    """A linked actor has ended; only to those who trap exits. Fields as of `MonitorDown`."""
+
+    actor: str
+    incarnation: int
+    reason: dict[str, Any]
+    spoke: bool
+
+
+class ChildEnded(NamedTuple):
+    """A child has ended: `how` is "error" (by itself, abnormally), "exit" (by itself, in order; `data` is what its
+    `shutdown` said) or "external-stop" (somebody else had it stopped). Other fields as of `MonitorDown`."""
+
+    child: str
+    incarnation: int
+    how: str
+    data: bytes | None
+    reason: dict[str, Any]
+    spoke: bool
+
+
 class Pardon(NamedTuple):
     """A message whose body has this content digest may be tried again although it has ended the actor before."""
 
@@ -222,14 +316,18 @@ class Taken(NamedTuple):
 Message = (
     Request | Reply | Failure | Progress
     | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
+    | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink | TrapExits
     | Found | Missing | Named | Deliver | Down | Forget | Stop | Pardon
+    | Told | MonitorDown | LinkExit | ChildEnded
     | Send | Ask | Answer | Taken
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
     1: Request, 2: Reply, 3: Failure, 4: Progress,
     16: Ready, 17: Lookup, 18: Whereis, 19: Register, 20: Unregister, 21: Handled, 22: Undelivered, 23: Grown,
+    24: Spawn, 25: OfChild, 26: Monitor, 27: Demonitor, 28: LinkTo, 29: Unlink, 30: TrapExits,
     32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
+    40: Told, 41: MonitorDown, 42: LinkExit, 43: ChildEnded,
     48: Send, 49: Ask, 50: Answer, 51: Taken,
 }  # fmt: skip
 """Number of each message on the wire. A number is never used again for something else."""
