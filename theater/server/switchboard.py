@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from theater.bus.sockets import Context, Full, Gone
 from theater.config import Home
@@ -54,6 +55,7 @@ from theater.server.stage import Stage, Worker
 _SIGNAL_MAX = 64 << 20
 
 Answer = Callable[[bytes | None, TheaterError | None], None]
+Signal = TypeVar("Signal", bound=tuple[Any, ...])
 
 
 @dataclass(slots=True, eq=False)
@@ -111,12 +113,21 @@ class Switchboard:
         self._number = 0
         self._waiting: dict[str, list[_Waiting]] = {}
         self._pending: dict[str, list[Delivery]] = {}
+        self._actions: dict[type, Callable[[Worker, Any], None]] = {}
         self.directory = Directory()
         self.refused = 0
         self.on_grown: Callable[[str], None] = lambda actor: None
         address = f"ipc://{home.run / 'signals'}"
         self._router = context.router(address, largest=_SIGNAL_MAX, queue=10_000)
         stage.signals_address = address
+        self.on(Ready, self._on_ready)
+        self.on(Grown, self._on_grown)
+        self.on(Handled, self._on_handled)
+        self.on(Undelivered, self._on_undelivered)
+        self.on(Lookup, self._on_lookup)
+        self.on(Whereis, self._on_whereis)
+        self.on(Register, self._on_register)
+        self.on(Unregister, self._on_unregister)
         loop.drain(self._router.fileno(), self._drain)
 
     def close(self) -> None:
@@ -132,6 +143,10 @@ class Switchboard:
 
     # ---- from workers
 
+    def on(self, kind: type[Signal], action: Callable[[Worker, Signal], None]) -> None:
+        """Has `action` called, from the loop, with every signal of this kind and the living worker that sent it."""
+        self._actions[kind] = action
+
     def _drain(self) -> bool:
         worked = False
         for _ in range(256):
@@ -145,11 +160,11 @@ class Switchboard:
             except WireError:
                 self.refused += 1
                 continue
-            action = _ACTIONS.get(type(message))
+            action = self._actions.get(type(message))
             if worker is None or action is None:
                 self.refused += 1
             else:
-                action(self, worker, message)
+                action(worker, message)
         return worked
 
     def _on_ready(self, worker: Worker, message: Ready) -> None:
@@ -323,15 +338,3 @@ class Switchboard:
 def _down(actor: Actor) -> ActorDown:
     because = f": it {actor.last_exit.describe()}" if actor.last_exit is not None else ""
     return ActorDown(f"{actor.manifest.name} ({actor.id}) is {actor.state.value}{because}")
-
-
-_ACTIONS: dict[type, Callable[[Switchboard, Worker, object], None]] = {
-    Ready: Switchboard._on_ready,  # type: ignore[dict-item]
-    Grown: Switchboard._on_grown,  # type: ignore[dict-item]
-    Handled: Switchboard._on_handled,  # type: ignore[dict-item]
-    Undelivered: Switchboard._on_undelivered,  # type: ignore[dict-item]
-    Lookup: Switchboard._on_lookup,  # type: ignore[dict-item]
-    Whereis: Switchboard._on_whereis,  # type: ignore[dict-item]
-    Register: Switchboard._on_register,  # type: ignore[dict-item]
-    Unregister: Switchboard._on_unregister,  # type: ignore[dict-item]
-}
