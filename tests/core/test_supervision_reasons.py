@@ -31,6 +31,7 @@ ABNORMAL = [
     ExitReason.deadline("30 s"),
     ExitReason.killed(),
     ExitReason.start_failed("a", ExitReason.error("no")),
+    ExitReason.no_process(),
 ]
 
 

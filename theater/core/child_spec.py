@@ -69,6 +69,7 @@ class ShutdownRule(StrEnum):
 
 DEFAULT_SHUTDOWN_MS: Final = 5000
 
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Pauses before restarts, each twice as long as the one before; OTP has none.
