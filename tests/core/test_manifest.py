@@ -16,6 +16,7 @@ from theater.core.manifest import (
     Build,
     Durability,
     Language,
+    MailPolicy,
     Manifest,
     StatePolicy,
     canonical,
@@ -106,7 +107,7 @@ def test_what_is_left_out_has_its_default() -> None:
     own = manifest.supervision
     assert (own.restart, own.shutdown, own.state, own.poison) == (Restart.PERMANENT, 5000, StatePolicy.LAST, 2)
     assert (own.intensity, own.period, own.children) == (3, 5, None)
-    assert own.children.backoff is None
+    assert (own.backoff, own.watchdog, own.start_timeout, own.mail) == (None, None, 60_000, MailPolicy.WAIT)
     limits = manifest.limits
     assert (limits.memory, limits.state, limits.message) == (64 * MIB, 8 * MIB, MIB)
     assert (limits.record, limits.log, limits.mailbox) == (16 * MIB, 8 * MIB, 1000)
@@ -346,3 +347,12 @@ def test_a_state_policy_of_a_later_version_is_refused_with_a_reason() -> None:
     text = 'name = "a"\ncomponent = "a.wasm"\n[supervision]\nstate = "replay"\n'
     with pytest.raises(ManifestError, match=r'm\.toml:4: .*"replay", which is not available in this version'):
         parse(text, "m.toml")
+
+
+def test_patterns_of_manifests_are_texts() -> None:
+    text = LEAST + '[[handler]]\ntype = "supervisor"\nmanifests = {}\n'
+    (handler,) = parse(text.format('["worker/*.toml"]'), "m").handlers
+    assert handler.permissions == {"manifests": ("worker/*.toml",)}
+    for wrong in ('"worker"', "[1]", "{}"):
+        with pytest.raises(ManifestError, match="manifests"):
+            parse(text.format(wrong), "m")

@@ -299,14 +299,18 @@ def _handler(value: object, place: Place) -> Handler:
         raise place.error("type is missing")
     name = _handler_type(value["type"], place / "type")
     allowed = HANDLERS[name].permissions
-    permissions = {
-        given: inner for given, inner in value.items() if given != "type" and not (given == "config" and inner == {})
-    }
-    for given in permissions:
+    permissions = {}
+    for given, inner in value.items():
+        if given == "type" or (given == "config" and inner == {}):
+            continue
         if given not in allowed:
             sentence = schema.unknown_key(given, dict.fromkeys(("type", *sorted(allowed))))
             raise place.error_about(given, f"of type {name}: {sentence}")
+        permissions[given] = schema.read_value(_PERMISSIONS[given], inner, place / given)
     return Handler(name, permissions)
+
+
+_PERMISSIONS: Mapping[str, schema.Reader] = {"manifests": schema.texts}
 
 
 def _handler_type(value: object, place: Place) -> str:

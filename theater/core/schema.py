@@ -146,8 +146,17 @@ def _value(item: dataclasses.Field[Any], value: object, place: Place) -> Any:
     # TOML has no null; the plain form writes one where a field has nothing.
     if value is None and item.default is None:
         return None
+    return read_value(item.metadata["reader"], value, place)
+
+
+def read_value(reader: Reader, value: object, place: Place) -> Any:
+    """What `reader` reads at `place`.
+
+    Raises:
+        ManifestError: it refuses the value.
+    """
     try:
-        return item.metadata["reader"](value, place)
+        return reader(value, place)
     except ManifestError:
         raise
     except InvalidInput as error:
