@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
-from theater.core.tree_file import ChildRow, SupervisorRow, parse
+from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
+from theater.core.manifest import Backoff
+from theater.core.tree_file import EMPTY, FOREVER, ChildRow, SupervisorRow, TreeFile, from_plain, parse, to_plain
 from theater.errors import ManifestError
 
 TREE = """\
@@ -69,8 +70,40 @@ def test_every_key_lands_in_its_field() -> None:
     assert tree.rows[0] == ChildRow("first", "a/manifest.toml", under="root", restart=None, shutdown=None)
 
 
+def test_what_otp_lacks_can_be_said_of_a_supervisor_and_of_a_child() -> None:
+    pool = 'backoff = { initial = "1s", jitter = 0 }\nmax_children = 3\nstop = "parallel"\nstop_deadline = "2s"\n'
+    text = f'[[supervisor]]\nname = "pool"\n{pool}'
+    text += '[[child]]\nname = "a"\nmanifest = "a.toml"\nunder = "pool"\nbackoff = { max = "9s" }\n'
+    text += 'start_timeout = "infinity"\n[[child]]\nname = "b"\nmanifest = "b.toml"\nstart_timeout = "3s"\n'
+    assert parse(text, "theater.toml").rows == (
+        SupervisorRow(
+            "pool", backoff=Backoff(1000, 30_000, 0.0), max_children=3, stop=StopOrder.PARALLEL, stop_deadline=2000
+        ),
+        ChildRow("a", "a.toml", "pool", backoff=Backoff(100, 9000, 0.2), start_timeout=FOREVER),
+        ChildRow("b", "b.toml", start_timeout=3000),
+    )
+
+
+def test_a_dynamic_supervisor_starts_empty() -> None:
+    text = '[[supervisor]]\nname = "pool"\nstrategy = "dynamic"\n'
+    assert parse(text, "theater.toml").supervisors[0].strategy is Strategy.DYNAMIC
+    sentence = problem(text + '[[child]]\nname = "a"\nmanifest = "a.toml"\nunder = "pool"\n')
+    assert sentence.startswith('theater.toml:7: [[child]] under: "pool" is dynamic, so it starts empty; allowed:')
+
+
+@pytest.mark.parametrize("tree", [EMPTY, parse(TREE, "theater.toml")])
+def test_the_plain_form_is_read_back(tree: TreeFile) -> None:
+    assert from_plain(to_plain(tree)) == tree
+
+
+def test_a_plain_form_that_is_no_tree_is_refused() -> None:
+    for plain in ({}, {"root": {}, "rows": []}, {"root": {"name": "root"}, "rows": [["actor", {}]]}):
+        with pytest.raises(ManifestError):
+            from_plain(plain)
+
+
 def test_an_empty_file_is_a_tree_without_rows() -> None:
-    assert parse("", "theater.toml").rows == ()
+    assert parse("", "theater.toml") == EMPTY
 
 
 @pytest.mark.parametrize(

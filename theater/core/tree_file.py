@@ -1,14 +1,15 @@
 """The tree file: supervisors and actors of an application, in the order in which they start.
 
-    [[supervisor]]                        name, strategy, intensity, period, auto_shutdown; as a child of the one it is
-    name = "pool"; under = "root"         under: restart, significant
-    [[child]]                             name, manifest; restart, shutdown, significant of the manifest are replaced
-    name = "a"; under = "pool"; manifest = "a/manifest.toml"
+    [[supervisor]]                        name, strategy, intensity, period, auto_shutdown, backoff, max_children, stop,
+    name = "pool"; under = "root"         stop_deadline; as a child of the one it is under: restart, significant
+    [[child]]                             name, manifest; in place of what the manifest says: restart, shutdown,
+    name = "a"; under = "pool"            significant, backoff, start_timeout
+    manifest = "a/manifest.toml"
 
 The file is flat: each row names the supervisor that it is under, which stands before it; without `under` that is
 "root", the server's own. A `[[supervisor]]` named "root" is no new supervisor, it sets the flags of that one. The
 name of a child is the name of its actor, so that one manifest serves for many. Supervisors end without a time limit,
-since each bounds its own children.
+since each bounds its own children. A dynamic supervisor starts empty, so nothing is under it in the file.
 
 TOML keeps the two kinds of rows apart and so loses their common order; it is taken from their lines.
 """
@@ -17,16 +18,37 @@ TOML keeps the two kinds of rows apart and so loses their common order; it is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from theater.core import schema
-from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
-from theater.core.manifest import read_intensity, read_name, read_path, read_period, read_shutdown, read_strategy
+from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
+from theater.core.manifest import (
+    DAY,
+    Backoff,
+    read_backoff,
+    read_intensity,
+    read_max_children,
+    read_name,
+    read_path,
+    read_period,
+    read_shutdown,
+    read_stop_deadline,
+    read_strategy,
+)
 from theater.core.schema import Place, key, optional
-from theater.core.toml_text import document
+from theater.core.toml_text import Document, document
+from theater.errors import ManifestError
 
 ROOT = "root"
+FOREVER: Final = "infinity"
+
+
+def read_start_timeout(value: object, place: Place) -> int | Literal["infinity"]:
+    """How long a start may take, in milliseconds, or "infinity"."""
+    time: int | None = schema.milliseconds(1, DAY, infinity=True)(value, place)
+    return FOREVER if time is None else time
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,10 @@ class SupervisorRow:
         intensity: restarts allowed within `period`.
         period: seconds.
         auto_shutdown: whether the end of significant children ends it.
+        backoff: pauses before restarts; None for none.
+        max_children: how many there may be; None for any number.
+        stop: how its children are stopped when it ends: one after the other, or all at once.
+        stop_deadline: ms that this may take; whoever is left then is killed. None for any time.
         restart: which of its own ends are answered with a restart.
         significant: whether its own end counts for the `auto_shutdown` of the one it is under.
     """
@@ -50,6 +76,10 @@ class SupervisorRow:
     intensity: int = key(read_intensity, 3)
     period: int = key(read_period, 5)
     auto_shutdown: AutoShutdown = key(schema.one_of(AutoShutdown), AutoShutdown.NEVER)
+    backoff: Backoff | None = key(optional(read_backoff), None)
+    max_children: int | None = key(optional(read_max_children), None)
+    stop: StopOrder = key(schema.one_of(StopOrder), StopOrder.SEQUENTIAL)
+    stop_deadline: int | None = key(optional(read_stop_deadline), None)
     restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
     significant: bool = key(schema.boolean, False)
 
@@ -65,6 +95,8 @@ class ChildRow:
         restart: as in the manifest's [supervision], likewise the rest; None leaves what the manifest says.
         shutdown: ms, or a rule.
         significant: whether its own end counts for the `auto_shutdown` of its supervisor.
+        backoff: pauses before its restarts.
+        start_timeout: ms that a start may take, or "infinity".
     """
 
     name: str = key(read_name)
@@ -73,6 +105,8 @@ class ChildRow:
     restart: Restart | None = key(optional(schema.one_of(Restart)), None)
     shutdown: int | ShutdownRule | None = key(optional(read_shutdown), None)
     significant: bool | None = key(optional(schema.boolean), None)
+    backoff: Backoff | None = key(optional(read_backoff), None)
+    start_timeout: int | Literal["infinity"] | None = key(optional(read_start_timeout), None)
 
 
 Row = SupervisorRow | ChildRow
@@ -93,6 +127,20 @@ class TreeFile:
     def under(self, name: str) -> tuple[Row, ...]:
         """The children of a supervisor, in starting order."""
         return tuple(row for row in self.rows if row.under == name)
+
+    @property
+    def children(self) -> tuple[ChildRow, ...]:
+        """The rows that are actors."""
+        return tuple(row for row in self.rows if isinstance(row, ChildRow))
+
+    @property
+    def supervisors(self) -> tuple[SupervisorRow, ...]:
+        """The rows that are supervisors, without the root."""
+        return tuple(row for row in self.rows if isinstance(row, SupervisorRow))
+
+
+EMPTY: Final = TreeFile(SupervisorRow(ROOT), ())
+"""The tree of a server that was given none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +176,31 @@ def parse(text: str, where: str) -> TreeFile:
     return TreeFile(root, tuple(placed.row for placed in rows if placed.row.name != ROOT))
 
 
+def to_plain(tree: TreeFile) -> dict[str, Any]:
+    """The tree as plain values, every default filled in; `from_plain` reads it back."""
+    rows = [[_TABLES[type(row)], schema.plain(row)] for row in tree.rows]
+    return {"root": schema.plain(tree.root), "rows": rows}
+
+
+def from_plain(plain: Mapping[str, Any], where: str = "tree") -> TreeFile:
+    """The tree of a plain form.
+
+    Raises:
+        ManifestError: it is not one.
+    """
+    place = Place(Document(where, plain))
+    kinds = {table: kind for kind, table in _TABLES.items()}
+    try:
+        root = schema.read(SupervisorRow, plain["root"], place / "root")
+        rows = tuple(schema.read(kinds[table], row, place / "rows") for table, row in plain["rows"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(f"{where}: this is no tree: {error!r}") from error
+    return TreeFile(root, rows)
+
+
+_TABLES: Final[Mapping[type[Row], str]] = {SupervisorRow: "supervisor", ChildRow: "child"}
+
+
 def _placed(kind: type[Row], value: object, place: Place) -> _Placed:
     return _Placed(schema.read(kind, value, place), place)
 
@@ -148,6 +221,7 @@ def _check_names(rows: Iterable[_Placed]) -> None:
 def _check_places(rows: list[_Placed]) -> None:
     """Each row is under a supervisor that stands before it; so nothing is under itself, at any distance."""
     supervisors = {placed.row.name: placed for placed in rows if isinstance(placed.row, SupervisorRow)}
+    dynamic = {name for name, placed in supervisors.items() if _is_dynamic(placed.row)}
     before = {ROOT: None}
     for placed in rows:
         row, place = placed.row, placed.place
@@ -156,8 +230,15 @@ def _check_places(rows: list[_Placed]) -> None:
             continue
         if row.under not in before:
             raise (place / "under").error_of_key(_why_not(row, supervisors, before))
+        if row.under in dynamic:
+            sentence = f'"{row.under}" is dynamic, so it starts empty; allowed: a supervisor with another strategy'
+            raise (place / "under").error_of_key(sentence)
         if isinstance(row, SupervisorRow):
             before[row.name] = None
+
+
+def _is_dynamic(row: Row) -> bool:
+    return isinstance(row, SupervisorRow) and row.strategy is Strategy.DYNAMIC
 
 
 def _check_root(row: Row, place: Place) -> None:
@@ -166,7 +247,8 @@ def _check_root(row: Row, place: Place) -> None:
     for name in ("under", "restart", "significant"):
         if getattr(row, name) != getattr(plain, name):
             sentence = "the server's own supervisor is under no other; allowed for it: strategy, intensity, period"
-            raise (place / name).error_of_key(sentence + ", auto_shutdown")
+            more = ", auto_shutdown, backoff, max_children, stop, stop_deadline"
+            raise (place / name).error_of_key(sentence + more)
 
 
 def _why_not(row: Row, supervisors: dict[str, _Placed], before: dict[str, None]) -> str:

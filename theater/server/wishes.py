@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from theater.core import child_spec as specs
 from theater.core import ids
 from theater.core.child_spec import ChildSpec, ChildType, SupervisorFlags
-from theater.core.manifest import Manifest
-from theater.core.tree_file import ChildRow, SupervisorRow, TreeFile
+from theater.core.manifest import Backoff, Manifest
+from theater.core.tree_file import FOREVER, ChildRow, SupervisorRow, TreeFile
 from theater.server.cast import Actor
 from theater.server.tree import Bough, Twig
 
@@ -51,17 +52,28 @@ def new_actor(role: Role, number: int, randomness: bytes) -> Actor:
 
 
 def child_spec(actor: Actor, row: ChildRow | None = None) -> ChildSpec:
-    """The actor as a child: by its manifest, where a tree's row does not say otherwise."""
+    """The actor as a child: by its manifest, where a tree's row does not say otherwise.
+
+    Without a row it is alone under its supervisor, and significant for nobody.
+    """
     supervision = actor.manifest.supervision
     if row is None:
-        return ChildSpec(actor.id, Twig(actor.id), supervision.restart, shutdown=supervision.shutdown)
+        row = ChildRow(actor.manifest.name, actor.where, significant=False)
+    start_timeout = supervision.start_timeout if row.start_timeout is None else row.start_timeout
     return ChildSpec(
         actor.id,
         Twig(actor.id),
         supervision.restart if row.restart is None else row.restart,
         supervision.significant if row.significant is None else row.significant,
         shutdown=supervision.shutdown if row.shutdown is None else row.shutdown,
+        start_deadline=None if start_timeout == FOREVER else start_timeout,
+        backoff=backoff(supervision.backoff if row.backoff is None else row.backoff),
     )
+
+
+def backoff(wished: Backoff | None) -> specs.Backoff | None:
+    """A manifest's or a row's pauses between restarts, as a machine takes them."""
+    return None if wished is None else specs.Backoff(wished.initial, wished.max, wished.jitter)
 
 
 def solo(actor: Actor) -> Bough:
@@ -80,5 +92,18 @@ def bough(tree: TreeFile, supervisor: SupervisorRow, actors: Mapping[str, Actor]
         else:
             below = bough(tree, row, actors)
             children.append(ChildSpec(row.name, below, row.restart, row.significant, ChildType.SUPERVISOR))
-    flags = SupervisorFlags(supervisor.strategy, supervisor.intensity, supervisor.period, supervisor.auto_shutdown)
-    return Bough(supervisor.name, flags, tuple(children))
+    return Bough(supervisor.name, flags(supervisor), tuple(children))
+
+
+def flags(row: SupervisorRow) -> SupervisorFlags:
+    """What a row says of its supervisor, as a machine takes it."""
+    return SupervisorFlags(
+        row.strategy,
+        row.intensity,
+        row.period,
+        row.auto_shutdown,
+        backoff(row.backoff),
+        row.max_children,
+        row.stop,
+        row.stop_deadline,
+    )
