@@ -20,6 +20,7 @@ there, so no queue has to be drained before a death is judged.
     112     u64      memory: bytes of the guest's linear memory
     120     u64      state_size: bytes of the state
     128     u8       watched: written by the supervisor: somebody wants `Grown` messages
+    136     u64      steps: grows with every host call
     1024    u32      length of the last words, then that many bytes of msgpack
 
 All integers are little-endian. Nothing else is believed of a worker: values are about itself only.
@@ -37,6 +38,7 @@ SIZE = 4096
 _WORDS_AT = 1024
 _WORDS_MAX = SIZE - _WORDS_AT - 4
 _WATCHED_AT = 128
+_STEPS_AT = 136
 _LAST_CALL_AT = 88
 _CALL_SINCE_AT = 96
 _GAUGES_AT = 104
@@ -75,6 +77,10 @@ class Pulse:
     def begin(self, now_ns: int, offset: int) -> None:
         """Says that a call has begun, and where its entry stands in the chain."""
         _TWO_U64.pack_into(self._page, _LAST_CALL_AT, offset + 1, now_ns)
+
+    def step(self, steps: int) -> None:
+        """Says how far the running call is; any number that grows will do."""
+        _U64.pack_into(self._page, _STEPS_AT, steps)
 
     def end(self) -> None:
         """Says that no call is running."""
@@ -123,6 +129,10 @@ class Pulse:
         """Offset of the entry of the call that began last."""
         (offset,) = _U64.unpack_from(self._page, _LAST_CALL_AT)
         return offset - 1 if offset else None
+
+    def progress(self) -> tuple[int, int]:
+        """What changes with everything that the actor does: the call that began last, and the steps within it."""
+        return _U64.unpack_from(self._page, _LAST_CALL_AT)[0], _U64.unpack_from(self._page, _STEPS_AT)[0]
 
     def read_gauges(self) -> tuple[int, int, int]:
         """(waiting messages, bytes of linear memory, bytes of state)."""

@@ -1,8 +1,11 @@
-"""What a dead worker's chain says: how far it came, and which message it was handling."""
+"""Why a worker ended, how far its chain came, and which message it was handling."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +14,9 @@ from theater.core.chain import START, Call, Kind, Mark, Scanner, Tracker
 from theater.core.codec import Ref, content_digest
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
-from theater.errors import TheaterError
+from theater.errors import TheaterError, WireError
+from theater.server.oom import OomKills
+from theater.server.processes import Ended
 
 _FOLLOWED = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
 _GUESTS_DOING = frozenset({ExitKind.TRAP, ExitKind.DEADLINE, ExitKind.OUT_OF_MEMORY, ExitKind.STATUS})
@@ -50,6 +55,35 @@ def examine(path: Path, known: Mark | None, last_call: int | None) -> Findings:
         return Findings(known, None)
     finally:
         os.close(descriptor)
+
+
+def judge(
+    ended: Ended,
+    words: Mapping[str, object] | None,
+    overdue: ExitReason | None,
+    *,
+    asked: bool,
+    oom_kills: OomKills,
+) -> ExitReason:
+    """The truth about an end: what the server did, else what the kernel says, else the worker's last words.
+
+    Args:
+        words: what the worker left in its pulse.
+        overdue: why the server killed it on its own account, if it did.
+        asked: its supervisor had asked for this end, so that a kill is not the kernel's.
+    """
+    if ended.signal == signal.SIGKILL:
+        if overdue is not None:
+            return overdue
+        if not asked and oom_kills.claim():
+            used = f"the kernel took its process, which had {ended.max_rss / (1 << 20):.0f} MiB, for want of memory"
+            return ExitReason.out_of_memory(used, signal=signal.SIGKILL)
+    if ended.signal is not None:
+        return ExitReason.by_signal(ended.signal)
+    if words is not None:
+        with contextlib.suppress(WireError):
+            return ExitReason.from_dict(words)
+    return ExitReason.by_status(ended.status or 0)
 
 
 def is_guests_doing(reason: ExitReason) -> bool:

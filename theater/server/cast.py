@@ -52,6 +52,7 @@ class Actor:
         supervisor: name of the supervisor it is a child of.
         in_tree: it came from a tree file; else it was started by itself.
         wanted: whether a server that starts again should start it.
+        last_usage: what its last life used: `user_ms` and `system_ms` of processor time, `max_rss` bytes.
         killer: content digest of the message that ended it last, and how often in a row it did.
     """
 
@@ -72,6 +73,7 @@ class Actor:
     incarnation: int = 0
     restarts: int = 0
     last_exit: ExitReason | None = None
+    last_usage: dict[str, Any] | None = None
     head: Mark | None = None
     killer: tuple[bytes, int] = (b"", 0)
     poison: tuple[bytes, ...] = ()
@@ -102,6 +104,7 @@ class Actor:
             "incarnation": self.incarnation,
             "restarts": self.restarts,
             "last_exit": self.last_exit.to_dict() if self.last_exit else None,
+            "last_usage": self.last_usage,
             "head": list(self.head) if self.head else None,
         }
 

@@ -15,6 +15,7 @@ from theater.errors import (
     DiskFull,
 )
 from theater.log import Logger
+from theater.server import vigil
 from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
@@ -27,13 +28,13 @@ from theater.server.processes import Processes
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
 from theater.server.view import View
+from theater.server.vigil import Vigil
 from theater.server.watch import Watch
 from theater.server.wishes import Role
 from theater.server.workshop import Workshop
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import ArtefactCache
 
-_WATCH_EVERY_S = 0.5
 _TIDY_EVERY_S = 10.0
 
 
@@ -71,9 +72,10 @@ class House:
             self.loop, self.cast, self.stage, self.switchboard, self.workshop, self.content, self.ledger, log
         )
         self.grove = Grove(self.loop, self.cast, self.stage, self.lives, self.workshop, log)
+        self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
         self.view = View(self.stage, self.switchboard, self.dead_letters)
         self.control: Control | None = None
-        self._every(_WATCH_EVERY_S, self.stage.watch_over)
+        self._every(vigil.EVERY_S, self.vigil.look)
         self._every(_TIDY_EVERY_S, self._tidy)
 
     def refused(self) -> int:
@@ -177,5 +179,6 @@ class House:
         self.loop.after(seconds, again)
 
     def _tidy(self) -> None:
+        self.stage.oom_kills.forget()
         self.nursery.sweep(self.stage.breeds_in_use())
         self.watch.tidy()

@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,14 +23,16 @@ from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.pulse import SIZE, Pulse
 from theater.core.supervision import ChildRef, Note, NoteKind, Phase
+from theater.core.watchdog import Watchdog
 from theater.core.wire import Pardon, Stop
-from theater.errors import StartFailed, TheaterError, WireError
+from theater.errors import StartFailed, TheaterError
 from theater.log import Logger
 from theater.server import autopsy
 from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
 from theater.server.ledger import Ledger
 from theater.server.loop import Alarm, Loop
 from theater.server.nursery import Breed, Newborn, Nursery, Order
+from theater.server.oom import OomKills
 from theater.server.processes import Ended, Processes
 from theater.server.tree import Branch
 from theater.store.content import ContentStore
@@ -40,9 +41,6 @@ from theater.worker.assignment import Assignment, Limits
 
 if TYPE_CHECKING:
     from theater.server.switchboard import Switchboard
-
-_GRACE_S = 1.0
-"""How long after the call timeout a worker is killed: the epoch should have stopped the guest by then."""
 
 _START_MARGIN_S = 10.0
 _POISON_KEPT = 100
@@ -59,6 +57,8 @@ class Worker:
         branch, child: the supervisor and the child that it is.
         overdue: why the server killed it, if it did so on its own account.
         asked_to_end: a supervisor has asked for its end.
+        watchdog: watches its progress, if its manifest wants that.
+        queued: seconds that it had waited for a processor when the watchdog looked last.
     """
 
     actor: Actor
@@ -75,6 +75,8 @@ class Worker:
     overdue: ExitReason | None = None
     asked_to_end: bool = False
     outstanding: dict[int, Any] = field(default_factory=dict)
+    watchdog: Watchdog | None = None
+    queued: float = 0.0
 
 
 class Stage:
@@ -102,6 +104,7 @@ class Stage:
         self.switchboard: Switchboard | None = None
         self.signals_address = ""
         self._by_identity: dict[bytes, Worker] = {}
+        self.oom_kills = OomKills()
         self.on_ready: Callable[[Actor], None] = lambda actor: None
 
     # ---- what a supervisor's machine asks for
@@ -320,24 +323,16 @@ class Stage:
             "system_ms": int(ended.system_seconds * 1000),
             "max_rss": ended.max_rss,
         }
+        worker.actor.last_usage = {name: facts[name] for name in ("user_ms", "system_ms", "max_rss")}
         self._ledger.checkpoint([worker.actor])
         self._ledger.event("exited", facts)
         self._over(worker, reason)
 
     def _judge(self, worker: Worker, ended: Ended) -> ExitReason:
-        """The truth about an end: what the server did, else what the kernel says, else the worker's last words."""
-        reason: ExitReason
-        if worker.overdue is not None and ended.signal == signal.SIGKILL:
-            reason = worker.overdue
-        elif ended.signal is not None:
-            reason = ExitReason.by_signal(ended.signal)
-        else:
-            words = worker.pulse.read_last_words() if worker.pulse is not None else None
-            try:
-                reason = ExitReason.from_dict(words) if words is not None else ExitReason.by_status(ended.status or 0)
-            except WireError:
-                reason = ExitReason.by_status(ended.status or 0)
-        return reason.as_commanded() if worker.asked_to_end else reason
+        words = worker.pulse.read_last_words() if worker.pulse is not None else None
+        asked = worker.asked_to_end
+        reason = autopsy.judge(ended, words, worker.overdue, asked=asked, oom_kills=self.oom_kills)
+        return reason.as_commanded() if asked else reason
 
     def _examine(self, worker: Worker, reason: ExitReason) -> None:
         """Reads from the chain what the dead worker had done last."""
@@ -389,29 +384,7 @@ class Stage:
         if actor.worker is not None and self.switchboard is not None:
             self.switchboard.tell(actor.worker, Pardon(digest))
 
-    # ---- watching over the living
-
-    def watch_over(self) -> None:
-        """Kills whoever has been in one call for longer than the epoch can explain; writes checkpoints."""
-        now = time.monotonic_ns()
-        changed = []
-        for actor in self._cast:
-            worker = actor.worker
-            if worker is None or worker.pulse is None or worker.pid is None:
-                continue
-            since = worker.pulse.call_since()
-            timeout = actor.manifest.limits.call_timeout
-            if since is not None and timeout is not None and worker.overdue is None:
-                lasted = (now - since) / 1e9
-                if lasted > timeout / 1000 + _GRACE_S:
-                    worker.overdue = ExitReason.deadline(f"a call lasted {lasted:.1f} s, over {timeout / 1000:g} s")
-                    self._processes.kill(worker.pid)
-            head = worker.pulse.read_mark()
-            if head is not None and head != actor.head:
-                actor.head = head
-                changed.append(actor)
-        if changed:
-            self._ledger.checkpoint(changed)
+    # ---- what chains say of actors
 
     def recall(self, actor: Actor) -> None:
         """Learns from its chain what a server that was killed had not written into the actor's row."""

@@ -65,6 +65,9 @@ class View:
                 "state": supervision.state.value,
                 "intensity": supervision.intensity,
                 "period": supervision.period,
+                "watchdog": supervision.watchdog,
+                "mail": supervision.mail.value,
             },
+            "last_usage": actor.last_usage,
             "dead_letters": self._dead_letters.count_for(actor.id),
         }
