@@ -91,3 +91,15 @@ def test_the_wish_to_be_told_reaches_the_worker() -> None:
     assert worker.watched
     supervisor.watch(False)
     assert not worker.watched
+
+
+def test_every_step_of_a_call_is_progress() -> None:
+    worker, supervisor, _ = both_sides()
+    seen = {supervisor.progress()}
+    worker.begin(1, 100)
+    seen.add(supervisor.progress())
+    worker.step(120)
+    seen.add(supervisor.progress())
+    worker.begin(2, 200)
+    seen.add(supervisor.progress())
+    assert len(seen) == 4

@@ -95,6 +95,8 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, si
         reason = ExitReason.trap("limit", error.message)
     except TheaterError as error:
         reason = ExitReason.error(f"{type(error).__name__}: {error.message}")
+    except MemoryError:
+        reason = ExitReason.out_of_memory("its process could not allocate any more")
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         reason = ExitReason.error(f"a defect of the worker: {type(error).__name__}: {error}")

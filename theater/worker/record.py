@@ -58,6 +58,7 @@ class Record:
 
     def host_call(self, interface: str, function: str, args: Sequence[Any]) -> bytes:
         digest = self._writer.append(Kind.HOST_CALL, HostCall(interface, function, args))
+        self._pulse.step(self._writer.offset)
         self._check_limit()
         return digest
 
