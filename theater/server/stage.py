@@ -148,6 +148,7 @@ class Stage:
         if worker.pid is None:
             self._withdraw(worker, ExitReason.killed())
         else:
+            worker.overdue = worker.overdue or ExitReason.killed()
             self._processes.kill(worker.pid)
 
     def last_incarnation(self, actor: str) -> int:
