@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from theater.client.deploy import Deployment, prepare, read_text
+from theater.client.deploy import prepare
 from theater.core.manifest import parse as parse_manifest
 from theater.core.tree_file import ChildRow, parse
 from theater.server.house import House
 from theater.server.main import Application
 from theater.server.wishes import Role
+from theater.store.deployment import Deployment, read_text
 
 
 def application(tree: Path, say: Callable[[str], None]) -> Callable[[House], Application]:

@@ -21,7 +21,7 @@ def command(app: App, path: Path, standalone: bool) -> None:
     manifest calls its component, or build/NAME.program for Python and build/NAME.wasm for everything else.
     """
     from theater.build import build
-    from theater.client.deploy import read_manifest
+    from theater.store.deployment import read_manifest
 
     file, _, manifest = read_manifest(path)
     with progress(f"building {manifest.name}") as say:

@@ -26,7 +26,7 @@ def command(app: App, path: Path) -> None:
     PATH is a manifest, or the folder of one. The component is compiled, and held against the manifest: it must
     export what its handlers need and import nothing that they do not grant. Nothing is built and nothing started.
     """
-    from theater.client.deploy import read_manifest
+    from theater.store.deployment import read_manifest
 
     file, _, manifest = read_manifest(path)
     with progress(f"checking {file}") as say:
@@ -46,8 +46,8 @@ def _check_component(app: App, file: Path, manifest: Manifest, say: Callable[[st
         BuildFailed: the source of a Python actor is wrong.
     """
     from theater.build.python import read_program
-    from theater.client.deploy import is_program
     from theater.core.manifest import Language
+    from theater.store.programs import is_program
 
     found = _component(app, file, manifest)
     if found is not None and not is_program(found):
@@ -58,12 +58,13 @@ def _check_component(app: App, file: Path, manifest: Manifest, say: Callable[[st
 
 
 def _component(app: App, file: Path, manifest: Manifest) -> Path | None:
-    from theater.client.deploy import find_component
+    from theater.store.deployment import find_component, stored_component
 
-    if manifest.component is not None and manifest.component.startswith("store:"):
+    digest = stored_component(manifest)
+    if digest is not None:
         from theater.store.content import ContentStore
 
-        content, digest = ContentStore(app.files().content), manifest.component.removeprefix("store:")
+        content = ContentStore(app.files().content)
         content.check(digest)
         return Path(content.path(digest))
     return find_component(file, manifest)

@@ -13,10 +13,11 @@ import pytest
 from theater import config
 from theater.build import python, trial
 from theater.build.compiled import ensure_compiled
-from theater.build.runner import find, runner
+from theater.build.runner import runner
 from theater.core.codec import unpack
 from theater.core.manifest import Manifest, parse
 from theater.errors import BuildFailed
+from theater.store.programs import find_runner
 from theater.wasm.guest import Guest
 
 ACTOR = "import theater\n\n\nclass A(theater.Actor):\n    pass\n"
@@ -150,8 +151,8 @@ def test_a_build_writes_a_program_for_the_runner(tmp_path):
         "entry": "actor",
         "modules": {"actor.py": ACTOR.encode()},
     }
-    assert find(config.cache(), made_for.stem) == made_for
-    assert find(config.cache(), "0" * 64) is None
+    assert find_runner(config.cache(), made_for.stem) == made_for
+    assert find_runner(config.cache(), "0" * 64) is None
 
 
 def test_a_build_is_the_same_every_time_and_takes_less_than_a_second(tmp_path):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from theater.build.python import MAGIC
-from theater.client.deploy import prepare, read_text
+from theater.client.deploy import prepare
 from theater.core.codec import content_digest, pack
 from theater.errors import ComponentError, ManifestError
+from theater.store.deployment import read_text
+from theater.store.programs import MAGIC
 
 WAT = "(component)"
 

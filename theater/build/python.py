@@ -29,8 +29,7 @@ from theater.core.codec import pack
 from theater.core.handlers import ACTOR, FREE_INTERFACES, MESSAGE_SERVER_CLIENT, granted_imports, handled_exports
 from theater.core.manifest import Manifest
 from theater.errors import BuildFailed
-
-MAGIC = b"theater-program 1\n"
+from theater.store.programs import MAGIC
 
 MAX_MODULES = 1000
 MAX_MODULE = 1 << 20

@@ -25,6 +25,7 @@ from theater.build.componentize import GUEST, INTERFACES, componentize, version
 from theater.build.progress import Progress, silent
 from theater.core.codec import content_digest, digest, pack
 from theater.errors import BuildFailed, DiskFull
+from theater.store.programs import runners
 
 _WORLD = "theater:python/runner"
 _APPLICATION = "theater_runner"
@@ -48,29 +49,13 @@ def runner(cache: Path, progress: Progress = silent) -> Path:
         BuildFailed: it could not be made.
         DiskFull: there is no room for it.
     """
-    folder = _folder(cache)
+    folder = runners(cache)
     key = _key()
     found = _made(folder, key)
     if found is not None:
         return found
     with _locked(folder, progress):
         return _made(folder, key) or _make(folder, key, progress)
-
-
-def find(cache: Path, component: str) -> Path | None:
-    """The runner with a digest, which may be one of an earlier version.
-
-    Args:
-        component: blake3 of its content, in hex.
-    """
-    path = _folder(cache) / f"{component}.wasm"
-    return path if path.is_file() else None
-
-
-def _folder(cache: Path) -> Path:
-    folder = cache / "runners"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
 
 
 def _made(folder: Path, key: str) -> Path | None:
