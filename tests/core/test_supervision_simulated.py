@@ -133,9 +133,9 @@ class LeavesTimers(Supervisor):
 class ForgetsExitsWhenBusy(Supervisor):
     """1.3.4, 1.13: what arrives at the wrong moment is lost."""
 
-    def _post(self, handle, caller=None):
+    def _post(self, handle, *arguments, caller=None):
         if caller is not None or not self.busy:
-            super()._post(handle, caller)
+            super()._post(handle, *arguments, caller=caller)
 
 
 class RestartsForUsedUpExits(Supervisor):
@@ -233,8 +233,8 @@ class LosesCallers(Supervisor):
 class ServesTheLastFirst(Supervisor):
     """1.11: the mailbox is a stack."""
 
-    def _post(self, handle, caller=None):
-        super()._post(handle, caller)
+    def _post(self, handle, *arguments, caller=None):
+        super()._post(handle, *arguments, caller=caller)
         self._mailbox.rotate(1)
 
 

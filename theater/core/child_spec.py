@@ -9,7 +9,7 @@ unknown field is refused (by Python itself), an id is a non-empty string, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeGuard, TypeVar
@@ -130,6 +130,12 @@ class SupervisorFlags:
         _require_int(self.intensity, 0, "invalid_intensity", "`intensity` of a supervisor")
         _require_int(self.period, 1, "invalid_period", "`period` of a supervisor, in seconds,")
         _coerce(self, "auto_shutdown", AutoShutdown, "invalid_auto_shutdown", "supervisor")
+        if self.strategy is Strategy.DYNAMIC and self.auto_shutdown is not AutoShutdown.NEVER:
+            raise SpecError(
+                f"A dynamic supervisor's `auto_shutdown` is never, not {self.auto_shutdown.value}: "
+                "no child of it is significant.",
+                term="bad_combination",
+            )
         if self.max_children is not None:
             _require_int(self.max_children, 1, "invalid_max_children", "`max_children` of a supervisor")
         _coerce(self, "stop", StopOrder, "invalid_stop", "supervisor")
@@ -220,6 +226,39 @@ class ChildSpec:
         for module in self.modules:
             if not isinstance(module, str):
                 raise _refused("invalid_module", f"a module of {self._name}", module, "a name")
+
+
+def check_supervisor(flags: SupervisorFlags, specs: Sequence[ChildSpec]) -> None:
+    """Check what a supervisor is to be made of, or changed to.
+
+    Args:
+        flags: how it is to act.
+        specs: its children, in start order.
+
+    Raises:
+        SpecError: the specs are at odds with each other or with the flags.
+    """
+    check_child_specs(specs, flags.auto_shutdown)
+    if specs and flags.strategy is Strategy.DYNAMIC:
+        raise SpecError("A dynamic supervisor starts without children; they come by calls.", term="bad_start_spec")
+    if flags.max_children is not None and len(specs) > flags.max_children:
+        raise SpecError(
+            f"A supervisor with `max_children` {flags.max_children} cannot have {len(specs)} children.",
+            term="too_many_children",
+        )
+
+
+def check_transition(old: SupervisorFlags, new: SupervisorFlags) -> None:
+    """Check that a running supervisor can take other flags.
+
+    Raises:
+        SpecError: it would become dynamic, or would no longer be.
+    """
+    if (old.strategy is Strategy.DYNAMIC) is not (new.strategy is Strategy.DYNAMIC):
+        raise SpecError(
+            f"A running supervisor cannot change from {old.strategy.value} to {new.strategy.value}.",
+            term="bad_combination",
+        )
 
 
 def check_child_specs(specs: Iterable[ChildSpec], auto_shutdown: AutoShutdown | None = None) -> None:

@@ -36,3 +36,8 @@ class RestartIntensity:
             self._attempts.popleft()
         self._attempts.append(second)
         return len(self._attempts) <= self._intensity
+
+    def change(self, intensity: int, period: int) -> None:
+        """Other bounds from now on; the attempts that were counted still count."""
+        self._intensity = intensity
+        self._period = period

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from theater import errors
 from theater.core.child_spec import ChildSpec, ChildType
@@ -19,19 +19,22 @@ Token: TypeAlias = Hashable
 """Whatever the shell uses to find the caller again; opaque here."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChildRef:
+class ChildRef(NamedTuple):
     """One life of one child. Events about any other incarnation than the present one are recognised by it."""
 
     id: str
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """Names a timer to the shell, which gives it back unchanged when the time has come."""
+class Timer(NamedTuple):
+    """Names a timer to the shell, which gives it back unchanged when the time has come.
 
-    child: ChildRef
+    Args:
+        child: whose patience, start or kill it bounds; None for the end of the supervisor itself.
+        serial: tells it from all others of the supervisor.
+    """
+
+    child: ChildRef | None
     serial: int
 
 
@@ -42,8 +45,8 @@ class Timer:
 class Start:
     """Start this incarnation; answer with `started`, `ignored` or `start_failed`.
 
-    `start_failed` is a promise that nothing of the incarnation is left. A start has no time limit here: a shell that
-    wants one kills what it began and reports `start_failed` with a deadline.
+    `start_failed` is a promise that nothing of the incarnation is left. If the spec has a deadline, a timer is set with
+    the start, and a `Kill` follows when it is over.
     """
 
     child: ChildRef
@@ -81,9 +84,17 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Post `retry(child, now)` behind everything that is already waiting, without delay."""
+    """Call `retry(child, now)` once, when this time is over; without delay, behind everything that waits already.
+
+    One that has been overtaken (the child was terminated, or started by other means) does no harm when it comes.
+
+    Args:
+        child: the incarnation that failed.
+        after: seconds; 0 but for a child with a back-off.
+    """
 
     child: ChildRef
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,7 @@ class Ended:
 
 
 class Refusal(StrEnum):
-    """Why a call was refused: OTP's words, and three that it has no use for."""
+    """Why a call was refused: OTP's words (`dynamic` for its simple_one_for_one), and some that it has no use for."""
 
     ALREADY_STARTED = "already_started"
     ALREADY_PRESENT = "already_present"
@@ -119,6 +130,8 @@ class Refusal(StrEnum):
     RESTARTING = "restarting"
     START_FAILED = "start_failed"
     BAD_SPEC = "bad_spec"
+    MAX_CHILDREN = "max_children"
+    DYNAMIC = "dynamic"
     UNKILLABLE = "unkillable"
     DOWN = "down"
 
@@ -171,6 +184,11 @@ _REFUSALS: dict[Refusal, tuple[type[errors.TheaterError], str]] = {
     Refusal.RESTARTING: (errors.WrongState, "Child {id!r} is being restarted; terminate it first."),
     Refusal.START_FAILED: (errors.StartFailed, "Child {id!r} did not start: it {because}."),
     Refusal.BAD_SPEC: (errors.SpecError, "The spec of child {id!r} is wrong."),
+    Refusal.MAX_CHILDREN: (errors.LimitExceeded, "Child {id!r} would be one more than the supervisor may have."),
+    Refusal.DYNAMIC: (
+        errors.WrongState,
+        "Child {id!r} can be neither restarted nor deleted: its supervisor is dynamic and keeps nothing of who ended.",
+    ),
     Refusal.UNKILLABLE: (errors.TimedOut, "Child {id!r} was killed, but the kernel has not let it die yet."),
     Refusal.DOWN: (errors.LifecycleError, "The supervisor {because} and takes no more calls."),
 }
@@ -182,7 +200,7 @@ class ChildView:
 
     Args:
         spec: as it was given.
-        state: its `Life` (`undefined`, `starting`, `running`, `stopping`, `killing`, `restarting`).
+        state: its `Life` (`undefined`, `starting`, `overdue`, `running`, `stopping`, `killing`, `restarting`).
         child: the incarnation that has a process, or None.
         restarts: how often it was restarted automatically, with success.
         last_exit: how its last incarnation ended, or why it did not start.
