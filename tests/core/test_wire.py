@@ -37,7 +37,7 @@ EXAMPLES: list[wire.Message] = [
     wire.LinkTo(14, "counter"),
     wire.Unlink(15, "counter"),
     wire.TrapExits(True),
-    wire.Found(1, ACTOR, 2, "ipc:///x", 1 << 20, 1000),
+    wire.Found(1, ACTOR, 2, "ipc:///x", 1 << 20, 1000, True),
     wire.Missing(1, {"error": "UnknownActor", "message": "m", "details": {}}),
     wire.Named(2, ACTOR),
     wire.Deliver(9, True, b"body", 456),
@@ -53,6 +53,7 @@ EXAMPLES: list[wire.Message] = [
     wire.Ask(ACTOR, 2, bytes(32), b"body", 789, [ACTOR]),
     wire.Answer(2, bytes(32), None, {"error": "Deadlock", "message": "m", "details": {}}),
     wire.Taken(64),
+    wire.SendAgain(ACTOR, 1, [[bytes(32), b"body"]]),
 ]
 
 

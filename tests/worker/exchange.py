@@ -31,13 +31,15 @@ class Exchange:
         self._wakers: list[int] = []
         self._kept: list[object] = []
 
-    def mail(self, me: str, *, mailbox: int = 10, message_limit: int = 1 << 20) -> tuple[Mail, Callable[[], None]]:
+    def mail(
+        self, me: str, *, incarnation: int = 1, mailbox: int = 10, message_limit: int = 1 << 20
+    ) -> tuple[Mail, Callable[[], None]]:
         """The mail of actor `me`, and what tells it to stop, as a signal handler would."""
         signals = Signals(self.context.dealer(f"ipc://{self.folder}/signals", identity=me.encode()))
         inbox = self.context.router(self.endpoint(me), queue=mailbox + 1)
         woken, waker = os.pipe2(os.O_NONBLOCK)
         self._wakers += [woken, waker]
-        mail = Mail(self.context, me, inbox, signals, message_limit, mailbox, woken)
+        mail = Mail(self.context, me, incarnation, inbox, signals, message_limit, mailbox, woken)
         self._kept.append(mail)
 
         def stop() -> None:

@@ -26,13 +26,16 @@ from theater.core.wire import (
     encode,
 )
 from theater.errors import ActorDown, Deadlock, MailboxFull, MessageTooLarge, TimedOut, UnknownActor
+from theater.worker.letters import Letter
 from theater.worker.mail import Mail
 
 CAUSE = bytes(32)
 
 
-def found(exchange: Exchange, question: Lookup, actor: str, *, incarnation: int = 1, mailbox: int = 10) -> Found:
-    return Found(question.number, actor, incarnation, exchange.endpoint(actor), 1 << 20, mailbox)
+def found(
+    exchange: Exchange, question: Lookup, actor: str, *, incarnation: int = 1, mailbox: int = 10, keep: bool = False
+) -> Found:
+    return Found(question.number, actor, incarnation, exchange.endpoint(actor), 1 << 20, mailbox, keep)
 
 
 def befriend(exchange: Exchange, one: Mail, other: str, **facts: int) -> None:
@@ -55,7 +58,7 @@ def answer_next(mail: Mail, answer: bytes) -> None:
         letter = mail.next_letter()
         if letter is None:
             mail.wait(1.0)
-        elif letter.reply is not None:
+        elif type(letter) is Letter and letter.reply is not None:
             letter.reply.answer(answer, None, CAUSE)
             return
 

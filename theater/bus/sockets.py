@@ -128,6 +128,19 @@ class Router:
         except zmq.ZMQError as error:
             raise Gone from error
 
+    def has_left(self, peer: bytes) -> bool:
+        """Whether no such peer is connected now; frames of one that has left may still wait in `receive`.
+
+        A peer that is connected gets an empty frame by being asked after.
+        """
+        try:
+            self.send(peer, b"")
+        except Gone:
+            return True
+        except Full:
+            return False
+        return False
+
     def fileno(self) -> int:
         """A descriptor that becomes readable on a change; edge-triggered, so drain `receive` after each."""
         return int(self.socket.get(zmq.FD))

@@ -179,7 +179,8 @@ class TrapExits(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Answer to `Lookup`: the actor, where it listens, and the largest message and mailbox it allows."""
+    """Answer to `Lookup`: the actor, where it listens, the largest message and mailbox it allows, and whether mail that
+    a life of it has not confirmed is for the next one."""
 
     number: int
     actor: str
@@ -187,6 +188,7 @@ class Found(NamedTuple):
     endpoint: str
     message_limit: int
     mailbox: int
+    keep: bool
 
 
 class Missing(NamedTuple):
@@ -287,6 +289,15 @@ class Send(NamedTuple):
     letters: list[Any]
 
 
+class SendAgain(NamedTuple):
+    """As `Send`, of messages that were sent to an earlier life of the receiver, which has not confirmed them. It may have
+    begun to handle some; the receiver skips those."""
+
+    sender: str
+    number: int
+    letters: list[Any]
+
+
 class Ask(NamedTuple):
     """A message whose sender waits. `path` names the actors that wait, directly or not, for its answer."""
 
@@ -319,7 +330,7 @@ Message = (
     | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink | TrapExits
     | Found | Missing | Named | Deliver | Down | Forget | Stop | Pardon
     | Told | MonitorDown | LinkExit | ChildEnded
-    | Send | Ask | Answer | Taken
+    | Send | Ask | Answer | Taken | SendAgain
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
@@ -328,7 +339,7 @@ ROWS: Mapping[int, type[NamedTuple]] = {
     24: Spawn, 25: OfChild, 26: Monitor, 27: Demonitor, 28: LinkTo, 29: Unlink, 30: TrapExits,
     32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
     40: Told, 41: MonitorDown, 42: LinkExit, 43: ChildEnded,
-    48: Send, 49: Ask, 50: Answer, 51: Taken,
+    48: Send, 49: Ask, 50: Answer, 51: Taken, 52: SendAgain,
 }  # fmt: skip
 """Number of each message on the wire. A number is never used again for something else."""
 

@@ -10,18 +10,23 @@ from dataclasses import dataclass
 
 from theater.core.handlers import (
     IDENTITY,
+    LINKS,
     MESSAGE_SERVER_HOST,
+    MONITORS,
     REGISTRY,
     REQUESTS,
     RUNTIME,
     STORE,
+    SUPERVISOR,
     TIMERS,
     handler_granting,
 )
+from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.message_server import Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
 from theater.host.runtime import Life, Runtime
 from theater.host.store import Store
+from theater.host.supervisor import Family, Supervisor
 from theater.store.labels import Labels
 
 
@@ -36,6 +41,8 @@ class Ports:
     directory: Directory
     clockwork: Clockwork
     labels: Labels
+    family: Family
+    bonds: Bonds
 
 
 def build(ports: Ports) -> Mapping[str, object]:
@@ -48,6 +55,9 @@ def build(ports: Ports) -> Mapping[str, object]:
         REGISTRY: Registry(ports.directory),
         TIMERS: Timers(ports.clockwork),
         STORE: Store(ports.labels),
+        SUPERVISOR: Supervisor(ports.family),
+        MONITORS: Monitors(ports.bonds),
+        LINKS: Links(ports.bonds),
     }
 
 

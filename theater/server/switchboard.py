@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from theater.bus.sockets import Context, Full, Gone
 from theater.config import Home
 from theater.core.exit_reason import ExitReason
+from theater.core.manifest import MailPolicy
 from theater.core.routing import Directory
 from theater.core.wire import (
     Deliver,
@@ -212,7 +213,8 @@ class Switchboard:
         self.directory.watch(asker.actor.id, actor.id, question.words)
         limits = actor.manifest.limits
         endpoint = f"ipc://{self._home.inbox(actor.id, worker.incarnation)}"
-        found = Found(question.number, actor.id, worker.incarnation, endpoint, limits.message, limits.mailbox)
+        keep = actor.manifest.supervision.mail is MailPolicy.KEEP
+        found = Found(question.number, actor.id, worker.incarnation, endpoint, limits.message, limits.mailbox, keep)
         self.tell(asker, found)
 
     def _lookup_overdue(self, actor: str, asker: Worker, question: Lookup) -> None:

@@ -10,17 +10,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
-from theater.core.chain import Entry, Outcome, outcome_err, outcome_ok, outcome_trap, state_digest
+from theater.core.chain import Call, Entry, Outcome, outcome_err, outcome_ok, outcome_trap, state_digest
 from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
-from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT
+from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
 from theater.core.pulse import Pulse
 from theater.core.values import Err, Ok
 from theater.errors import (
@@ -39,7 +39,10 @@ from theater.store.content import ContentStore
 from theater.store.labels import Labels
 from theater.wasm.guest import Trap
 from theater.worker.assignment import Assignment
-from theater.worker.mail import Letter, Mail
+from theater.worker.bonds import Bonds
+from theater.worker.family import Family
+from theater.worker.letters import Letter, News
+from theater.worker.mail import Mail
 from theater.worker.post import Post
 from theater.worker.promises import Promises
 from theater.worker.record import Record
@@ -52,6 +55,8 @@ _LETTERS_BETWEEN_LOOKS = 16
 _RESTS_BETWEEN_MEASURES = 16
 _ENVELOPE = 65536
 _SLEEP_STEP_S = 0.25
+_LOOK_BACK = 10_000
+"""Newest entries of the chain among which a call is looked for that an earlier life has begun."""
 _LAST_WORDS_S = 1.0
 """How long a worker that ends waits for the supervisor to hear it out."""
 
@@ -88,6 +93,7 @@ class Actor:
         self._limits = assignment.limits
         self._guest = warm.guest
         self._pulse = pulse
+        self._seam = warm.seam
         self._now = _Circumstances()
         self._call_until: float | None = None
         self._rests = 0
@@ -114,8 +120,10 @@ class Actor:
         )
         limits = self._limits
         wake = _wake_on_signals()
-        self._mail = Mail(context, assignment.actor, inbox, self.signals, limits.message, limits.mailbox, wake)
+        who = assignment.actor, assignment.incarnation
+        self._mail = Mail(context, *who, inbox, self.signals, limits.message, limits.mailbox, wake)
         self._mail.on_pardon = self._poison.discard
+        self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
         self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin)
         self._attach(warm, content)
@@ -124,7 +132,9 @@ class Actor:
         """Gives the guest its limits and its host."""
         self._post = post = Post(self._mail, self._record, warm.seam, self._limits, self._remaining)
         labels = Labels(self._is.labels, content)
-        ports = catalogue.Ports(self, post, self._promises, self, self._mail, self._timers, labels)
+        family = Family(self._mail, self._make_way, self._origin, self._remaining)
+        bonds = Bonds(self._mail, self._make_way, self._remaining)
+        ports = catalogue.Ports(self, post, self._promises, self, self._mail, self._timers, labels, family, bonds)
         interfaces = catalogue.build(ports)
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
         denied = {name: catalogue.why_denied(name) for name in interfaces if name not in granted}
@@ -136,12 +146,8 @@ class Actor:
             )
         warm.seam.attach(self._record, {name: interfaces[name] for name in granted if name in interfaces}, denied)
         warm.host.wasi.attach(self)
-        if "message-server" in self._is.handlers or "timers" in self._is.handlers:
-            self._handles = frozenset(
-                function for interface, function in self._guest.exports if interface == MESSAGE_SERVER_CLIENT
-            )
-        else:
-            self._handles = frozenset()
+        handled = handled_exports(frozenset(self._is.handlers))
+        self._handles = frozenset(export for export in self._guest.exports if export[0] in handled)
 
     # ---- the life
 
@@ -183,7 +189,10 @@ class Actor:
                 self._handle(Letter(timer.msg, self._is.actor, timer.cause))
             letter = mail.next_letter()
             if letter is not None:
-                self._handle(letter)
+                if isinstance(letter, News):
+                    self._hear(letter)
+                else:
+                    self._handle(letter)
                 handled += 1
                 if handled % _LETTERS_BETWEEN_LOOKS == 0:
                     mail.take_signals()
@@ -192,7 +201,7 @@ class Actor:
 
     def _rest(self, timeout: float | None) -> None:
         """Nothing waits: lets out what was kept back to go together, and sleeps until something comes."""
-        self._record.release()
+        self._make_way()
         self._mail.confirm()
         self._rests += 1
         if self._rests % _RESTS_BETWEEN_MEASURES == 1:
@@ -229,16 +238,24 @@ class Actor:
             return
         self._now = _Circumstances(letter.sender, letter.deadline_ns)
         self._mail.path = letter.path
-        function = "handle-send" if letter.reply is None else "handle-request"
         request = f"request-{self._record.next_entry}" if letter.reply is not None else None
         params = (letter.body,) if request is None else (request, letter.body)
         try:
-            result = self._call(MESSAGE_SERVER_CLIENT, function, params, letter, letter.cause, letter.sender, request)
+            result = self._call(
+                MESSAGE_SERVER_CLIENT, letter.function, params, letter, letter.cause, letter.sender, request
+            )
         finally:
             self._now = _Circumstances()
             self._mail.path = ()
         if letter.reply is not None and request is not None:
             self._reply(letter, request, result)
+
+    def _hear(self, news: News) -> None:
+        """Tells the guest of an end. Nobody waits for its answer: an error goes to the log and nowhere else."""
+        if (news.interface, news.function) in self._handles:
+            self._call(news.interface, news.function, news.params, None, None, None)
+        else:
+            self.say("system", f"{_told(news)}; the component does not export {news.interface}, so it was not told")
 
     def _reply(self, letter: Letter, request: str, result: Any) -> None:
         assert letter.reply is not None
@@ -261,8 +278,7 @@ class Actor:
             )
         if letter.deadline_ns and letter.deadline_ns < time.monotonic_ns():
             return TimedOut(f"{self._is.name} had not taken the message when its sender's time was over")
-        needed = "handle-send" if letter.reply is None else "handle-request"
-        if needed not in self._handles:
+        if (MESSAGE_SERVER_CLIENT, letter.function) not in self._handles:
             return ActorFailed(
                 f'{self._is.name} takes no messages: its manifest needs [[handler]] type = "message-server", and its '
                 f"component must export {MESSAGE_SERVER_CLIENT}"
@@ -362,6 +378,23 @@ class Actor:
         self._record.release()
         return self._writer.head.digest
 
+    def _origin(self) -> tuple[bytes, int]:
+        """Digest and number of the entry that records the running host call."""
+        return self._seam.origin, self._record.next_entry - 1
+
+    def _make_way(self) -> None:
+        """What has been recorded is on the disk, and what has been sent has left, when this returns."""
+        self._record.release()
+        self._mail.post()
+
+    def _handled_before(self) -> Set[bytes]:
+        """The causes of the calls that the newest entries of the chain record: letters that have been handled, or whose
+        handling was the end of a life."""
+        self._record.release()
+        with ChainReader(self._is.path("chain")) as reader:
+            calls = [entry.payload for entry in reader.tail(_LOOK_BACK) if isinstance(entry.payload, Call)]
+        return frozenset(call.cause for call in calls if call.cause is not None)
+
     # ---- what the guest reaches through its host (ports of theater/host)
 
     def say(self, stream: str, text: str) -> None:
@@ -406,6 +439,12 @@ class Actor:
         return _wall_ms() + (self._now.deadline_ns - time.monotonic_ns()) // 1_000_000
 
     _last = b""
+
+
+def _told(news: News) -> str:
+    """What has happened, for a person."""
+    who = next(param for param in news.params if isinstance(param, str))
+    return f"news of actor {who} came for {news.function}"
 
 
 def _wake_on_signals() -> int:

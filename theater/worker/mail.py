@@ -7,7 +7,9 @@ The supervisor is asked once where a receiver lives; after that it is not in the
 * A mailbox is bounded: a sender may have as many unconfirmed messages with a receiver as that one's mailbox
   holds, and learns at once when there is no room.
 * Every request ends in exactly one of reply, error, timeout, down.
-* What a dead receiver has not confirmed is reported to the supervisor as dead letters.
+* What a dead receiver has not confirmed is reported to the supervisor as dead letters; or, where the receiver's
+  manifest keeps its mail, it goes to the next life, which skips what the last one had begun to handle.
+* News of another's death comes after every message that it sent (worker/news.py).
 * A request that could only be answered after itself is refused: one to oneself, one along a chain of waiting
   actors (every request carries the ids of those who wait for it), and of two actors that ask each other at the
   same time the one with the smaller id refuses the other's.
@@ -19,28 +21,38 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from theater.bus.sockets import Context, Dealer, Full, Gone, Poll, Router
 from theater.core.wire import (
     Answer,
     Ask,
+    ChildEnded,
     Deliver,
+    Demonitor,
     Down,
     Forget,
     Found,
     Handled,
+    LinkExit,
+    LinkTo,
     Lookup,
     Message,
     Missing,
+    Monitor,
+    MonitorDown,
     Named,
+    OfChild,
     Pardon,
     Register,
     Send,
+    SendAgain,
+    Spawn,
     Stop,
     Taken,
+    Told,
+    Unlink,
     Unregister,
     Whereis,
     decode,
@@ -56,7 +68,12 @@ from theater.errors import (
     WireError,
     from_wire,
 )
+from theater.worker.letters import Asked, Letter, News
+from theater.worker.news import Heard, Newsroom, peer_name
 from theater.worker.signals import Signals
+
+Question = Lookup | Whereis | Register | Unregister | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink
+"""What the supervisor answers."""
 
 CONFIRM_EVERY = 64
 """Sends of one connection that are confirmed together when the actor is busy; an idle one confirms at once."""
@@ -70,51 +87,64 @@ _BATCH_BYTES = 32 * 1024
 _ENVELOPE = 65536
 """Bytes that a message may have around its body."""
 
+_SLACK_S = 1.0
+"""How much later than its deadline the supervisor's own answer to it may come."""
 
-class ReplyTo(Protocol):
-    """Where the end of a request goes."""
+_SEEK_S = 3600.0
+"""How long a search for the next life of a receiver lasts before it is begun anew."""
 
-    def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
-        """Sends the end; a receiver that is gone is not our business."""
+_NEWS_STEP_S = 0.002
+"""How often news that waits is looked at, when nothing else happens."""
 
-
-@dataclass(slots=True)
-class Letter:
-    """A message that waits in the mailbox.
-
-    Attributes:
-        sender: actor id; None for one from outside the system.
-        reply: where the answer goes; None if nobody waits.
-        deadline_ns: until when somebody waits; 0 if nobody does.
-        path: the actors that wait for the answer.
-        taken: of one that nobody waits for: called with None when it has been recorded, or with why it never will
-            be; says whether its sender has been told of that.
-    """
-
-    body: bytes
-    sender: str | None = None
-    cause: bytes | None = None
-    reply: ReplyTo | None = None
-    deadline_ns: int = 0
-    path: tuple[str, ...] = ()
-    taken: Callable[[TheaterError | None], bool] | None = None
+_PEERS_KNOWN = 1024
+"""Peers of whom it is remembered that they have written; news of others may wait a little longer than it must."""
 
 
 @dataclass(slots=True)
 class Link:
-    """The connection to one incarnation of one receiver."""
+    """The connection to one incarnation of one receiver.
+
+    Attributes:
+        keep: what this life does not confirm is for the next one.
+        unconfirmed: (number, cause, body) of what has been taken for it.
+        outbox: (cause, body) of those that have not left; the first `again` of them were sent to an earlier life.
+    """
 
     actor: str
     incarnation: int
     dealer: Dealer
     message_limit: int
     mailbox: int
+    keep: bool
     sent: int = 0
     unconfirmed: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
     answers: dict[int, Answer] = field(default_factory=dict)
     down: str | None = None
     outbox: list[list[bytes]] = field(default_factory=list)
     outbox_bytes: int = 0
+    again: int = 0
+
+    def put(self, cause: bytes, body: bytes) -> None:
+        """Takes a message for the receiver."""
+        self.sent += 1
+        self.unconfirmed.append((self.sent, cause, body))
+        self.outbox.append([cause, body])
+        self.outbox_bytes += len(body)
+
+    def post(self, me: str) -> list[list[bytes]]:
+        """Sends what is in the outbox; returns what the queue did not take."""
+        number = self.sent - len(self.outbox) + 1
+        taken = 0
+        try:
+            for kind, letters in ((SendAgain, self.outbox[: self.again]), (Send, self.outbox[self.again :])):
+                for batch in _batches(letters):
+                    self.dealer.send(encode(kind(me, number + taken, batch)))
+                    taken += len(batch)
+        except Full:
+            pass
+        returned = self.outbox[taken:]
+        self.outbox, self.outbox_bytes, self.again = [], 0, 0
+        return returned
 
     def drain(self) -> None:
         """Takes in all that the receiver has sent."""
@@ -177,17 +207,24 @@ class Mail:
     Args:
         context: the process' ZeroMQ context.
         me: own actor id.
+        incarnation: which life of it this is.
         inbox: own socket, bound.
         signals: the line to the supervisor.
         message_limit: largest body that is accepted, bytes.
         mailbox: most letters that wait here.
         wake: a descriptor that ends every wait; whoever makes it readable has set `stopping`.
+
+    Attributes:
+        letters: what waits.
+        on_pardon: told of messages that may be tried again.
+        handled_before: the causes of messages that earlier lives have begun to handle.
     """
 
     def __init__(
         self,
         context: Context,
         me: str,
+        incarnation: int,
         inbox: Router,
         signals: Signals,
         message_limit: int,
@@ -195,24 +232,33 @@ class Mail:
         wake: int | None = None,
     ) -> None:
         self.me = me
-        self.letters: deque[Letter] = deque()
+        self.letters: deque[Letter | News] = deque()
         self.stopping = False
         self.path: tuple[str, ...] = ()
         self._context = context
+        self._name = peer_name(me, incarnation)
         self._inbox = inbox
         self._signals = signals
         self._message_limit = message_limit
         self._mailbox = mailbox
         self._links: dict[str, Link] = {}
         self._names: dict[str, str] = {}
-        self._replies: dict[int, Message] = {}
+        self._asking = 0
+        self._reply: Message | None = None
+        self._kept: dict[str, list[tuple[bytes, bytes]]] = {}
+        self._seeking: dict[int, str] = {}
+        self._news = Newsroom(self._hear_out, time.monotonic_ns)
+        self._peers: dict[bytes, None] = {}
+        self._handled_before: Set[bytes] | None = None
         self._confirm: dict[bytes, int] = {}
         self._outgoing: list[Link] = []
         self._waiting_for: str | None = None
+        self._is_asking = False
         self._poll = Poll(inbox, signals.dealer, wake=wake)
         self._listening = True
         self.refused = 0
         self.on_pardon: Callable[[bytes], object] = lambda digest: None
+        self.handled_before: Callable[[], Set[bytes]] = frozenset
 
     # ---- sending
 
@@ -243,10 +289,7 @@ class Mail:
                 raise MailboxFull(f"the mailbox of {to} is full: {link.mailbox} of your messages wait there already")
         if not link.outbox:
             self._outgoing.append(link)
-        link.sent += 1
-        link.unconfirmed.append((link.sent, cause, body))
-        link.outbox.append([cause, body])
-        link.outbox_bytes += len(body)
+        link.put(cause, body)
         return len(link.outbox) >= CONFIRM_EVERY or link.outbox_bytes > _BATCH_BYTES
 
     @property
@@ -257,20 +300,12 @@ class Mail:
     def post(self) -> None:
         """Sends what `send` has taken. The entries that record it must be on the disk."""
         for link in self._outgoing:
-            frame = encode(Send(self.me, link.sent - len(link.outbox) + 1, link.outbox))
-            try:
-                link.dealer.send(frame)
-            except Full:
-                self._return_to_sender(link)
-            link.outbox, link.outbox_bytes = [], 0
+            returned = link.post(self.me)
+            # A queue that takes no more, although the mailbox should.
+            self._report(link.actor, [(cause, body) for cause, body in returned], "its receiver's queue was full")
+            for _ in returned:
+                link.unconfirmed.pop()
         self._outgoing.clear()
-
-    def _return_to_sender(self, link: Link) -> None:
-        """The queue to a receiver takes no more, although its mailbox should: what was meant for it is dead."""
-        why = "its receiver's queue was full"
-        self._signals.report([[self.me, link.actor, body, cause, why] for cause, body in link.outbox])
-        for _ in link.outbox:
-            link.unconfirmed.pop()
 
     def ask(self, to: str, body: bytes, cause: bytes, timeout: float) -> Answer:
         """Sends `body` and waits for its answer, whose `value` is then the reply.
@@ -300,7 +335,7 @@ class Mail:
         return answer
 
     def _await_answer(self, to: str, link: Link, number: int, deadline: int) -> Answer:
-        self._waiting_for = link.actor
+        self._waiting_for, self._is_asking = link.actor, True
         self._refuse_circles()
         try:
             while True:
@@ -317,7 +352,7 @@ class Mail:
                 if time.monotonic_ns() >= deadline:
                     raise TimedOut(f"{to} did not answer in time")
         finally:
-            self._waiting_for = None
+            self._waiting_for, self._is_asking = None, False
             link.answers.clear()
             if link.down is not None:
                 self._drop(link)
@@ -337,27 +372,51 @@ class Mail:
 
     def register(self, name: str) -> None:
         """Takes a name, or raises NameTaken."""
-        self._ask_supervisor(Register(self._signals.number(), name))
+        self.ask_supervisor(Register(self._signals.number(), name))
 
     def unregister(self, name: str) -> None:
-        self._ask_supervisor(Unregister(self._signals.number(), name))
+        self.ask_supervisor(Unregister(self._signals.number(), name))
 
     def whereis(self, name: str) -> str | None:
         """The id of the actor that is registered as `name`."""
-        answer = self._ask_supervisor(Whereis(self._signals.number(), name))
+        answer = self.ask_supervisor(Whereis(self._signals.number(), name))
         return answer.actor if type(answer) is Named else None
 
-    def _ask_supervisor(
-        self, question: Register | Unregister | Whereis | Lookup, deadline: int | None = None
-    ) -> Message:
-        """The answer to `question`; the supervisor always gives one, so only its death ends the wait."""
+    def number(self) -> int:
+        """The number of the next question to the supervisor."""
+        return self._signals.number()
+
+    def tell_supervisor(self, message: Message) -> None:
+        """Says what needs no answer."""
+        self._signals.tell(message)
+
+    def ask_supervisor(self, question: Question, timeout: float | None = None, *, about: str | None = None) -> Message:
+        """The answer to `question`; the supervisor always gives one, so that only its death ends a wait without end.
+
+        Args:
+            timeout: seconds; None for any time.
+            about: the actor that cannot go on before the answer is there: what waits for it is refused meanwhile.
+
+        Raises:
+            TimedOut, ActorDown: no answer in time; this actor is told to stop.
+            TheaterError: what the supervisor answered instead.
+        """
+        deadline = None if timeout is None else _deadline(timeout)
+        self._asking, self._reply = question.number, None
+        self._waiting_for = about
+        if about is not None:
+            self._refuse_circles()
         self._signals.tell(question)
-        while (answer := self._replies.pop(question.number, None)) is None:
-            if self.stopping:
-                raise ActorDown("this actor is being stopped")
-            if deadline is not None and time.monotonic_ns() > deadline + 1_000_000_000:
-                raise TimedOut("the supervisor did not answer in time")
-            self.wait(0.1)
+        try:
+            while (answer := self._reply) is None:
+                if self.stopping:
+                    raise ActorDown("this actor is being stopped")
+                if deadline is not None and time.monotonic_ns() > deadline:
+                    raise TimedOut("the supervisor did not answer in time")
+                self.wait(0.1 if deadline is None else min(0.1, _seconds_until(deadline) + 0.001))
+        finally:
+            self._asking, self._reply = 0, None
+            self._waiting_for = None
         if type(answer) is Missing:
             raise from_wire(answer.error)
         return answer
@@ -372,43 +431,84 @@ class Mail:
             return link
         found = self._look_up(to, deadline)
         self._names[to] = found.actor
-        if found.actor == self.me:
-            return None
+        return None if found.actor == self.me else self._connect(found)
+
+    def _connect(self, found: Found) -> Link:
+        """The link to an actor that has been found; what was kept for it goes first."""
         if (known := self._links.get(found.actor)) is not None and known.down is None:
             return known
-        dealer = self._context.dealer(found.endpoint, largest=self._message_limit + _ENVELOPE, queue=found.mailbox + 1)
-        link = Link(found.actor, found.incarnation, dealer, found.message_limit, found.mailbox)
+        largest = self._message_limit + _ENVELOPE
+        queue = found.mailbox + 1
+        dealer = self._context.dealer(found.endpoint, identity=self._name, largest=largest, queue=queue)
+        link = Link(found.actor, found.incarnation, dealer, found.message_limit, found.mailbox, found.keep)
         self._links[found.actor] = link
+        for cause, body in self._kept.pop(found.actor, ()):
+            link.put(cause, body)
+        if link.outbox:
+            link.again = len(link.outbox)
+            self._outgoing.append(link)
         return link
 
     def _look_up(self, to: str, deadline: int) -> Found:
         """Where `to` lives, asked again if it has died before the answer was read."""
         while True:
-            found = self._ask_supervisor(Lookup(self._signals.number(), to, deadline), deadline)
+            question = Lookup(self._signals.number(), to, deadline)
+            found = self.ask_supervisor(question, _seconds_until(deadline) + _SLACK_S)
             if type(found) is Found:
                 return found
             if time.monotonic_ns() >= deadline:
                 raise TimedOut(f"{to} went down as soon as it was up")
 
     def _drop(self, link: Link) -> None:
-        """Forgets a dead receiver; what it did not confirm becomes dead letters."""
+        """Forgets a dead receiver; what it did not confirm is kept for its next life, or becomes dead letters."""
         link.drain()
         if link in self._outgoing:
             self._outgoing.remove(link)
         if self._links.get(link.actor) is link:
             del self._links[link.actor]
-        if link.unconfirmed:
-            why = f"its receiver went down before confirming it: {link.down}"
-            self._signals.report([[self.me, link.actor, body, cause, why] for _, cause, body in link.unconfirmed])
-            link.unconfirmed.clear()
+        unconfirmed = [(cause, body) for _, cause, body in link.unconfirmed]
+        link.unconfirmed.clear()
         link.dealer.close()
+        if unconfirmed and link.keep:
+            self._kept[link.actor] = unconfirmed
+            self._seek(link.actor)
+        else:
+            self._report(link.actor, unconfirmed, f"its receiver went down before confirming it: {link.down}")
+
+    def _report(self, receiver: str, letters: Iterable[tuple[bytes, bytes]], why: str) -> None:
+        """Tells of dead letters."""
+        dead = [[self.me, receiver, body, cause, why] for cause, body in letters]
+        if dead:
+            self._signals.report(dead)
+
+    def _seek(self, actor: str) -> None:
+        """Asks where the next life of `actor` is, and does not wait for the answer."""
+        number = self._signals.number()
+        self._seeking[number] = actor
+        self._signals.tell(Lookup(number, actor, _deadline(_SEEK_S)))
+
+    def _sought(self, actor: str, answer: Message) -> None:
+        """What was kept for `actor` goes to its next life, or is dead if there is none."""
+        if actor not in self._kept:
+            return  # It went with a message that was sent meanwhile.
+        if type(answer) is Found:
+            self._connect(answer)
+            return
+        error = from_wire(answer.error) if type(answer) is Missing else ActorDown("it is unknown")
+        if type(error) is TimedOut:
+            self._seek(actor)
+        else:
+            self._report(actor, self._kept.pop(actor), f"its receiver did not come back: {error.message}")
 
     # ---- receiving
 
     def wait(self, timeout: float | None) -> None:
         """Takes in whatever arrives within `timeout` seconds, at once if something does."""
+        if self._news:
+            timeout = _NEWS_STEP_S if timeout is None else min(timeout, _NEWS_STEP_S)
         for ready in self._poll.wait(timeout):
             self._take_in(ready)
+        self._tell_news()
 
     def confirm(self) -> None:
         """Tells every sender how far its messages have been taken."""
@@ -425,12 +525,12 @@ class Mail:
         else:
             self.take_signals()
 
-    def next_letter(self) -> Letter | None:
+    def next_letter(self) -> Letter | News | None:
         """Takes the oldest letter out of the mailbox."""
         if not self.letters:
             return None
         letter = self.letters.popleft()
-        if not self._listening:
+        if not self._listening and len(self.letters) < self._mailbox:
             self._poll.add(self._inbox)
             self._listening = True
         return letter
@@ -441,30 +541,48 @@ class Mail:
         if received is None:
             return False
         peer, frame = received
+        if peer not in self._peers:
+            self._remember(peer)
         try:
             message = decode(frame)
         except WireError:
             self.refused += 1
             return True
         if type(message) is Send:
-            self._take_send(peer, message)
+            self._take_send(peer, message, frozenset())
+        elif type(message) is SendAgain:
+            self._take_send(peer, message, self._begun_before())
         elif type(message) is Ask:
             self._take_ask(peer, message)
         else:
             self.refused += 1
-        if len(self.letters) >= self._mailbox:
+        if self._listening and len(self.letters) >= self._mailbox:
             # The rest stays in the socket, whose queue is bounded too, until there is room.
             self._poll.remove(self._inbox)
             self._listening = False
         return True
 
-    def _take_send(self, peer: bytes, message: Send) -> None:
+    def _take_send(self, peer: bytes, message: Send | SendAgain, skipped: Set[bytes]) -> None:
         for number, letter in enumerate(message.letters, message.number):
             match letter:
+                case [bytes() as cause, bytes()] if cause in skipped:
+                    self._confirm[peer] = number
                 case [bytes() as cause, bytes() as body]:
                     self.letters.append(self._letter_of_send(peer, message.sender, number, cause, body))
                 case _:
                     self.refused += 1
+
+    def _begun_before(self) -> Set[bytes]:
+        """As `handled_before`, which reads a good part of the chain, once in a life."""
+        if self._handled_before is None:
+            self._handled_before = self.handled_before()
+        return self._handled_before
+
+    def _remember(self, peer: bytes) -> None:
+        """Notes that `peer` is or was connected; of many, those that came last."""
+        if len(self._peers) >= _PEERS_KNOWN:
+            del self._peers[next(iter(self._peers))]
+        self._peers[peer] = None
 
     def _letter_of_send(self, peer: bytes, sender: str, number: int, cause: bytes, body: bytes) -> Letter:
         def taken(error: TheaterError | None) -> bool:
@@ -484,7 +602,7 @@ class Mail:
 
     def _refuse_circles(self) -> None:
         """Refuses what has arrived before the wait began and can only be answered after it."""
-        waiting = [letter for letter in self.letters if letter.reply is not None and letter.path]
+        waiting = [letter for letter in self.letters if type(letter) is Letter and letter.path]
         for letter in waiting:
             if self._refused_as_circle(letter):
                 self.letters.remove(letter)
@@ -494,7 +612,7 @@ class Mail:
         if awaited is None or letter.reply is None or awaited not in letter.path:
             return False
         # Two that ask each other both see the circle; one refusal breaks it, so that the other's request succeeds.
-        if letter.sender == awaited and self.me > awaited:
+        if self._is_asking and letter.sender == awaited and self.me > awaited:
             return False
         letter.reply.answer(None, Deadlock(f"{self.me} waits for {awaited}, which waits for this answer"), b"")
         return True
@@ -505,8 +623,10 @@ class Mail:
             match message:
                 case Deliver():
                     self.letters.append(self._letter_of_delivery(message))
-                case Found() | Missing() | Named():
-                    self._replies[message.number] = message
+                case Found() | Missing() | Named() | Told():
+                    self._take_answer(message)
+                case MonitorDown() | LinkExit() | ChildEnded():
+                    self._take_ending(message)
                 case Down():
                     self._take_down(message)
                 case Forget():
@@ -517,6 +637,15 @@ class Mail:
                     self.on_pardon(message.digest)
                 case _:
                     self.refused += 1
+        self._tell_news()
+
+    def _take_answer(self, message: Found | Missing | Named | Told) -> None:
+        """Takes what the supervisor answered; nobody waits for an answer that comes too late."""
+        sought = self._seeking.pop(message.number, None)
+        if sought is not None:
+            self._sought(sought, message)
+        elif message.number == self._asking:
+            self._reply = message
 
     def _letter_of_delivery(self, message: Deliver) -> Letter:
         reply = _FromOutside(self._signals, message.number)
@@ -530,9 +659,9 @@ class Mail:
         return Letter(message.body, taken=taken)
 
     def _take_down(self, message: Down) -> None:
-        for number, reply in self._replies.items():
-            if type(reply) is Found and (reply.actor, reply.incarnation) == message[:2]:
-                self._replies[number] = message  # It died before there was a link to it: whoever asked asks again.
+        reply = self._reply
+        if type(reply) is Found and (reply.actor, reply.incarnation) == message[:2]:
+            self._reply = message  # It died before there was a link to it: whoever asked asks again.
         link = self._links.get(message.actor)
         if link is None or link.incarnation != message.incarnation:
             return
@@ -540,6 +669,43 @@ class Mail:
         link.down = message.reason
         if self._waiting_for != link.actor:
             self._drop(link)
+
+    # ---- news of deaths
+
+    def take_back(self, asked: Asked) -> bool:
+        """Forgets news that is not wanted any more, wherever it waits; whether there was any."""
+        found = self._news.take_back(asked)
+        for letter in [letter for letter in self.letters if type(letter) is News and letter.asked == asked]:
+            self.letters.remove(letter)
+            found = True
+        return found
+
+    def _take_ending(self, message: MonitorDown | LinkExit | ChildEnded) -> None:
+        try:
+            self._news.add(message)
+        except WireError:
+            self.refused += 1
+
+    def _tell_news(self) -> None:
+        """Puts news that may be told behind all letters that have arrived."""
+        while self._news and (news := self._news.take()) is not None:
+            self.letters.append(news)
+
+    def _hear_out(self, peer: bytes) -> Heard:
+        """Reads all that a dead peer's connection has delivered, as far as it is known to have ended.
+
+        All of the inbox is read, over the bound of the mailbox if need be: what waits in the socket is in the memory of
+        this process too, and nobody can send more than the mailboxes allow before letters are handled. Frames are put
+        into the inbox before the end of their connection is made known, so one more look after that finds the last.
+        """
+        while self.take_one():
+            pass
+        if not self._inbox.has_left(peer):
+            self._remember(peer)
+            return Heard.OPEN
+        while self.take_one():
+            pass
+        return Heard.ENDED if peer in self._peers else Heard.NEVER
 
     # ---- the end
 
@@ -552,17 +718,19 @@ class Mail:
         self._signals.tell(question)
         deadline = _deadline(timeout)
         poll = Poll(self._signals.dealer)
-        while question.number not in self._replies and time.monotonic_ns() < deadline:
+        self._asking, self._reply = question.number, None
+        while self._reply is None and time.monotonic_ns() < deadline:
             for _ in poll.wait(_seconds_until(deadline)):
                 self.take_signals()
 
     def close(self) -> None:
         """Lets go of all sockets. What this actor had sent to itself has no other sender who could report it."""
         self.confirm()
-        own = [letter for letter in self.letters if letter.sender == self.me and letter.reply is None]
-        if own:
-            why = "the actor ended before it took this message of its own"
-            self._signals.report([[self.me, self.me, letter.body, letter.cause or b"", why] for letter in own])
+        own = [letter for letter in self.letters if type(letter) is Letter and letter.sender == self.me]
+        why = "the actor ended before it took this message of its own"
+        self._report(self.me, [(letter.cause or b"", letter.body) for letter in own if letter.reply is None], why)
+        for actor, letters in self._kept.items():
+            self._report(actor, letters, "its sender ended while it waited for the next life of its receiver")
         for link in self._links.values():
             link.dealer.close(linger_ms=200)
         self._inbox.close(linger_ms=200)
@@ -572,8 +740,22 @@ def _deadline(timeout: float) -> int:
     return time.monotonic_ns() + int(timeout * 1_000_000_000)
 
 
+def _batches(letters: list[list[bytes]]) -> Iterator[list[list[bytes]]]:
+    """The letters in groups, each for one frame: a long one alone, short ones together."""
+    batch: list[list[bytes]] = []
+    size = 0
+    for letter in letters:
+        if batch and (len(batch) >= CONFIRM_EVERY or size + len(letter[1]) > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(letter)
+        size += len(letter[1])
+    if batch:
+        yield batch
+
+
 def _seconds_until(deadline_ns: int) -> float:
     return max(0.0, (deadline_ns - time.monotonic_ns()) / 1_000_000_000)
 
 
-__all__ = ["CONFIRM_EVERY", "Letter", "Link", "Mail", "ReplyTo"]
+__all__ = ["CONFIRM_EVERY", "Link", "Mail", "Question"]

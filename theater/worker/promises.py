@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from theater.errors import ActorFailed, TheaterError
 from theater.host.base import Refused
-from theater.worker.mail import ReplyTo
+from theater.worker.letters import ReplyTo
 
 _LOOK_AT = 1000
 """So many promises are made before those are dropped whose askers wait no longer."""

@@ -1,0 +1,71 @@
+"""What waits in a mailbox: each letter becomes one call of the guest, in the order of arrival.
+
+A `Letter` is a message, with or without somebody who waits for its answer. `News` is the end of another actor that
+this one has asked to hear of, or of a child. Both are recorded as any call is; an `err` that a handler answers to news
+has nobody to go to but the log, and the actor's life goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from theater.errors import TheaterError
+
+
+class ReplyTo(Protocol):
+    """Where the end of a request goes."""
+
+    def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
+        """Sends the end; a receiver that is gone is not our business."""
+
+
+@dataclass(slots=True)
+class Letter:
+    """A message.
+
+    Attributes:
+        sender: actor id; None for one from outside the system.
+        reply: where the answer goes; None if nobody waits.
+        deadline_ns: until when somebody waits; 0 if nobody does.
+        path: the actors that wait for the answer.
+        taken: of one that nobody waits for: called with None when it has been recorded, or with why it never will
+            be; says whether its sender has been told of that.
+    """
+
+    body: bytes
+    sender: str | None = None
+    cause: bytes | None = None
+    reply: ReplyTo | None = None
+    deadline_ns: int = 0
+    path: tuple[str, ...] = ()
+    taken: Callable[[TheaterError | None], bool] | None = None
+
+    @property
+    def function(self) -> str:
+        """The handler that it is for."""
+        return "handle-send" if self.reply is None else "handle-request"
+
+
+class Asked(NamedTuple):
+    """What somebody has asked to hear of, so that the news can be taken back: a monitor by its number, a link by the id
+    of the other actor."""
+
+    what: str
+    key: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The end of an actor's life, as a call of the guest.
+
+    Args:
+        interface, function, params: the call.
+        asked: what was asked for; None for a child's end, which nobody need ask for.
+    """
+
+    interface: str
+    function: str
+    params: tuple[Any, ...]
+    asked: Asked | None = None
