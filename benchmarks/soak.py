@@ -1,13 +1,14 @@
 """A soak: workers are killed at random instants while clients and actors talk, and then everything is counted.
 
-    python -m benchmarks.soak [--kills 300] [--seed 1] [--everyone]
+    python -m benchmarks.soak [--kills 300] [--seed 1] [--everyone] [--tree]
 
 What must hold afterwards, and is asserted: every request has ended in exactly one of reply, error, timeout or down,
 none in silence; no process is left over and none is missing; the server has no more descriptors than before; every
 chain verifies; no acknowledged count was lost or given twice; every acknowledged message is in a chain; every kill is
 in the supervisor's chain.
 
-With `--everyone` one kill in five hits a spare, a template or the spawner.
+With `--everyone` one kill in five hits a spare, a template or the spawner. With `--tree` the actors are those of a tree
+of three levels (benchmarks/soak_tree.py), where a death concerns siblings and may end a supervisor.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _PAUSE_S = 0.03
 
 _TIMEOUT_S = 5.0
 _SPAWNER_LIVES_S = 1.5
-_LIMITS = {"request_timeout": "2s", "call_timeout": "5s"}
+LIMITS = {"request_timeout": "2s", "call_timeout": "5s"}
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Soak:
     """One soak.
 
     Args:
-        house: an open house of its own.
+        house: a house of its own; it is opened.
         kills: how many.
         everyone: whether spares, templates and the spawner are killed too.
     """
@@ -118,9 +119,7 @@ class Soak:
     def run(self) -> Figures:
         """Soaks, waits until it is calm again, and looks."""
         house = self._house
-        for number in range(ACTORS):
-            row = house.start(f"s{number}", supervision=RESTLESS, limits=_LIMITS)
-            self._ids[row.name] = row.id
+        self._ids = self.start_actors()
         eventually(house.spares, "there is a spare")
         clients = [house.connect() for _ in range(CLIENTS)]
         for client in clients:
@@ -156,8 +155,21 @@ class Soak:
             entries=sum(row.entries for row in house.client.list()),
             dead_letters=len(house.client.dead_letters()),
         )
-        self._check()
+        self.check(figures)
         return figures
+
+    def start_actors(self) -> dict[str, str]:
+        """Opens the house and starts those who are to be killed: ids by name."""
+        self._house.open()
+        rows = [self._house.start(f"s{number}", supervision=RESTLESS, limits=LIMITS) for number in range(ACTORS)]
+        return {row.name: row.id for row in rows}
+
+    def check(self, figures: Figures) -> None:
+        """Asserts what must hold when it is calm again."""
+        assert not figures.silent, figures.silent[:5]
+        self._house.verify()
+        for name, id in self._ids.items():
+            self._check_counts(name, id)
 
     # ---- what happens
 
@@ -265,16 +277,13 @@ class Soak:
                 back.append((up[actor, incarnation + 1] - moment) / 1e9)
         return seen, back
 
-    def _check(self) -> None:
-        assert not self._ends.silent, self._ends.silent[:5]
-        self._house.verify()
-        for name, id in self._ids.items():
-            counts, taken = self._counted(id)
-            assert counts == list(range(1, len(counts) + 1)), f"{name} lost its state or counted twice"
-            answered = self._ends.counts[name]
-            assert len(answered) == len(set(answered)), f"{name} has given one count twice"
-            assert set(answered) <= set(counts), f"{name} has given a count that is not in its chain"
-            assert taken >= self._ends.taken[name], f"{name} has lost messages that it had taken"
+    def _check_counts(self, name: str, id: str) -> None:
+        counts, taken = self._counted(id)
+        assert counts == list(range(1, len(counts) + 1)), f"{name} lost its state or counted twice"
+        answered = self._ends.counts[name]
+        assert len(answered) == len(set(answered)), f"{name} has given one count twice"
+        assert set(answered) <= set(counts), f"{name} has given a count that is not in its chain"
+        assert taken >= self._ends.taken[name], f"{name} has lost messages that it had taken"
 
     def _counted(self, id: str) -> tuple[list[int], int]:
         """The counts that an actor has committed, and how many messages from outside it has taken for them."""
@@ -306,11 +315,15 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--everyone", action="store_true")
+    parser.add_argument("--tree", action="store_true")
     options = parser.parse_args()
+    kind: type[Soak] = Soak
+    if options.tree:
+        from benchmarks.soak_tree import TreeSoak as kind
     probe = ROOT / "tests" / "actors" / "probe.wat"
     house = make_house(assemble(probe.read_text(), probe.name))
     try:
-        for line in Soak(house.open(), options.kills, options.seed, options.everyone).run().table():
+        for line in kind(house, options.kills, options.seed, options.everyone).run().table():
             print(line)
     finally:
         house.close()

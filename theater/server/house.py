@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,6 +35,7 @@ from theater.server.wishes import Role
 from theater.server.workshop import Workshop
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import ArtefactCache
+from theater.worker.assignment import REHEARSAL
 
 _TIDY_EVERY_S = 10.0
 
@@ -180,5 +182,13 @@ class House:
 
     def _tidy(self) -> None:
         self.stage.oom_kills.forget()
+        self._clear_stages_of_the_dead()
         self.nursery.sweep(self.stage.breeds_in_use())
         self.watch.tidy()
+
+    def _clear_stages_of_the_dead(self) -> None:
+        """Removes what a worker leaves that is killed in the middle of its rehearsal."""
+        alive = {f"{REHEARSAL}{pid}" for pid in self.processes.alive}
+        for folder in self.home.run.glob(f"{REHEARSAL}*"):
+            if folder.name not in alive:
+                shutil.rmtree(folder, ignore_errors=True)

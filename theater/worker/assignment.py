@@ -9,6 +9,9 @@ from typing import Any, Self
 
 from theater.core.chain import Mark
 
+REHEARSAL = "rehearsal."
+"""Beginning of the name of a folder among the sockets in which a spare rehearses; its process id follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

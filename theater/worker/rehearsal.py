@@ -19,7 +19,7 @@ from theater.core.pulse import SIZE, Pulse
 from theater.core.wire import Answer, Ask, Deliver, Handled, Send, decode, encode
 from theater.errors import TheaterError
 from theater.worker.actor import Actor
-from theater.worker.assignment import Assignment, Limits
+from theater.worker.assignment import REHEARSAL, Assignment, Limits
 from theater.worker.signals import Signals
 from theater.worker.warm import Warm
 
@@ -34,7 +34,7 @@ def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> No
     Args:
         folder: where a folder for the duration of the rehearsal can be made.
     """
-    stage = folder / f"rehearsal.{os.getpid()}"
+    stage = folder / f"{REHEARSAL}{os.getpid()}"
     try:
         stage.mkdir(mode=0o700)
         assignment = Assignment.from_plain(unpack(pack(_assignment(stage).to_plain()), max_len=_MIB))
