@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -307,7 +308,7 @@ def test_bonds_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ---- a model
 
-ACTORS = "abcd"
+ACTORS = "abc"
 REASONS = (TRAP, ExitReason.normal(), ExitReason.shutdown())
 actors = st.sampled_from(ACTORS)
 flags = st.booleans()
@@ -491,3 +492,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
