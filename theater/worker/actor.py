@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
-from theater.core.chain import Call, Entry, Outcome, outcome_err, outcome_ok, outcome_trap, state_digest
+from theater.core.chain import Call, Entry, outcome_err, outcome_ok, outcome_trap, state_digest
 from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
@@ -163,15 +163,15 @@ class Actor:
             raise Ended(ExitReason.error(f"init answered with an error: {result.value}"))
         self._record.release()
 
-    def rehearse(self, outcome: Outcome) -> None:
-        """Does what a life does around its calls, without entering the guest, and lets go of everything."""
-        self._record.call(ACTOR, "init", (self._is.actor,), None, None, None)
-        self._record.outcome(outcome)
-        self._pulse.end()
-        self._refusal(Letter(b""))
+    def rehearse(self, letter: Letter) -> None:
+        """Does all that a life does around one message, and lets go of everything. The guest is an understudy's part
+        (theater/worker/rehearsal.py)."""
+        self.begin()
         self._timers.take_due()
+        self._mail.next_letter()
         self._mail.take_one()
-        self._mail.wait(0.0)
+        self._handle(letter)
+        self._rest(0.0)
         self._record.close()
         self._mail.close()
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from theater.host.base import Seam
 from theater.host.wasi import GuestHost
 from theater.wasm.artefacts import Artefact
-from theater.wasm.guest import Guest
+
+
+class Player(Protocol):
+    """What an actor asks of its guest: `theater.wasm.guest.Guest`, or who stands in for it in a rehearsal."""
+
+    @property
+    def exports(self) -> Set[tuple[str, str]]: ...
+
+    def call(self, interface: str, function: str, args: tuple[Any, ...], timeout: float | None = None) -> Any: ...
+
+    def prepare_deadlines(self) -> None: ...
+
+    def limit_memory(self, size: int | None) -> None: ...
+
+    def memory_bytes(self) -> int: ...
+
+    def set_fuel(self, fuel: int) -> None: ...
+
+    def fuel_consumed(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Warm:
     """A loaded component and the seam it is linked to, waiting for an actor."""
 
-    guest: Guest
+    guest: Player
     host: GuestHost
     seam: Seam
     artefact: Artefact
