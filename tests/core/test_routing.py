@@ -58,6 +58,37 @@ def test_who_asked_by_name_forgets_the_name_when_it_is_given_back() -> None:
     assert directory.owner("a") is None
 
 
+def test_of_the_dead_it_is_known_whom_they_could_have_written_to() -> None:
+    """(1.13.8): whoever is told of a death waits for the last messages only if there can be some."""
+    directory = Directory()
+    directory.watch("1", "2", "2")
+    assert directory.has_asked("1", "2")
+    assert not directory.had_asked("1", "2")
+    directory.dead("1")
+    assert directory.had_asked("1", "2")
+    assert not directory.had_asked("1", "3")
+    assert not directory.has_asked("1", "2")
+    directory.dead("1")  # its next life had asked nobody
+    assert not directory.had_asked("1", "2")
+
+
+def test_an_address_is_of_one_life() -> None:
+    directory = Directory()
+    directory.watch("1", "2", "2")
+    directory.dead("2")
+    directory.dead("1")
+    assert not directory.had_asked("1", "2")
+
+
+def test_only_the_newest_dead_are_remembered() -> None:
+    directory = Directory()
+    for number in range(2000):
+        directory.watch(f"a{number}", "2", "2")
+        directory.dead(f"a{number}")
+    assert directory.had_asked("a1999", "2")
+    assert not directory.had_asked("a0", "2")
+
+
 class Names(RuleBasedStateMachine):
     """Against a plain model: a name belongs to the first who asked for it until that one lets go."""
 

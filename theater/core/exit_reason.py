@@ -33,6 +33,8 @@ SIGTERM: Final = 15
 DETAIL_LIMIT: Final = 16_384
 """Characters of `detail` that are kept; a guest chooses its messages, and a crash loop must not fill the disk."""
 
+_LINKED: Final = "linked to "
+
 
 class ExitKind(StrEnum):
     """How an incarnation ended; the values are the `reason` of the wire form."""
@@ -145,6 +147,14 @@ class ExitReason:
         """There is no such actor, and nothing is known of one: what a monitor of nobody is told (OTP: `noproc`)."""
         return cls(ExitKind.NO_PROCESS)
 
+    @classmethod
+    def linked(cls, other: str, cause: ExitReason) -> Self:
+        """It was linked to `other`, whose end was its own: of the same kind, but nobody had asked for it."""
+        detail = f"{_LINKED}{other}, which {cause.describe()}"
+        if cause.trap_kind is not None:
+            detail = f"{cause.trap_kind}: {detail}"
+        return cls(cause.kind, detail, cause.signal, cause.status)
+
     # ---- questions
 
     @property
@@ -182,6 +192,8 @@ class ExitReason:
 
     def describe(self) -> str:
         """One line for a person."""
+        if self.detail is not None and self.detail.startswith(_LINKED):
+            return f"ended because it was {self.detail}"
         return _DESCRIPTIONS[self.kind].format(
             signal=self.signal, status=self.status, detail=(self.detail or "no details").partition("\n")[0]
         )

@@ -21,6 +21,8 @@ there, so no queue has to be drained before a death is judged.
     120     u64      state_size: bytes of the state
     128     u8       watched: written by the supervisor: somebody wants `Grown` messages
     136     u64      steps: grows with every host call
+    144     u64      delivery: number of the message from outside that was taken last
+    152     u64      delivery_at: offset at which its call was about to be written
     1024    u32      length of the last words, then that many bytes of msgpack
 
 All integers are little-endian. Nothing else is believed of a worker: values are about itself only.
@@ -39,6 +41,7 @@ _WORDS_AT = 1024
 _WORDS_MAX = SIZE - _WORDS_AT - 4
 _WATCHED_AT = 128
 _STEPS_AT = 136
+_DELIVERY_AT = 144
 _LAST_CALL_AT = 88
 _CALL_SINCE_AT = 96
 _GAUGES_AT = 104
@@ -81,6 +84,10 @@ class Pulse:
     def step(self, steps: int) -> None:
         """Says how far the running call is; any number that grows will do."""
         _U64.pack_into(self._page, _STEPS_AT, steps)
+
+    def takes(self, delivery: int, offset: int) -> None:
+        """Says that the call for a message from outside is about to be written, and where."""
+        _TWO_U64.pack_into(self._page, _DELIVERY_AT, delivery, offset)
 
     def end(self) -> None:
         """Says that no call is running."""
@@ -133,6 +140,15 @@ class Pulse:
     def progress(self) -> tuple[int, int]:
         """What changes with everything that the actor does: the call that began last, and the steps within it."""
         return _U64.unpack_from(self._page, _LAST_CALL_AT)[0], _U64.unpack_from(self._page, _STEPS_AT)[0]
+
+    def last_delivery(self, length: int) -> int:
+        """Number of the last message from outside whose call is in the chain.
+
+        Args:
+            length: bytes of the chain; a call that was to be written behind it never was.
+        """
+        delivery, offset = _TWO_U64.unpack_from(self._page, _DELIVERY_AT)
+        return int(delivery) if offset < length else max(0, int(delivery) - 1)
 
     def read_gauges(self) -> tuple[int, int, int]:
         """(waiting messages, bytes of linear memory, bytes of state)."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from theater.errors import InvalidInput, NameTaken, NotFound
 
+_DEAD_REMEMBERED = 1024
+"""So many of the dead are remembered with the addresses that they knew, the newest."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -22,6 +25,9 @@ class Directory:
     _owner: dict[str, str] = field(default_factory=dict)
     _watchers: dict[str, set[str]] = field(default_factory=dict)
     _asked_by_name: dict[str, set[str]] = field(default_factory=dict)
+    _asked: dict[str, set[str]] = field(default_factory=dict)
+    _asked_names: dict[str, set[str]] = field(default_factory=dict)
+    _had_asked: dict[str, set[str]] = field(default_factory=dict)
 
     def register(self, name: str, actor: str) -> None:
         """Gives `name` to `actor`; giving it again to its owner changes nothing.
@@ -67,13 +73,39 @@ class Directory:
     def watch(self, watcher: str, actor: str, words: str) -> None:
         """Notes that `watcher` has been told where `actor` lives, having asked for `words`."""
         self._watchers.setdefault(actor, set()).add(watcher)
+        self._asked.setdefault(watcher, set()).add(actor)
         if words != actor:
             self._asked_by_name.setdefault(words, set()).add(watcher)
+            self._asked_names.setdefault(watcher, set()).add(words)
+
+    def has_asked(self, watcher: str, actor: str) -> bool:
+        """Whether `watcher` knows where the present life of `actor` is reached."""
+        return watcher in self._watchers.get(actor, ())
+
+    def had_asked(self, dead: str, actor: str) -> bool:
+        """Whether the last life of `dead` knew where `actor` is reached, so that words of it may still be on their way.
+
+        It is not remembered for ever; whoever died that long ago has been heard out.
+        """
+        return actor in self._had_asked.get(dead, ())
 
     def dead(self, actor: str) -> set[str]:
         """The incarnation of `actor` is dead: returns who must be told, and forgets what it had asked itself."""
-        for watchers in self._watchers.values():
-            watchers.discard(actor)
-        for watchers in self._asked_by_name.values():
-            watchers.discard(actor)
-        return self._watchers.pop(actor, set())
+        asked = self._asked.pop(actor, set())
+        for other in asked:
+            self._watchers.get(other, set()).discard(actor)
+        for name in self._asked_names.pop(actor, set()):
+            self._asked_by_name.get(name, set()).discard(actor)
+        self._remember(actor, asked)
+        watchers = self._watchers.pop(actor, set())
+        for watcher in watchers:
+            self._asked.get(watcher, set()).discard(actor)
+        return watchers
+
+    def _remember(self, dead: str, asked: set[str]) -> None:
+        self._had_asked.pop(dead, None)
+        if not asked:
+            return
+        if len(self._had_asked) >= _DEAD_REMEMBERED:
+            del self._had_asked[next(iter(self._had_asked))]
+        self._had_asked[dead] = asked

@@ -17,6 +17,7 @@ from theater.errors import (
 )
 from theater.log import Logger
 from theater.server import vigil
+from theater.server.bonds import Registrar
 from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
@@ -69,6 +70,7 @@ class House:
         self.stage.switchboard = self.switchboard
         self.stage.on_ready = self._on_ready
         self.switchboard.on_grown = self.watch.changed
+        self.registrar = Registrar(self.cast, self.stage, self.switchboard)
         self.ledger.on_change = self.watch.changed
         self.lives = Lives(
             self.loop, self.cast, self.stage, self.switchboard, self.workshop, self.content, self.ledger, log
@@ -117,7 +119,7 @@ class House:
 
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """Ends all actors in reverse order of their start, one after the other, then every process."""
-        self.lives.stopping = True
+        self.lives.stopping = self.registrar.stopping = True
         self.watch.end_all()
 
         def next_one(_: object = None) -> None:

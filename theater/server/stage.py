@@ -56,6 +56,7 @@ class Worker:
         identity: under which its signals arrive; its process id, since it connects before it is anybody.
         branch, child: the supervisor and the child that it is.
         overdue: why the server killed it, if it did so on its own account.
+        by_link: it did so because another actor had ended; what this one was doing is not to blame.
         asked_to_end: a supervisor has asked for its end.
         watchdog: watches its progress, if its manifest wants that.
         queued: seconds that it had waited for a processor when the watchdog looked last.
@@ -73,6 +74,7 @@ class Worker:
     alarm: Alarm | None = None
     ready: bool = False
     overdue: ExitReason | None = None
+    by_link: bool = False
     asked_to_end: bool = False
     outstanding: dict[int, Any] = field(default_factory=dict)
     watchdog: Watchdog | None = None
@@ -120,6 +122,8 @@ class Stage:
         found.branch = branch
         worker = Worker(found, incarnation, branch, child)
         found.worker = worker
+        if self.switchboard is not None:
+            self.switchboard.comes_back(found)
         timeout = found.manifest.limits.call_timeout
         worker.alarm = self._loop.after(
             timeout / 1000 + _START_MARGIN_S if timeout is not None else _LONG_AGO_S,
@@ -150,6 +154,13 @@ class Stage:
         else:
             worker.overdue = worker.overdue or ExitReason.killed()
             self._processes.kill(worker.pid)
+
+    def end_with(self, worker: Worker, reason: ExitReason) -> None:
+        """Kills a worker that was linked to one that has ended, for this reason; one that is dying already may die."""
+        if worker.pid is None or worker.overdue is not None:
+            return
+        worker.overdue, worker.by_link = reason, True
+        self._processes.kill(worker.pid)
 
     def last_incarnation(self, actor: str) -> int:
         found = self._cast.get(actor)
@@ -343,7 +354,7 @@ class Stage:
         actor = worker.actor
         actor.head = found.mark
         message = found.last_message
-        if message is None or not autopsy.is_guests_doing(reason):
+        if message is None or worker.by_link or not autopsy.is_guests_doing(reason):
             return
         digest, times = actor.killer
         times = times + 1 if digest == message else 1

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from theater.bus.sockets import Context, Full, Gone
 from theater.config import Home
+from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.manifest import MailPolicy
 from theater.core.routing import Directory
@@ -56,6 +57,9 @@ from theater.server.stage import Stage, Worker
 _SIGNAL_MAX = 64 << 20
 
 Answer = Callable[[bytes | None, TheaterError | None], None]
+_UNDECIDED_S = 1.0
+"""How long a question about a name may wait until it is known whether its dead owner comes back."""
+
 Signal = TypeVar("Signal", bound=tuple[Any, ...])
 
 
@@ -115,9 +119,13 @@ class Switchboard:
         self._waiting: dict[str, list[_Waiting]] = {}
         self._pending: dict[str, list[Delivery]] = {}
         self._actions: dict[type, Callable[[Worker, Any], None]] = {}
+        self._undecided: dict[str, list[Callable[[], None]]] = {}
         self.directory = Directory()
         self.refused = 0
         self.on_grown: Callable[[str], None] = lambda actor: None
+        self.on_up: Callable[[Actor], None] = lambda actor: None
+        self.on_dead: Callable[[Worker, ExitReason], None] = lambda worker, reason: None
+        self.on_down: Callable[[Actor], None] = lambda actor: None
         address = f"ipc://{home.run / 'signals'}"
         self._router = context.router(address, largest=_SIGNAL_MAX, queue=10_000)
         stage.signals_address = address
@@ -171,6 +179,8 @@ class Switchboard:
     def _on_ready(self, worker: Worker, message: Ready) -> None:
         self._stage.ready(worker)
         actor = worker.actor
+        self.comes_back(actor)
+        self.on_up(actor)
         for waiting in self._waiting.pop(actor.id, []):
             self._tell_where(waiting.asker, waiting.question, actor)
         for delivery in self._pending.pop(actor.id, []):
@@ -194,11 +204,17 @@ class Switchboard:
 
     # ---- the directory
 
+    def find(self, words: str) -> Actor | None:
+        """The actor that another one means: by id, or by a registered name."""
+        return self._cast.get(self.directory.owner(words) or words)
+
     def _on_lookup(self, worker: Worker, message: Lookup) -> None:
-        actor = self._cast.get(self.directory.owner(message.words) or message.words)
+        actor = self.find(message.words)
         if actor is None:
             error = UnknownActor(f"no actor has the id or registered name {message.words!r}")
             self.tell(worker, Missing(message.number, error.to_wire()))
+        elif _refuses_meanwhile(actor):
+            self.tell(worker, Missing(message.number, _down(actor).to_wire()))
         elif actor.state in COMING:
             self._waiting.setdefault(actor.id, []).append(_Waiting(worker, message))
             self._loop.at(message.deadline_ns / 1e9, lambda: self._lookup_overdue(actor.id, worker, message))
@@ -227,9 +243,12 @@ class Switchboard:
                 return
 
     def _on_whereis(self, worker: Worker, message: Whereis) -> None:
-        self.tell(worker, Named(message.number, self.directory.owner(message.name)))
+        if not self._waits_for_fate(worker, message.name, lambda: self._on_whereis(worker, message)):
+            self.tell(worker, Named(message.number, self.directory.owner(message.name)))
 
     def _on_register(self, worker: Worker, message: Register) -> None:
+        if self._waits_for_fate(worker, message.name, lambda: self._on_register(worker, message)):
+            return
         try:
             self.directory.register(message.name, worker.actor.id)
         except TheaterError as error:
@@ -246,6 +265,31 @@ class Switchboard:
             self._forget(message.name, watchers)
             self.tell(worker, Named(message.number, None))
 
+    def _waits_for_fate(self, asker: Worker, name: str, ask_again: Callable[[], None]) -> bool:
+        """Whether a question about a name has to wait: its owner is dead, and may stay so.
+
+        Names outlive lives, and are free before a death is announced if there is no further life (OTP 1.13, 7). It is
+        announced before its supervisor has decided about that, so whoever has heard of it and asks for the name is
+        answered after the decision.
+        """
+        waiting = self._undecided.get(self.directory.owner(name) or "")
+        if waiting is None:
+            return False
+        waiting.append(lambda: ask_again() if asker.actor.worker is asker else None)
+        return True
+
+    def _leave_undecided(self, actor: Actor) -> None:
+        waiting = self._undecided.setdefault(actor.id, [])
+        self._loop.after(
+            _UNDECIDED_S, lambda: self.comes_back(actor) if self._undecided.get(actor.id) is waiting else None
+        )
+
+    def comes_back(self, actor: Actor) -> None:
+        """It is decided that the actor has a further life, or that its names are free: questions about them are
+        answered."""
+        for ask_again in self._undecided.pop(actor.id, ()):
+            ask_again()
+
     # ---- messages from outside
 
     def deliver(self, actor: Actor, body: bytes, *, ask: bool, timeout: float, answer: Answer) -> None:
@@ -256,6 +300,9 @@ class Switchboard:
             answer: called exactly once: with the reply when `ask`, without one when the message has been recorded,
                 or with an error.
         """
+        if _refuses_meanwhile(actor):
+            answer(None, _down(actor))
+            return
         limits = actor.manifest.limits
         if len(body) > limits.message:
             answer(None, MessageTooLarge(f"the message has {len(body)} bytes, {actor.id} accepts {limits.message}"))
@@ -307,28 +354,51 @@ class Switchboard:
 
     def worker_is_dead(self, worker: Worker, reason: ExitReason) -> None:
         """Takes in everything that it had sent, then tells everyone who had to do with it."""
+        actor = worker.actor
+        self._leave_undecided(actor)
         while self._drain():
             pass
-        actor = worker.actor
         because = reason.describe()
         for watcher in self.directory.dead(actor.id):
             watching = self._cast.get(watcher)
             if watching is not None and watching.worker is not None:
                 self.tell(watching.worker, Down(actor.id, worker.incarnation, because))
-        for delivery in worker.outstanding.values():
-            delivery.end(None, ActorDown(f"{actor.manifest.name} went down: it {because}", **reason.to_dict()))
-        worker.outstanding.clear()
+        self._settle_outstanding(worker, reason)
         for waiting in self._waiting.values():
             waiting[:] = [entry for entry in waiting if entry.asker is not worker]
+        self.on_dead(worker, reason)
+
+    def _settle_outstanding(self, worker: Worker, reason: ExitReason) -> None:
+        """What a dead worker had not answered: a message that it had recorded is taken, whoever sent it may have not
+        heard of that; another one goes to its next life if the manifest says so, before those that came since."""
+        actor = worker.actor
+        recorded = 0
+        if worker.pulse is not None and actor.head is not None:
+            recorded = worker.pulse.last_delivery(actor.head.offset)
+        keeps = actor.manifest.supervision.mail is MailPolicy.KEEP
+        kept = []
+        for number, delivery in worker.outstanding.items():
+            if not delivery.ask and number <= recorded:
+                delivery.end(None, None)
+            elif keeps and not delivery.ask and not delivery.over and content_digest(delivery.body) not in actor.poison:
+                kept.append(delivery)
+            else:
+                because = f"{actor.manifest.name} went down: it {reason.describe()}"
+                delivery.end(None, ActorDown(because, **reason.to_dict()))
+        worker.outstanding.clear()
+        if kept:
+            self._pending[actor.id] = kept + self._pending.get(actor.id, [])
 
     def actor_is_down(self, actor: Actor) -> None:
-        """Nobody is about to start it again: who waits for it is told, and its names are free."""
+        """Nobody is about to start it again: its names are free, who waits for it is told."""
+        for name, watchers in self.directory.release(actor.id).items():
+            self._forget(name, watchers)
+        self.comes_back(actor)
         for delivery in self._pending.pop(actor.id, []):
             delivery.end(None, _down(actor))
         for waiting in self._waiting.pop(actor.id, []):
             self.tell(waiting.asker, Missing(waiting.question.number, _down(actor).to_wire()))
-        for name, watchers in self.directory.release(actor.id).items():
-            self._forget(name, watchers)
+        self.on_down(actor)
 
     def _forget(self, name: str, watchers: set[str]) -> None:
         for watcher in watchers:
@@ -337,6 +407,12 @@ class Switchboard:
                 self.tell(watching.worker, Forget(name))
 
 
+def _refuses_meanwhile(actor: Actor) -> bool:
+    """Whether nothing waits for this actor, which is being restarted."""
+    return actor.state is State.RESTARTING and actor.manifest.supervision.mail is MailPolicy.FAIL
+
+
 def _down(actor: Actor) -> ActorDown:
+    state = "being restarted" if actor.state is State.RESTARTING else actor.state.value
     because = f": it {actor.last_exit.describe()}" if actor.last_exit is not None else ""
-    return ActorDown(f"{actor.manifest.name} ({actor.id}) is {actor.state.value}{because}")
+    return ActorDown(f"{actor.manifest.name} ({actor.id}) is {state}{because}")

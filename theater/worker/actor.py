@@ -311,6 +311,8 @@ class Actor:
             the extra result (a tuple) if it succeeded, else an Err.
         """
         record = self._record
+        if letter is not None and letter.delivery:
+            self._pulse.takes(letter.delivery, self._writer.offset)
         record.call(interface, function, params, cause, sender, request)
         if letter is not None and letter.taken is not None:
             letter.taken(None)

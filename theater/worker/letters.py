@@ -32,6 +32,7 @@ class Letter:
         path: the actors that wait for the answer.
         taken: of one that nobody waits for: called with None when it has been recorded, or with why it never will
             be; says whether its sender has been told of that.
+        delivery: number of the supervisor's message that brought it and wants to know of that; 0 for others.
     """
 
     body: bytes
@@ -41,6 +42,7 @@ class Letter:
     deadline_ns: int = 0
     path: tuple[str, ...] = ()
     taken: Callable[[TheaterError | None], bool] | None = None
+    delivery: int = 0
 
     @property
     def function(self) -> str:

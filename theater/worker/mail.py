@@ -656,7 +656,7 @@ class Mail:
             reply.answer(None, error, b"")
             return True
 
-        return Letter(message.body, taken=taken)
+        return Letter(message.body, taken=taken, delivery=message.number)
 
     def _take_down(self, message: Down) -> None:
         reply = self._reply
