@@ -49,10 +49,13 @@ class Actor:
         number: its place in the order of starting.
         where: the manifest's file, for people.
         component, program, init_state: digests in the content store, hex.
-        supervisor: name of the supervisor it is a child of.
+        parent: id of the actor whose child it is; None for others.
+        supervisor: name of the supervisor it is a child of; that of a family is its parent's id.
+        resumed: it began with `init_state` as a state to go on from, and its init is never called.
         in_tree: it came from a tree file; else it was started by itself.
         wanted: whether a server that starts again should start it.
         last_usage: what its last life used: `user_ms` and `system_ms` of processor time, `max_rss` bytes.
+        family: the supervisor of its children, of its present or its last life.
         killer: content digest of the message that ended it last, and how often in a row it did.
     """
 
@@ -67,6 +70,7 @@ class Actor:
     parent: str | None = None
     supervisor: str = "root"
     in_tree: bool = False
+    resumed: bool = False
     wanted: bool = True
     started_ms: int = 0
     state: State = State.STARTING
@@ -80,6 +84,12 @@ class Actor:
     artefact: Artefact | None = None
     branch: Branch | None = None
     worker: Worker | None = None
+    family: Branch | None = None
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether it may have children."""
+        return "supervisor" in self.manifest.handler_types
 
     def known(self, registered: list[str]) -> Known:
         return Known(self.id, self.manifest.name, frozenset(registered))
@@ -98,6 +108,7 @@ class Actor:
             "parent": self.parent,
             "supervisor": self.supervisor,
             "in_tree": self.in_tree,
+            "resumed": self.resumed,
             "wanted": self.wanted,
             "started_ms": self.started_ms,
             "failed": self.state is State.FAILED,
@@ -139,6 +150,7 @@ class Cast:
     actors: dict[str, Actor] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     last_number: int = 0
+    _by_parent: dict[str, dict[str, Actor]] = field(default_factory=dict)
 
     def load(self) -> None:
         """Reads the rows of the home; one that cannot be read is named in `unreadable` and left alone."""
@@ -151,7 +163,7 @@ class Cast:
             except (OSError, WireError, TheaterError, KeyError, TypeError, ValueError) as error:
                 self.unreadable.append(f"{folder}: {error}")
         for actor in sorted(found, key=lambda actor: actor.number):
-            self.actors[actor.id] = actor
+            self._take_in(actor)
             self.last_number = actor.number
 
     def save(self, actor: Actor) -> None:
@@ -173,14 +185,32 @@ class Cast:
         Raises:
             OSError, InvalidInput: the disk does not take its row.
         """
-        self.actors[actor.id] = actor
+        self._take_in(actor)
         private_directory(self.home.actor(actor.id))
         self.save(actor)
 
     def remove(self, actor: Actor) -> None:
         """Forgets the actor; its chain stays where it is, for `verify`."""
         del self.actors[actor.id]
+        self._by_parent.get(actor.parent or "", {}).pop(actor.id, None)
+        self._by_parent.pop(actor.id, None)
         (self.home.actor(actor.id) / "actor").unlink(missing_ok=True)
+
+    def children(self, parent: Actor) -> list[Actor]:
+        """The children of an actor, in the order in which they were started first."""
+        return list(self._by_parent.get(parent.id, {}).values())
+
+    def descends(self, actor: Actor, ancestor: Actor) -> bool:
+        """Whether an actor is a child of another one, or of one of its descendants."""
+        above: Actor | None = actor
+        while above is not None and above is not ancestor:
+            above = self.actors.get(above.parent) if above.parent is not None else None
+        return above is ancestor and actor is not ancestor
+
+    def _take_in(self, actor: Actor) -> None:
+        self.actors[actor.id] = actor
+        if actor.parent is not None:
+            self._by_parent.setdefault(actor.parent, {})[actor.id] = actor
 
     def next_number(self) -> int:
         """A place behind all actors that have been started."""

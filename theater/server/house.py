@@ -22,11 +22,14 @@ from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
 from theater.server.grove import Grove
+from theater.server.larder import Larder
 from theater.server.ledger import Ledger
 from theater.server.lives import Lives
 from theater.server.loop import Loop
 from theater.server.nursery import Nursery
+from theater.server.parenthood import Parenthood
 from theater.server.processes import Processes
+from theater.server.records import Records
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
 from theater.server.view import View
@@ -75,6 +78,17 @@ class House:
         self.lives = Lives(
             self.loop, self.cast, self.stage, self.switchboard, self.workshop, self.content, self.ledger, log
         )
+        self.records = Records(home, self.content, self.stage)
+        self.parenthood = Parenthood(
+            self.cast,
+            self.stage,
+            self.switchboard,
+            self.lives,
+            Larder(self.content),
+            self.records,
+            self.content,
+            log,
+        )
         self.grove = Grove(self.loop, self.cast, self.stage, self.lives, self.workshop, log)
         self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
         self.view = View(self.stage, self.switchboard, self.dead_letters)
@@ -109,11 +123,19 @@ class House:
             roles: what the tree's children are, by name.
         """
         for actor in list(self.cast):
+            if actor.parent is not None:
+                self._leave_to_parent(actor)
+                continue
             of_tree = actor.in_tree and actor.manifest.name in roles
             if actor.wanted and actor.state is not State.FAILED and not of_tree:
                 self.lives.revive(actor)
         if tree is not None:
             self.grove.grow(tree, roles)
+
+    def _leave_to_parent(self, child: Actor) -> None:
+        """A child comes back with its parent, unless the server was killed while it forgot the two of them."""
+        if self.cast.get(child.id) is child and self.cast.get(child.parent or "") is None:
+            self.lives.forget(child)
 
     # ---- the end
 
@@ -174,6 +196,7 @@ class House:
 
     def _on_ready(self, actor: Actor) -> None:
         self.watch.attend(actor.id)
+        self.parenthood.restore(actor)
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
         def again() -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from theater.chainlog import actor_log
-from theater.chainlog.recovery import record_at
 from theater.core import manifest as manifests
-from theater.core.chain import Entry, Kind, resolve
+from theater.core.chain import Kind
 from theater.core.child_spec import SupervisorFlags
 from theater.core.manifest import DAY, Manifest
 from theater.core.supervision import ChildView
@@ -154,17 +152,8 @@ class Operations:
         caller.reply(self._house.view.inspection(self._house.find(args.text("actor"))))
 
     def _state(self, args: Arguments, caller: Caller) -> None:
-        house = self._house
-        actor = house.find(args.text("actor"))
-        house.stage.current_mark(actor)
-        mark = actor.head
-        state, digest, seq = None, None, None
-        if mark is not None and mark.state_at is not None:
-            entry = _entry_at(house.home.chain(actor.id), mark.state_at)
-            seq = entry.seq
-            state = resolve(entry.payload[3][0], house.content.get)
-            digest = entry.payload[2].hex() if entry.payload[2] is not None else None
-        caller.reply({"id": actor.id, "state": state, "digest": digest, "seq": seq})
+        actor = self._house.find(args.text("actor"))
+        caller.reply({"id": actor.id, **self._house.records.state(actor)._asdict()})
 
     def _events(self, args: Arguments, caller: Caller) -> None:
         house = self._house
@@ -283,14 +272,6 @@ class Operations:
             send_next()
 
         send_next()
-
-
-def _entry_at(path: Path, offset: int) -> Entry:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return record_at(descriptor, str(path), offset).entry()
-    finally:
-        os.close(descriptor)
 
 
 def _flags(wish: Bough) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A life begins when a supervisor's machine says so, is up when the worker reports `Ready`, and ends when its process
 has been reaped. Before an end is announced to anybody its reason is known, its head is in the record, and nobody
-waits for it any more.
+waits for it any more; before it is announced to the supervisor, the actor's children have ended, too (families.py).
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from theater.config import Home
+from theater.core.child_spec import ShutdownRule
 from theater.core.codec import content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.pulse import SIZE, Pulse
-from theater.core.supervision import ChildRef, Note, NoteKind, Phase
+from theater.core.supervision import ChildRef, Note, NoteKind, Phase, Refusal, Refused
 from theater.core.watchdog import Watchdog
 from theater.core.wire import Pardon, Stop
 from theater.errors import StartFailed, TheaterError
 from theater.log import Logger
 from theater.server import autopsy
 from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
+from theater.server.families import Families
 from theater.server.ledger import Ledger
 from theater.server.loop import Alarm, Loop
 from theater.server.nursery import Breed, Newborn, Nursery, Order
 from theater.server.oom import OomKills
 from theater.server.processes import Ended, Processes
-from theater.server.tree import Branch
+from theater.server.tree import Branch, Twig
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import Artefact
 from theater.worker.assignment import Assignment, Limits
@@ -42,10 +44,12 @@ from theater.worker.assignment import Assignment, Limits
 if TYPE_CHECKING:
     from theater.server.switchboard import Switchboard
 
-_START_MARGIN_S = 10.0
 _POISON_KEPT = 100
 _DESCRIPTORS_KEPT = 64
-_LONG_AGO_S = 10 * 365 * 24 * 3600.0
+_AS_ASKED = frozenset({ExitKind.SHUTDOWN, ExitKind.KILLED})
+
+OUTSIDE = "outside"
+"""Whose order an end was that no actor has given."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +61,12 @@ class Worker:
         branch, child: the supervisor and the child that it is.
         overdue: why the server killed it, if it did so on its own account.
         by_link: it did so because another actor had ended; what this one was doing is not to blame.
+        successor_of: number of the life before it; 0 for the first.
+        patience: of an actor that has children: how long it has to end once they have.
+        verdict: why its family has ended by its own decision, so that it ends, too.
         asked_to_end: a supervisor has asked for its end.
+        ended_by: whose order that was: an actor's id, or `OUTSIDE`; None for the supervisor's own rules.
+        spoke_to_parent: it knew the address of its parent's present life.
         watchdog: watches its progress, if its manifest wants that.
         queued: seconds that it had waited for a processor when the watchdog looked last.
     """
@@ -66,6 +75,8 @@ class Worker:
     incarnation: int
     branch: Branch
     child: ChildRef
+    successor_of: int = 0
+    patience: int | ShutdownRule | None = None
     order: Order | None = None
     pid: int | None = None
     identity: bytes = b""
@@ -75,7 +86,10 @@ class Worker:
     ready: bool = False
     overdue: ExitReason | None = None
     by_link: bool = False
+    verdict: ExitReason | None = None
     asked_to_end: bool = False
+    ended_by: str | None = None
+    spoke_to_parent: bool = False
     outstanding: dict[int, Any] = field(default_factory=dict)
     watchdog: Watchdog | None = None
     queued: float = 0.0
@@ -107,28 +121,29 @@ class Stage:
         self.signals_address = ""
         self._by_identity: dict[bytes, Worker] = {}
         self.oom_kills = OomKills()
+        self.families = Families(home, content, loop, cast, self)
+        self._paused: set[str] = set()
         self.on_ready: Callable[[Actor], None] = lambda actor: None
 
     # ---- what a supervisor's machine asks for
 
-    def begin(self, actor: str, incarnation: int, branch: Branch, child: ChildRef) -> None:
-        found = self._cast.get(actor)
+    def begin(self, twig: Twig, incarnation: int, branch: Branch, child: ChildRef) -> None:
+        found = self._cast.get(twig.actor)
         if found is None or found.artefact is None:
             branch.start_failed(child, ExitReason.error("its component is not ready"))
             return
         again = found.incarnation > 0 and found.last_exit is not None and branch.machine.phase is Phase.RUNNING
+        if again and found.id not in self._paused:
+            self._ledger.event("restarting", {"actor": found.id, "old": found.incarnation, "delay_ms": 0})
+        self._paused.discard(found.id)
         found.state = State.RESTARTING if again else State.STARTING
+        worker = Worker(found, incarnation, branch, child, found.incarnation, twig.patience)
         found.incarnation = incarnation
         found.branch = branch
-        worker = Worker(found, incarnation, branch, child)
         found.worker = worker
         if self.switchboard is not None:
             self.switchboard.comes_back(found)
-        timeout = found.manifest.limits.call_timeout
-        worker.alarm = self._loop.after(
-            timeout / 1000 + _START_MARGIN_S if timeout is not None else _LONG_AGO_S,
-            lambda: self._start_overdue(worker),
-        )
+        self.families.begin(worker)
         self._order(worker, found.artefact)
 
     def ask_to_end(self, actor: str) -> None:
@@ -139,13 +154,23 @@ class Stage:
         worker.asked_to_end = True
         if worker.pid is None:
             self._withdraw(worker, ExitReason.shutdown())
-        elif worker.ready and self.switchboard is not None:
-            self.switchboard.tell(worker, Stop())
         else:
-            self._processes.kill(worker.pid, signal.SIGTERM)
+            self.families.end(worker.actor, lambda: self._ask(worker))
+
+    def end_with_family(self, worker: Worker, verdict: ExitReason) -> None:
+        """The actor's family has ended by its own decision, so the actor does."""
+        worker.verdict = verdict
+        if worker.pid is None:
+            self._withdraw(worker, verdict)
+        else:
+            self._ask(worker)
 
     def kill(self, actor: str) -> None:
-        worker = self._worker(actor)
+        found = self._cast.get(actor)
+        if found is None:
+            return
+        self.families.kill(found)
+        worker = found.worker
         if worker is None:
             return
         worker.asked_to_end = True
@@ -154,6 +179,14 @@ class Stage:
         else:
             worker.overdue = worker.overdue or ExitReason.killed()
             self._processes.kill(worker.pid)
+
+    def pauses(self, child: ChildRef, seconds: float) -> None:
+        self._paused.add(child.id)
+        delay_ms = round(seconds * 1000)
+        self._ledger.event("restarting", {"actor": child.id, "old": child.incarnation, "delay_ms": delay_ms})
+        actor = self._cast.get(child.id)
+        if actor is not None and self.switchboard is not None:
+            self.switchboard.comes_back(actor)
 
     def end_with(self, worker: Worker, reason: ExitReason) -> None:
         """Kills a worker that was linked to one that has ended, for this reason; one that is dying already may die."""
@@ -175,10 +208,12 @@ class Stage:
             # The one who gives up says so: the last reason stays visible as the offender's.
             self._ledger.event("gave-up", {**facts, "supervisor": branch.name})
             self._log.error("gave up: restarted too often", supervisor=branch.name, **facts)
-            actor.last_exit = ExitReason.gave_up(note.reason.describe() if note.reason else None)
+            if branch.name == actor.id:
+                actor.last_exit = ExitReason.gave_up(note.reason.describe() if note.reason else None)
         elif note.kind is NoteKind.START_ERROR and note.reason is not None:
             actor.last_exit = note.reason
             self._say(actor, f"did not start: {note.reason.describe()}")
+            self.families.tell_of_failed_restart(actor, note.child, note.reason)
             self._log.warning("did not start", reason=note.reason.describe(), **facts)
         elif note.kind in (NoteKind.SHUTDOWN_ERROR, NoteKind.UNKILLABLE):
             why = note.reason.describe() if note.reason else "it outlived its kill"
@@ -197,13 +232,17 @@ class Stage:
         if found is not None and found.worker is None and found.state in (*COMING, State.STOPPING):
             found.wanted = False  # It has done its work: a server that starts again leaves it be.
             self.rest(found, State.STOPPED)
+            self.families.tidy(found)
 
     def rest(self, actor: Actor, state: State) -> None:
         """The actor is down and nobody is about to start it: those who wait for it are told, its names are free."""
+        if actor.state is not state:
+            self._ledger.event(state.value, {"actor": actor.id, "incarnation": actor.incarnation})
         actor.state = state
         self._save(actor)
         if self.switchboard is not None:
             self.switchboard.actor_is_down(actor)
+        self.families.rest(actor)
 
     # ---- birth
 
@@ -276,6 +315,7 @@ class Stage:
             component=actor.component,
             program=actor.program,
             init_state=actor.init_state,
+            resumed=actor.resumed,
             poison=actor.poison,
         )
 
@@ -283,13 +323,21 @@ class Stage:
         worker.order = None
         self._over(worker, ExitReason.error(error.message))
 
-    def _start_overdue(self, worker: Worker) -> None:
-        if worker.ready or worker.actor.worker is not worker:
-            return
-        worker.overdue = ExitReason.deadline("it did not come up in time")
-        if worker.pid is None:
-            self._withdraw(worker, worker.overdue)
+    def _ask(self, worker: Worker) -> None:
+        """Asks a worker to end, and kills it when its own patience is over; where it has none, its supervisor does."""
+        if worker.actor.worker is not worker or worker.pid is None:
+            return  # It has died meanwhile.
+        if worker.ready and self.switchboard is not None:
+            self.switchboard.tell(worker, Stop())
         else:
+            self._processes.kill(worker.pid, signal.SIGTERM)
+        patience = 0 if worker.patience is ShutdownRule.BRUTAL_KILL else worker.patience
+        if isinstance(patience, int):
+            worker.alarm = self._loop.after(patience / 1000, lambda: self._lose_patience(worker))
+
+    def _lose_patience(self, worker: Worker) -> None:
+        if worker.actor.worker is worker and worker.pid is not None:
+            worker.overdue = worker.overdue or ExitReason.killed()
             self._processes.kill(worker.pid)
 
     def _withdraw(self, worker: Worker, reason: ExitReason) -> None:
@@ -305,14 +353,14 @@ class Stage:
             return
         worker.ready = True
         actor = worker.actor
-        if worker.alarm is not None:
-            worker.alarm.cancel()
         if worker.incarnation > 1 and actor.state is State.RESTARTING:
             actor.restarts += 1
             self._say(actor, f"restarted, incarnation {worker.incarnation}")
         if actor.state in COMING:
             actor.state = State.RUNNING
         self._ledger.event("ready", {"actor": actor.id, "incarnation": worker.incarnation})
+        if worker.successor_of:
+            self._ledger.event("restarted", {"actor": actor.id, "old": worker.successor_of, "new": worker.incarnation})
         facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": worker.incarnation}
         self._loop.later(lambda: self._log.info("running", **facts))
         worker.branch.started(worker.child)
@@ -342,9 +390,11 @@ class Stage:
 
     def _judge(self, worker: Worker, ended: Ended) -> ExitReason:
         words = worker.pulse.read_last_words() if worker.pulse is not None else None
-        asked = worker.asked_to_end
+        asked = worker.asked_to_end or worker.verdict is not None
         reason = autopsy.judge(ended, words, worker.overdue, asked=asked, oom_kills=self.oom_kills)
-        return reason.as_commanded() if asked else reason
+        if worker.asked_to_end:
+            return reason.as_commanded()
+        return worker.verdict if worker.verdict is not None and reason.kind in _AS_ASKED else reason
 
     def _examine(self, worker: Worker, reason: ExitReason) -> None:
         """Reads from the chain what the dead worker had done last."""
@@ -375,18 +425,24 @@ class Stage:
         facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": worker.incarnation}
         self._loop.later(lambda: self._log.log(level, "ended", **facts, reason=reason.describe()))
         if self.switchboard is not None:
+            worker.spoke_to_parent = self.switchboard.directory.has_asked(actor.id, actor.parent or "")
             self.switchboard.worker_is_dead(worker, reason)
         self._by_identity.pop(worker.identity, None)  # Not before: its last words had still to be heard.
         if actor.state is State.RUNNING:
             actor.state = State.RESTARTING
-        if worker.ready or worker.asked_to_end:
-            worker.branch.exited(worker.child, reason)
-        else:
-            worker.branch.start_failed(worker.child, reason)
+        self.families.end(actor, lambda: self._announce(worker, reason))
         if worker.pulse is not None and worker.page is not None:
             worker.pulse.release()
             worker.page.close()
         worker.pulse = worker.page = None
+
+    def _announce(self, worker: Worker, reason: ExitReason) -> None:
+        """Nobody is left, neither the worker nor the actor's children."""
+        self.families.tell(worker, reason)
+        if worker.ready or worker.asked_to_end:
+            worker.branch.exited(worker.child, reason)
+        else:
+            worker.branch.start_failed(worker.child, reason)
 
     def pardon(self, actor: Actor, body: bytes) -> None:
         """A message may be tried again although it has ended the actor."""
@@ -429,6 +485,13 @@ class Stage:
         because = reason.describe() if reason is not None else "it ended"
         facts = reason.to_dict() if reason is not None else {}
         return StartFailed(f"{actor.manifest.name} did not start: it {because}", **facts)
+
+    def refusal(self, actor: Actor, refused: Refused) -> TheaterError:
+        """Why the actor's supervisor did not start it, as an error for who asked for it."""
+        if refused.why is not Refusal.START_FAILED or refused.reason is None:
+            return refused.to_error()
+        actor.last_exit = refused.reason
+        return self.start_error(actor)
 
     # ---- small things
 

@@ -5,16 +5,18 @@ what happened and answers with commands. What a command leads to comes back thro
 it, so that commands are carried out in the order in which they were given.
 
 An actor that is started by itself gets a supervisor of its own, with the intensity of its manifest: one that
-gives up takes nobody with it. A tree file makes supervisors with several children, the topmost being `root`.
+gives up takes nobody with it. A tree file makes supervisors with several children, the topmost being `root`. And an
+actor that has children of its own is their supervisor (families.py).
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from theater.core.child_spec import ChildSpec, SupervisorFlags
+from theater.core.child_spec import ChildSpec, ShutdownRule, SupervisorFlags
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision import (
     Answer,
@@ -49,15 +51,21 @@ class Bough:
 
 @dataclass(frozen=True, slots=True)
 class Twig:
-    """An actor as it is wished: what stands as `start` in the spec of a child that is an actor."""
+    """An actor as it is wished: what stands as `start` in the spec of a child that is an actor.
+
+    Args:
+        actor: its id.
+        patience: of an actor that has children: how long its own process has to end once they have; ms, or a rule.
+    """
 
     actor: str
+    patience: int | ShutdownRule | None = None
 
 
 class Troupe(Protocol):
     """Who plays the lives of actors (theater/server/stage.py). Results come through the loop."""
 
-    def begin(self, actor: str, incarnation: int, branch: Branch, child: ChildRef) -> None:
+    def begin(self, twig: Twig, incarnation: int, branch: Branch, child: ChildRef) -> None:
         """Starts an incarnation; ends in `branch.started`, or `branch.start_failed`, or `branch.exited`."""
 
     def ask_to_end(self, actor: str) -> None: ...
@@ -69,6 +77,9 @@ class Troupe(Protocol):
 
     def stays_down(self, actor: str) -> None:
         """The child has ended, and its supervisor does not start it again; it may be no actor but a supervisor."""
+
+    def pauses(self, child: ChildRef, seconds: float) -> None:
+        """The child will be started again, but not at once."""
 
     def note(self, branch: Branch, note: Note) -> None:
         """Something for the record."""
@@ -85,6 +96,7 @@ class Branch:
         wish: what it was made from.
         parent: the branch it is a child of and as which child; None at the top.
         fallen: children that have ended and of which the machine has not decided yet whether they come back.
+        when_ended: what else is to be done when it has ended.
     """
 
     wish: Bough
@@ -97,6 +109,7 @@ class Branch:
     branches: dict[str, Branch] = field(default_factory=dict)
     alarms: dict[Timer, Alarm] = field(default_factory=dict)
     fallen: set[str] = field(default_factory=set)
+    when_ended: list[Callable[[], None]] = field(default_factory=list)
     is_up: bool = False
     ended: Ended | None = None
 
@@ -106,7 +119,7 @@ class Branch:
             for spec in self.wish.children
             if isinstance(spec.start, Twig)
         }
-        self.machine = Supervisor(self.wish.flags, self.wish.children, last_incarnations=lives)
+        self.machine = Supervisor(self.wish.flags, self.wish.children, last_incarnations=lives, chance=random.random)
 
     @property
     def name(self) -> str:
@@ -162,7 +175,7 @@ class Branch:
     def _start(self, command: Start) -> None:
         wish = command.spec.start
         if isinstance(wish, Twig):
-            self.troupe.begin(wish.actor, command.child.incarnation, self, command.child)
+            self.troupe.begin(wish, command.child.incarnation, self, command.child)
             return
         assert isinstance(wish, Bough)
         branch = self.branches[command.child.id] = Branch(wish, self.loop, self.troupe, (self, command.child))
@@ -197,7 +210,14 @@ class Branch:
             alarm.cancel()
 
     def _retry_later(self, command: RetryLater) -> None:
-        self._feed(lambda now: self.machine.retry(command.child, now))
+        if command.after > 0:
+            self.troupe.pauses(command.child, command.after)
+            self.loop.after(command.after, lambda: self._retry(command.child))
+        else:
+            self._retry(command.child)
+
+    def _retry(self, child: ChildRef) -> None:
+        self._feed(lambda now: self.machine.retry(child, now))
 
     def _up(self, command: Up) -> None:
         self.is_up = True
@@ -218,6 +238,8 @@ class Branch:
                 above.start_failed(child, command.reason)
         if self.on_ended is not None:
             self.on_ended(command)
+        for action in self.when_ended:
+            action()
 
     def _answer(self, command: Answer) -> None:
         token = command.token

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from theater.core import child_spec as specs
 from theater.core import ids
-from theater.core.child_spec import ChildSpec, ChildType, SupervisorFlags
-from theater.core.manifest import Backoff, Manifest
+from theater.core.child_spec import ChildSpec, ChildType, Restart, ShutdownRule, SupervisorFlags
+from theater.core.manifest import Backoff, Children, Manifest
 from theater.core.tree_file import FOREVER, ChildRow, SupervisorRow, TreeFile
 from theater.server.cast import Actor
 from theater.server.tree import Bough, Twig
@@ -60,7 +60,7 @@ def child_spec(actor: Actor, row: ChildRow | None = None) -> ChildSpec:
     if row is None:
         row = ChildRow(actor.manifest.name, actor.where, significant=False)
     start_timeout = supervision.start_timeout if row.start_timeout is None else row.start_timeout
-    return ChildSpec(
+    spec = ChildSpec(
         actor.id,
         Twig(actor.id),
         supervision.restart if row.restart is None else row.restart,
@@ -69,6 +69,15 @@ def child_spec(actor: Actor, row: ChildRow | None = None) -> ChildSpec:
         start_deadline=None if start_timeout == FOREVER else start_timeout,
         backoff=backoff(supervision.backoff if row.backoff is None else row.backoff),
     )
+    return _as_parent(spec) if actor.is_parent else spec
+
+
+def _as_parent(spec: ChildSpec) -> ChildSpec:
+    """An actor that has children has ended when they have, too. Each of them has a limit of its own, so the whole needs
+    none; the actor's own counts from the end of its last child."""
+    whole = spec.shutdown if spec.shutdown is ShutdownRule.BRUTAL_KILL else ShutdownRule.INFINITY
+    twig = Twig(spec.id, patience=spec.shutdown)
+    return replace(spec, start=twig, type=ChildType.SUPERVISOR, shutdown=whole)
 
 
 def backoff(wished: Backoff | None) -> specs.Backoff | None:
@@ -83,6 +92,20 @@ def solo(actor: Actor) -> Bough:
     return Bough(actor.id, flags, (child_spec(actor),))
 
 
+def family(parent: Actor) -> Bough:
+    """The supervisor of an actor's children; they come one by one."""
+    wished = parent.manifest.supervision.children
+    return Bough(parent.id, SupervisorFlags() if wished is None else flags(wished))
+
+
+def member(child: Actor, parent: Actor) -> ChildSpec:
+    """A child of an actor. One whose parent decides itself what becomes of it is started again by nobody else."""
+    if parent.manifest.supervision.children is None:
+        return replace(child_spec(child), restart=Restart.TEMPORARY)
+    row = ChildRow(child.manifest.name, child.where, significant=child.manifest.supervision.significant)
+    return child_spec(child, row)
+
+
 def bough(tree: TreeFile, supervisor: SupervisorRow, actors: Mapping[str, Actor]) -> Bough:
     """A supervisor of a tree with everything under it, in the order of the file."""
     children: list[ChildSpec] = []
@@ -95,8 +118,8 @@ def bough(tree: TreeFile, supervisor: SupervisorRow, actors: Mapping[str, Actor]
     return Bough(supervisor.name, flags(supervisor), tuple(children))
 
 
-def flags(row: SupervisorRow) -> SupervisorFlags:
-    """What a row says of its supervisor, as a machine takes it."""
+def flags(row: SupervisorRow | Children) -> SupervisorFlags:
+    """What a row, or a manifest, says of a supervisor, as a machine takes it."""
     return SupervisorFlags(
         row.strategy,
         row.intensity,

@@ -64,6 +64,7 @@ class Assignment:
         program: digest of the program that the component runs, hex; None for a component of its own.
         init_state: digest of the initial state in the content store, hex; None for none.
         poison: content digests of messages that are refused.
+        resumed: the initial state is one to go on from, without init.
     """
 
     actor: str
@@ -85,6 +86,7 @@ class Assignment:
     program: str | None
     init_state: str | None
     poison: tuple[bytes, ...]
+    resumed: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """As msgpack values."""

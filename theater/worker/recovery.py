@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from theater.chainlog.writer import ChainWriter
-from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle
+from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Mark
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import Meta
 from theater.worker.assignment import Assignment
@@ -19,7 +19,7 @@ class Beginning:
     Args:
         writer: the open chain, with the entry that begins this life staged.
         state: the state it has.
-        goes_on: the state is one that a call of this actor committed, so init is not called again.
+        goes_on: the state is one that a call of this actor committed, or that it was resumed with: init is not called.
         torn_bytes: what an earlier life had not finished writing; nothing of it had been acknowledged.
     """
 
@@ -49,9 +49,22 @@ def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginn
         writer.append(Kind.GENESIS, _genesis(assignment, meta))
     else:
         writer.append(Kind.LIFECYCLE, Lifecycle(INCARNATION, _incarnation(assignment, found.torn_bytes)))
-    goes_on = assignment.state_policy != "fresh" and found.mark.state_at is not None
-    state = found.state if goes_on else _initial_state(assignment, content)
-    return Beginning(writer, state, goes_on, found.torn_bytes)
+    resumed = assignment.resumed
+    keeps = goes_on(assignment.state_policy, found.mark, resumed=resumed)
+    committed = keeps and found.mark.state_at is not None
+    state = found.state if committed else _initial_state(assignment, content)
+    return Beginning(writer, state, keeps or resumed, found.torn_bytes)
+
+
+def goes_on(policy: str, mark: Mark | None, *, resumed: bool) -> bool:
+    """Whether a life goes on where the one before it was, and so has the same children; else it begins anew.
+
+    Args:
+        policy: last or fresh.
+        mark: how far the chain is.
+        resumed: the actor's first state was one to go on from.
+    """
+    return policy != "fresh" and (resumed or (mark is not None and mark.state_at is not None))
 
 
 def _genesis(assignment: Assignment, meta: Meta) -> Genesis:

@@ -1,0 +1,174 @@
+"""What an actor may start its children from: manifests on disk and the files they name, or a manifest's text.
+
+The guest names a manifest; the server reads it. So that a guest reaches nothing by that which its operator did not
+mean for it, only files in the folder of the actor's own manifest, and below, are read, wherever links lead. The
+permission `manifests` of its handler `supervisor` says it otherwise, by patterns, of manifests; such a manifest may
+also use what is in its own folder. A text is the guest's own word, so it grants no more than the actor has itself.
+
+Nothing is built here: that takes minutes, and runs whatever a source says.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from theater.core.handlers import GRANTED_TO_ALL
+from theater.core.manifest import Handler, Manifest, parse
+from theater.errors import ComponentError, ManifestError, disk_error
+from theater.server.cast import Actor
+from theater.server.wishes import Role
+from theater.store.content import ContentStore
+from theater.store.deployment import (
+    MANIFEST,
+    Deployment,
+    find_component,
+    initial_state_file,
+    of_file,
+    of_store,
+    read_text,
+    stored_component,
+    without_runner,
+)
+
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A manifest, and the folders in which its files may be; no links lead to those."""
+
+    file: Path
+    text: str
+    manifest: Manifest
+    roots: tuple[Path, ...]
+
+
+class Larder:
+    """Finds what children are made of, and keeps it in the content store."""
+
+    def __init__(self, content: ContentStore) -> None:
+        self._content = content
+
+    def role(self, parent: Actor, given: str) -> Role:
+        """What a child is to be.
+
+        Args:
+            given: the path of a manifest, or of the folder of one, beside the parent's manifest or absolute; or a
+                manifest's text, which has more than one line.
+
+        Raises:
+            ManifestError: it cannot be read, is wrong, or may not be used.
+            ComponentError: its component is not there, may not be used, or has to be built first.
+            DiskFull, IntegrityError: the content store does not take it.
+        """
+        folder = _folder_of(parent)
+        found = _text(parent, folder, given) if "\n" in given else _file(parent, folder, given)
+        ready = _deployment(found)
+        for digest, file in ready.contents.items():
+            if not self._content.exists(digest):
+                self._take(digest, file)
+        initial = None if ready.init_state is None else self._content.put(ready.init_state)
+        return Role(found.manifest, ready.where, ready.component, ready.program, initial)
+
+    def _take(self, digest: str, file: Path) -> None:
+        try:
+            taken = self._content.put(file.read_bytes())
+        except OSError as error:
+            raise disk_error(error, f"reading {file}") from error
+        if taken != digest:
+            raise ComponentError(f"{file} is being changed; try again")
+
+
+def _folder_of(parent: Actor) -> Path:
+    folder = Path(parent.where).parent
+    if not folder.is_absolute():
+        raise ManifestError(
+            f"{parent.manifest.name} was started without a file, so it has no folder to find manifests in"
+        )
+    return Path(os.path.realpath(folder))
+
+
+# ---- which manifest
+
+
+def _file(parent: Actor, folder: Path, given: str) -> _Found:
+    path = Path(os.path.realpath(folder / given))
+    file = Path(os.path.realpath(path / MANIFEST)) if path.is_dir() else path
+    patterns = _patterns(parent)
+    roots: tuple[Path, ...] = (folder,)
+    if patterns is None:
+        if not file.is_relative_to(folder):
+            raise ManifestError(f"{given} is not in {folder}, and {_NO_PERMISSION}")
+    else:
+        roots += (file.parent,)
+        if not any(file.match(pattern) or path.match(pattern) for pattern in _absolute(folder, patterns)):
+            raise ManifestError(f"{given} fits none of the manifests that its parent may use: {', '.join(patterns)}")
+    text = read_text(file)
+    return _Found(file, text, parse(text, str(file)), roots)
+
+
+_NO_PERMISSION = "the permission `manifests` of the handler supervisor does not name it"
+
+
+def _patterns(parent: Actor) -> tuple[str, ...] | None:
+    permissions = next(handler.permissions for handler in parent.manifest.handlers if handler.type == "supervisor")
+    return permissions.get("manifests")
+
+
+def _absolute(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+    """The patterns as they fit paths without links."""
+    found = []
+    for pattern in patterns:
+        parts = (folder / pattern).parts
+        fixed = next((at for at, part in enumerate(parts) if _GLOB & set(part)), len(parts))
+        found.append(os.path.join(os.path.realpath(Path(*parts[:fixed])), *parts[fixed:]))
+    return found
+
+
+def _text(parent: Actor, folder: Path, given: str) -> _Found:
+    if _patterns(parent) is not None:
+        raise ManifestError("the permission `manifests` of the handler supervisor names files, and this is a text")
+    file = folder / f"text of {parent.manifest.name}"
+    manifest = parse(given, str(file))
+    for handler in manifest.handlers:
+        if not _has(parent, handler):
+            raise ManifestError(
+                f"the text of a manifest cannot grant the handler {handler.type} as it does: {parent.manifest.name} "
+                "does not have it so; use a manifest in a file"
+            )
+    return _Found(file, given, manifest, (folder,))
+
+
+def _has(parent: Actor, handler: Handler) -> bool:
+    if not handler.permissions and handler.type in GRANTED_TO_ALL:
+        return True
+    return any(own == handler for own in parent.manifest.handlers)
+
+
+# ---- its files
+
+
+def _deployment(found: _Found) -> Deployment:
+    file, text, manifest = found.file, found.text, found.manifest
+    initial = initial_state_file(file, manifest)
+    if initial is not None:
+        _confine(found, initial)
+    stored = stored_component(manifest)
+    if stored is not None:
+        return of_store(file, text, manifest, stored)
+    made = find_component(file, manifest)
+    if made is None:
+        raise ComponentError(f"the component of {manifest.name} has to be built first: `theater build {file.parent}`")
+    _confine(found, made)
+    ready = of_file(file, text, manifest, made)
+    if ready is None:
+        raise without_runner(made)
+    return ready
+
+
+def _confine(found: _Found, file: Path) -> None:
+    real = Path(os.path.realpath(file))
+    if not any(real.is_relative_to(root) for root in found.roots):
+        raise ManifestError(f"{found.file} names {file}, which is not in {found.roots[-1]}")
