@@ -221,7 +221,8 @@ class Actor:
         """
         self._mail.close()
         try:
-            self._record.lifecycle("ended", reason.to_dict())
+            said = {} if self._said is None else {"data": self._said}
+            self._record.lifecycle("ended", {**reason.to_dict(), **said})
             self._record.close()
         except TheaterError as error:
             print(f"actor {self._is.actor}: its end is not in its chain: {error}", file=sys.stderr)
@@ -417,6 +418,7 @@ class Actor:
             self._mail.wait(min(rest, _SLEEP_STEP_S))
 
     def end(self, data: bytes | None) -> None:
+        self._said = data
         self._ending = ExitReason.normal() if data is None else _with_words(data)
 
     def newest_entries(self, limit: int) -> list[Entry]:
@@ -441,6 +443,7 @@ class Actor:
         return _wall_ms() + (self._now.deadline_ns - time.monotonic_ns()) // 1_000_000
 
     _last = b""
+    _said: bytes | None = None
 
 
 def _told(news: News) -> str:
