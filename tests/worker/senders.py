@@ -23,8 +23,11 @@ CAUSE = bytes(32)
 
 @dataclass(frozen=True)
 class Burst:
-    """What a sender sends: `count` messages of `size` bytes that begin with their numbers, and whether it says when they
-    have left its process."""
+    """What a sender sends: `count` messages of `size` bytes that begin with their numbers.
+
+    Args:
+        flushed: it says so when all of them have left its process, and not when it begins.
+    """
 
     endpoint: str
     actor: str

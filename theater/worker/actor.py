@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
-from theater.core.chain import Call, Entry, outcome_err, outcome_ok, outcome_trap, state_digest
+from theater.core.chain import Call, Entry, Kind, outcome_err, outcome_ok, outcome_trap, state_digest
 from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
@@ -395,8 +395,8 @@ class Actor:
         handling was the end of a life."""
         self._record.release()
         with ChainReader(self._is.path("chain")) as reader:
-            calls = [entry.payload for entry in reader.tail(_LOOK_BACK) if isinstance(entry.payload, Call)]
-        return frozenset(call.cause for call in calls if call.cause is not None)
+            calls = [entry.read() for entry in reader.tail(_LOOK_BACK) if entry.kind is Kind.CALL]
+        return frozenset(call.cause for call in calls if isinstance(call, Call) and call.cause is not None)
 
     # ---- what the guest reaches through its host (ports of theater/host)
 

@@ -685,6 +685,7 @@ class Mail:
             self._news.add(message)
         except WireError:
             self.refused += 1
+        self._tell_news()  # Now, if it need not wait: what the supervisor says next came later.
 
     def _tell_news(self) -> None:
         """Puts news that may be told behind all letters that have arrived."""
