@@ -15,7 +15,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from simulator import CRASH, STATIC, Fate, Ledger, Script, World
+from supervised_clerk import Ledger
+from supervised_world import CRASH, Fate, Script, World
 
 from theater.core.child_spec import AutoShutdown, ChildSpec, Restart, ShutdownRule, Strategy, SupervisorFlags
 from theater.core.exit_reason import ExitKind, ExitReason
@@ -260,7 +261,7 @@ IDS = st.sampled_from("abcde")
 OUTCOMES = st.lists(st.sampled_from(sorted(FATES)), min_size=1, max_size=3)
 FLAGS = st.builds(
     SupervisorFlags,
-    st.sampled_from(STATIC),
+    st.sampled_from([Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]),
     st.sampled_from([0, 1, 3, 8, 1000]),
     st.sampled_from([1, 5]),
     st.sampled_from(AutoShutdown),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from simulator import CRASH, REASONS, Fate, Tree, World, children, stage
+from simulator import REASONS
+from supervised_world import CRASH, Fate, Tree, World, children, stage
 
 from theater.core.child_spec import ChildSpec, ChildType, Restart, Strategy, SupervisorFlags
 from theater.core.exit_reason import ExitKind, ExitReason

@@ -6,7 +6,8 @@ from collections import deque
 from functools import partial
 
 import pytest
-from simulator import Broken, Life, lives
+from simulator import Life, lives
+from supervised_clerk import Broken
 
 from theater.core.child_spec import Restart
 from theater.core.intensity import RestartIntensity
@@ -151,7 +152,7 @@ class RestartsNormalEnds(Supervisor):
     """1.4: transient is treated like permanent."""
 
     def _consider_auto_shutdown(self, spec):
-        if spec.restart is Restart.TRANSIENT:
+        if spec.restart is Restart.TRANSIENT and spec.id in self._children:
             record = self._children[spec.id]
             self._restart(record, record.last_exit)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from simulator import CRASH, Fate, children, stage
+from supervised_world import CRASH, Fate, children, stage
 
 from theater.core.child_spec import ChildSpec, Restart
 from theater.core.exit_reason import ExitKind, ExitReason

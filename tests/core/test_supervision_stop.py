@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from simulator import CRASH, Fate, Tree, World, children, stage
+from supervised_world import CRASH, Fate, Tree, World, children, stage
 
 from theater.core.child_spec import AutoShutdown, ChildSpec, ChildType, Restart, ShutdownRule, Strategy, SupervisorFlags
 from theater.core.exit_reason import ExitKind, ExitReason

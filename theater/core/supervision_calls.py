@@ -61,8 +61,10 @@ class Calls(Restarting):
     def _terminate_child(self, caller: Caller, id: str) -> None:
         if id in self._children:
             self._plan = Plan(deque([(self._stop_step, id)]), lambda: self._terminated(caller, id), caller=caller)
+        elif self._has_ended(id):
+            self._terminated(caller, id)
         else:
-            self._answer(caller, Accepted() if self._has_ended(id) else Refused(Refusal.NOT_FOUND, id))
+            self._answer(caller, Refused(Refusal.NOT_FOUND, id))
 
     def _has_ended(self, id: str) -> bool:
         """Whether a dynamic child had this id, of which nothing is kept: stopping it is done already."""

@@ -16,10 +16,11 @@ class Ending(Stopping):
 
     def _end(self, reason: ExitReason) -> None:
         """Drop what was planned, refuse who waits, and stop all children, once a stop that is under way is done."""
+        if self._ending is None:
+            self._limit_end()
         self._ending = reason
         self._phase = Phase.STOPPING
         self._refuse_all()
-        self._limit_end()
         self._plan = Plan(deque((self._stop_step, id) for id in reversed(self._children)), self._ended)
         if self._stops_in_parallel():
             self._stop_all_at_once(self._plan)
@@ -59,7 +60,7 @@ class Ending(Stopping):
                 child.life = Life.KILLING
 
     def _limit_end(self) -> None:
-        if self._flags.stop_deadline is not None and self._end_timer is None:
+        if self._flags.stop_deadline is not None:
             self._end_timer = self._new_timer(None, self._flags.stop_deadline / 1000)
 
     def _end_took_too_long(self) -> None:

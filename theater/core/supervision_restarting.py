@@ -1,7 +1,7 @@
 """What the end of a child means for its supervisor: nothing, a restart of it and of others, or the end (1.4-1.7, 1.10).
 
 A pause before a restart (1.23) is the wait between two attempts of 1.7, which in OTP takes no time: the child is
-*restarting*, the others are left as they are, calls are served, and when the time has come the restart is attempted
+*restarting*, the others stay as they are, calls are served, and when the time has come the restart is attempted
 by the supervisor's strategy.
 """
 
@@ -69,28 +69,28 @@ class Restarting(Starting):
         self._end(ExitReason.gave_up())
 
     def _restart_steps(self, pivot: Child) -> deque[Step]:
+        return _STEPS[self._flags.strategy](self, pivot)
+
+    def _restart_one(self, pivot: Child) -> deque[Step]:
+        return deque([(self._start_step, pivot.spec.id)])
+
+    def _restart_all(self, pivot: Child) -> deque[Step]:
+        return self._restart_many(list(self._children.values()))
+
+    def _restart_rest(self, pivot: Child) -> deque[Step]:
+        children = list(self._children.values())
+        return self._restart_many(children[children.index(pivot) :])
+
+    def _restart_many(self, concerned: list[Child]) -> deque[Step]:
         """Stop the concerned, newest first; then start them in order, all that are not temporary."""
-        concerned = _CONCERNED[self._flags.strategy](self, pivot)
-        return deque([*self._stops(concerned), *self._starts(concerned)])
-
-    def _stops(self, concerned: list[Child]) -> list[Step]:
-        return [(self._stop_step, child.spec.id) for child in reversed(concerned)]
-
-    def _starts(self, concerned: list[Child]) -> list[Step]:
-        return [(self._start_step, child.spec.id) for child in concerned if child.spec.restart is not Restart.TEMPORARY]
+        steps: deque[Step] = deque((self._stop_step, child.spec.id) for child in reversed(concerned))
+        steps.extend(
+            (self._start_step, child.spec.id) for child in concerned if child.spec.restart is not Restart.TEMPORARY
+        )
+        return steps
 
     def _restart_done(self) -> None:
         """Everybody who was to be restarted is up."""
-
-    def _only(self, pivot: Child) -> list[Child]:
-        return [pivot]
-
-    def _all(self, pivot: Child) -> list[Child]:
-        return list(self._children.values())
-
-    def _rest(self, pivot: Child) -> list[Child]:
-        children = self._all(pivot)
-        return children[children.index(pivot) :]
 
     # ---- 1.7 a restart that fails
 
@@ -143,11 +143,11 @@ class Restarting(Starting):
         return not any(child.spec.significant and child.life is not Life.UNDEFINED for child in self._children.values())
 
 
-_CONCERNED: Final[dict[Strategy, Callable[[Restarting, Child], list[Child]]]] = {
-    Strategy.ONE_FOR_ONE: Restarting._only,
-    Strategy.ONE_FOR_ALL: Restarting._all,
-    Strategy.REST_FOR_ONE: Restarting._rest,
-    Strategy.DYNAMIC: Restarting._only,
+_STEPS: Final[dict[Strategy, Callable[[Restarting, Child], deque[Step]]]] = {
+    Strategy.ONE_FOR_ONE: Restarting._restart_one,
+    Strategy.ONE_FOR_ALL: Restarting._restart_all,
+    Strategy.REST_FOR_ONE: Restarting._restart_rest,
+    Strategy.DYNAMIC: Restarting._restart_one,
 }
 
 _SHUTS_DOWN: Final[dict[AutoShutdown, Callable[[Restarting], bool]]] = {
