@@ -128,6 +128,8 @@ def manifest(
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
@@ -154,14 +156,14 @@ def count(answer: bytes) -> int:
     return int.from_bytes(answer, "little")
 
 
-def bare_actor(more: str = "") -> bytes:
-    """A component that does nothing: it only has an init. `more` goes into its core module."""
+def bare_actor(more: str = "", init: str = "(i32.const 64)") -> bytes:
+    """A component that does nothing: it only has an init, of this body. `more` goes into its core module."""
     return bytes(
         wasmtime.wat2wasm(
             f"""(component (core module $m
                 (memory (export "memory") 1)
                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-                (func (export "init") (param i32 i32 i32 i32 i32) (result i32) (i32.const 64)) {more})
+                (func (export "init") (param i32 i32 i32 i32 i32) (result i32) {init}) {more})
               (core instance $m (instantiate $m))
               (alias core export $m "memory" (core memory $memory))
               (alias core export $m "realloc" (core func $realloc))
