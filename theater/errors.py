@@ -155,6 +155,15 @@ class ContentDamaged(IntegrityError):
     """Stored content or an artefact does not have the digest that names it."""
 
 
+class Diverged(IntegrityError):
+    """A replay did something else than the record says: the message says entry, recorded and happened, and
+    `details["diff"]` shows the difference line by line."""
+
+
+class OtherEngine(IntegrityError):
+    """A chain was recorded on another engine than the one that is installed here, so nothing of it was replayed."""
+
+
 # ---- limits
 
 

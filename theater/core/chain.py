@@ -23,7 +23,7 @@ Payloads, field by field. A reader ignores further fields at the end; missing on
 nil. Digests are 32 bytes, ids text.
 
     0  genesis      actor, name, manifest digest?, component digest?, wrapper digest?, engine identity (map),
-                    parent?, digest of the parent's head?, incarnation, randomness?
+                    parent?, digest of the parent's head?, incarnation, randomness?, initial state digest?, resumed?
     1  call         interface, function, arguments (array), cause?, sender?, request?
     2  host-call    interface, function, arguments (array)
     3  host-result  value, cause?
@@ -38,8 +38,11 @@ state"; the state digest is the blake3 of the bytes, in every outcome. The genes
 later life begins with a lifecycle entry "incarnation" whose details have its number as "incarnation". A checkpoint
 says where chains were: after `entries` entries the digest was `digest` and the file `offset` bytes long.
 
-What a life was made of is kept elsewhere, under its blake3: the manifest and the component that a genesis names, the
-"program" (hex) in its engine identity, and "manifest", "component", "program" in the details of an incarnation.
+What a life was made of is kept elsewhere, under its blake3: the manifest, the component and the initial state that a
+genesis names, the "program" (hex) in its engine identity, and "manifest", "component", "program", "initial" in the
+details of an incarnation, which also have its "wrapper" and "engine" as a genesis does, its policy as "state" ("last",
+"fresh") and whether it was "resumed". A life has the state that was committed last if its policy is not "fresh" and
+there is one; else the initial state, and its first call is init, unless it was resumed.
 
 Byte strings and texts of more than INLINE_MAX (4096) bytes, anywhere in a payload, are kept elsewhere under their
 blake3 and stand in the body as a Ref (core/codec.py). A field that is still longer than FIELD_MAX (65536) bytes in
@@ -196,6 +199,8 @@ class Genesis(NamedTuple):
     parent_head: bytes | None = None
     incarnation: int = 1
     randomness: bytes | None = None
+    initial: bytes | None = None
+    resumed: bool = False
 
 
 class Call(NamedTuple):
@@ -279,6 +284,7 @@ def outcome_trap(kind: str, message: str, backtrace: Any, before: bytes | None, 
 
 _TEXT, _DIGEST, _NUMBER = (str,), (bytes,), (int,)
 _DIGEST_OR_NIL, _NUMBER_OR_NIL, _TEXT_OR_NIL = (bytes, type(None)), (int, type(None)), (str, type(None))
+_TRUTH = (bool,)
 _ANY: tuple[type, ...] = ()
 _MARK_TYPES = (_NUMBER, _DIGEST, _NUMBER, _NUMBER_OR_NIL, _NUMBER, _NUMBER_OR_NIL)
 _PAYLOADS: Mapping[Kind, tuple[type[Any], tuple[tuple[type, ...], ...]]] = {
@@ -286,7 +292,7 @@ _PAYLOADS: Mapping[Kind, tuple[type[Any], tuple[tuple[type, ...], ...]]] = {
         Genesis,
         (
             *(_TEXT, _TEXT, _DIGEST_OR_NIL, _DIGEST_OR_NIL, _DIGEST_OR_NIL, (dict,)),
-            *(_TEXT_OR_NIL, _DIGEST_OR_NIL, _NUMBER, _DIGEST_OR_NIL),
+            *(_TEXT_OR_NIL, _DIGEST_OR_NIL, _NUMBER, _DIGEST_OR_NIL, _DIGEST_OR_NIL, _TRUTH),
         ),
     ),
     Kind.CALL: (Call, (_TEXT, _TEXT, (list, Ref), _DIGEST_OR_NIL, _TEXT_OR_NIL, _ANY)),

@@ -190,9 +190,9 @@ def needed_content(record: Record) -> list[Ref]:
 def _made_of(payload: Payload) -> list[Ref]:
     named: list[object] = []
     if isinstance(payload, Genesis):
-        named = [payload.manifest, payload.component, payload.engine.get("program")]
+        named = [payload.manifest, payload.component, payload.engine.get("program"), payload.initial]
     elif isinstance(payload, Lifecycle) and isinstance(payload.details, Mapping):
-        named = [payload.details.get(name) for name in ("manifest", "component", "program")]
+        named = [payload.details.get(name) for name in ("manifest", "component", "program", "initial")]
     return [Ref(digest, ANY_SIZE, Form.BYTES) for digest in map(_digest, named) if digest is not None]
 
 

@@ -40,6 +40,14 @@ class Record(Protocol):
         """Records what it was told."""
 
 
+class Binding(Protocol):
+    """What a guest is linked through: `Seam`, or `RecordedSeam` in a replay (theater/host/recorded.py)."""
+
+    def bind(self, interface: str, function: str, signature: Any) -> Callable[..., Any]: ...
+
+    def answer(self, interface: str, function: str, args: tuple[Any, ...], compute: Callable[[], Any]) -> Any: ...
+
+
 class Asked(NamedTuple):
     """A call that a template answered before there was an actor."""
 
@@ -137,10 +145,15 @@ class Seam:
         try:
             return record.host_call(interface, function, args)
         except (TypeError, ValueError) as error:
-            raise Refused(f"the arguments of {function} cannot be recorded: {error}") from error
+            raise no_place(function, error) from error
 
     def _deny(self, interface: str) -> Any:
         raise Refused(self._reasons.get(interface, f"{interface} is not available to this actor"))
+
+
+def no_place(function: str, error: Exception) -> Refused:
+    """What a guest hears whose arguments have no place in a record."""
+    return Refused(f"the arguments of {function} cannot be recorded: {error}")
 
 
 def _is_result(signature: Any) -> bool:

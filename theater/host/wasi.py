@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from theater.host.base import Seam
+from theater.host.base import Binding
 
 _STREAMS = "wasi:io/streams"
 _POLL = "wasi:io/poll"
@@ -29,7 +29,7 @@ class Outside(Protocol):
 class WasiAnswers:
     """The recorded side of WASI: `host.wasi` of a guest."""
 
-    def __init__(self, seam: Seam) -> None:
+    def __init__(self, seam: Binding) -> None:
         self._seam = seam
         self._outside: Outside | None = None
         self._early: list[tuple[str, bytes]] = []
@@ -65,6 +65,6 @@ class WasiAnswers:
 class GuestHost:
     """Everything that a guest is linked with (theater/wasm/guest.py)."""
 
-    def __init__(self, seam: Seam) -> None:
+    def __init__(self, seam: Binding) -> None:
         self.bind = seam.bind
         self.wasi = WasiAnswers(seam)

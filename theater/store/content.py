@@ -59,6 +59,11 @@ class ContentStore:
         self.durable = durable
         self._numbers = itertools.count()
 
+    @property
+    def root(self) -> Path:
+        """The directory."""
+        return Path(self._root)
+
     def put(self, data: bytes) -> str:
         """Keeps `data`; returns its digest, 64 hex digits. Cheap if it is there already.
 

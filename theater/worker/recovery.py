@@ -48,7 +48,7 @@ def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginn
     if found.mark.entries == 0:
         writer.append(Kind.GENESIS, _genesis(assignment, meta))
     else:
-        writer.append(Kind.LIFECYCLE, Lifecycle(INCARNATION, _incarnation(assignment, found.torn_bytes)))
+        writer.append(Kind.LIFECYCLE, Lifecycle(INCARNATION, _incarnation(assignment, meta, found.torn_bytes)))
     resumed = assignment.resumed
     keeps = goes_on(assignment.state_policy, found.mark, resumed=resumed)
     committed = keeps and found.mark.state_at is not None
@@ -81,16 +81,22 @@ def _genesis(assignment: Assignment, meta: Meta) -> Genesis:
         None,
         assignment.incarnation,
         assignment.randomness,
+        bytes.fromhex(assignment.init_state) if assignment.init_state is not None else None,
+        assignment.resumed,
     )
 
 
-def _incarnation(assignment: Assignment, torn_bytes: int) -> dict[str, object]:
+def _incarnation(assignment: Assignment, meta: Meta, torn_bytes: int) -> dict[str, object]:
     return {
         INCARNATION: assignment.incarnation,
         "component": assignment.component,
         "program": assignment.program,
         "manifest": assignment.manifest_digest,
         "state": assignment.state_policy,
+        "initial": assignment.init_state,
+        "resumed": assignment.resumed,
+        "wrapper": meta.wrapper or None,
+        "engine": {**meta.engine, "mode": meta.mode.value},
         "torn_bytes": torn_bytes,
     }
 

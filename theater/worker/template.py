@@ -23,16 +23,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from theater.core.codec import pack, unpack
-from theater.core.values import Err
 from theater.errors import ComponentError, TheaterError
 from theater.host.base import Seam
 from theater.host.wasi import GuestHost
 from theater.wasm.artefacts import ArtefactCache
 from theater.wasm.guest import Guest, Trap
-from theater.worker import confine, life
+from theater.worker import confine, life, program
 from theater.worker.warm import Warm
 
-_PROGRAM = "theater:otp/program@0.1.0"
 _LARGEST_ORDER = 65536
 
 
@@ -90,20 +88,8 @@ def _load(order: Mapping[str, Any]) -> Warm:
             raise ComponentError("its compiled form is gone from the cache; start it again")
         guest = Guest(artefact, host)
         if order["program"] is not None:
-            _load_program(guest, Path(order["program"]))
+            # Without a deadline: its timer would have a thread (theater/wasm/deadline.py). The nursery kills who hangs.
+            program.load(guest, Path(order["program"]).read_bytes())
     except Trap as trap:
         raise ComponentError(f"the component ended while it was instantiated: {trap.kind}: {trap.message}") from trap
     return Warm(guest, host, seam, artefact)
-
-
-def _load_program(guest: Guest, path: Path) -> None:
-    """Gives the runner the actor's modules (theater/build/python.py writes the file)."""
-    program = unpack(path.read_bytes().partition(b"\n")[2], max_len=64 << 20)
-    modules = [(name, source) for name, source in program["modules"].items()]
-    try:
-        # Without a deadline: its timer would have a thread (theater/wasm/deadline.py). The nursery kills who hangs.
-        result = guest.call(_PROGRAM, "load", (modules, program["entry"]))
-    except Trap as trap:
-        raise ComponentError(f"the program could not be loaded: {trap}") from trap
-    if isinstance(result, Err):
-        raise ComponentError(f"the program could not be loaded: {result.value}")

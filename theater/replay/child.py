@@ -1,0 +1,75 @@
+"""The process in which one chain is performed again: `python -m theater.replay.child`.
+
+It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor}. It reads
+the chain, content and compiled components, opens nothing else, and says by one line of JSON on standard output how it
+ended: {"ok": true}, or {"error", "message", "details"}. The page tells how far it is, for a guest that loops says
+nothing:
+
+    offset  type  field
+    0       u64   entries that have been reproduced
+    8       u64   how long the next took when it was recorded, ns
+    16      32 b  digest of the last
+
+Whoever started it is its guard (theater/replay/guard.py): kills it when it does not get on, or dies with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from theater.core.chain import Head
+from theater.core.replay import Script
+from theater.errors import TheaterError
+from theater.replay.performance import Performance
+from theater.replay.sources import records_of
+from theater.store.content import ContentStore
+from theater.wasm.artefacts import ArtefactCache
+
+PAGE_SIZE = 4096
+PROGRESS = struct.Struct("<QQ32s")
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Performs what standard input says."""
+    order = json.loads(sys.stdin.readline())
+    _die_with(order["parent"])
+    page = mmap.mmap(order["page"], PAGE_SIZE)
+    try:
+        get = ContentStore(order["content"]).get
+        script = Script(records_of(Path(order["chain"])), get, _watch(page))
+        Performance(script, get, ArtefactCache(Path(order["cache"]))).run()
+    except TheaterError as error:
+        _say(error.to_wire())
+        return error.exit_code
+    _say({"ok": True})
+    return 0
+
+
+def _watch(page: mmap.mmap) -> Callable[[Head, int], None]:
+    write = PROGRESS.pack_into
+    return lambda head, took_ns: write(page, 0, head[0], took_ns, head[1])
+
+
+def _say(words: dict[str, Any]) -> None:
+    print(json.dumps(words), flush=True)
+
+
+def _die_with(parent: int) -> None:
+    """Has the kernel end this process with the one that waits for it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The guard of a replay: starts its process, tells how far it is, and ends it when it does not get on.
+
+A guest may do anything where it should do what its record says: loop for ever, end the engine. So the process is killed
+when it has been at one entry for much longer than that took when it was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from theater.chainlog.reader import ChainReader
+from theater.core.chain import START
+from theater.core.divergence import Nothing, diverged
+from theater.errors import IntegrityError, TheaterError, from_wire
+from theater.replay.child import PAGE_SIZE, PROGRESS
+
+PATIENCE_S = 30.0
+"""How long the replay of one entry may take beyond what follows from its record."""
+
+_TIMES = 20
+"""How many times slower than when it was recorded."""
+
+_LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a replay ended: what was reproduced, and what was wrong, if anything was.
+
+    Args:
+        entries: number of entries.
+        head: digest of the last, hex.
+        error: why it did not go on.
+    """
+
+    entries: int
+    head: str
+    error: TheaterError | None
+
+
+def perform(
+    chain: Path, content: Path, cache: Path, on_progress: Callable[[int], None], patience: float = PATIENCE_S
+) -> End:
+    """Performs a chain in a process of its own, and waits for its end.
+
+    Args:
+        chain: the file.
+        content: the folder of the content store.
+        cache: the folder of compiled components.
+        on_progress: told now and then how many entries have been reproduced.
+        patience: see `PATIENCE_S`.
+    """
+    descriptor = os.memfd_create("replay")
+    try:
+        os.ftruncate(descriptor, PAGE_SIZE)
+        order = {"chain": str(chain), "content": str(content), "cache": str(cache), "page": descriptor}
+        with mmap.mmap(descriptor, PAGE_SIZE) as page, _child(descriptor) as child:
+            guard = _Guard(page, on_progress, patience)
+            try:
+                said, noise = guard.attend(child, json.dumps({**order, "parent": os.getpid()}))
+            finally:
+                child.kill()
+    finally:
+        os.close(descriptor)
+    error = _stuck(chain, guard.entries, guard.waited_s) if guard.is_stuck else _error(said, noise, child.returncode)
+    return End(guard.entries, guard.head.hex(), error)
+
+
+class _Guard:
+    """Looks at the page while the process works.
+
+    Attributes:
+        entries, head: what had been reproduced when the guard looked last.
+        is_stuck: it was killed, since it did not get on for `waited_s` seconds.
+    """
+
+    def __init__(self, page: mmap.mmap, on_progress: Callable[[int], None], patience: float) -> None:
+        self.entries, self.head = 0, START.digest
+        self.is_stuck = False
+        self.waited_s = 0.0
+        self._page = page
+        self._on_progress = on_progress
+        self._patience = patience
+        self._since = time.monotonic()
+
+    def attend(self, child: subprocess.Popen[str], order: str) -> tuple[str, str]:
+        """Lets it work to its end; returns what it wrote on both streams."""
+        told: str | None = order + "\n"
+        while True:
+            try:
+                said = child.communicate(told, timeout=_LOOK_EVERY_S)
+                self.entries, _, self.head = PROGRESS.unpack_from(self._page, 0)
+                return said
+            except subprocess.TimeoutExpired:
+                told = None
+                self._look(child)
+
+    def _look(self, child: subprocess.Popen[str]) -> None:
+        entries, took_ns, _ = PROGRESS.unpack_from(self._page, 0)
+        now = time.monotonic()
+        if entries != self.entries:
+            self.entries, self._since = entries, now
+            self._on_progress(entries)
+            return
+        self.waited_s = now - self._since
+        if self.waited_s > self._patience + _TIMES * took_ns / 1e9:
+            self.is_stuck = True
+            child.kill()
+
+
+def _child(descriptor: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "theater.replay.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        pass_fds=(descriptor,),
+    )
+
+
+def _error(said: str, noise: str, status: int) -> TheaterError | None:
+    """What the process says was wrong, or what became of it if it says nothing."""
+    try:
+        words: dict[str, object] = json.loads(said)
+        return from_wire(words) if "error" in words else None
+    except (ValueError, TypeError):
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        last = noise.strip().splitlines()[-1:] or ["it said nothing"]
+        return IntegrityError(f"the replay's process was ended {how}: {last[0]}")
+
+
+def _stuck(chain: Path, entries: int, waited_s: float) -> TheaterError:
+    """Where it was killed. What was recorded is shown as it stands in the chain."""
+    happened = Nothing(f"the guest did not come to an end within {waited_s:.0f} s")
+    try:
+        with ChainReader(chain) as reader:
+            reader.seek(entries)
+            (entry,) = reader.read(1)
+            return diverged(entries, entry.read(), happened)
+    except (TheaterError, ValueError):
+        return diverged(entries, Nothing("nothing"), happened)

@@ -1,0 +1,116 @@
+"""Replay of the chains of a home: verified first, then performed, with the server up or down.
+
+A chain that does not verify is not performed: its first error is known already. What a chain needs compiled is compiled
+before, by throw-away processes into the machine's cache, so that the process of the replay finds all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from theater.build.compiled import ensure_compiled
+from theater.chainlog.verify import verify_home
+from theater.config import Home
+from theater.core.chain import START
+from theater.core.replay import check_engine, lives
+from theater.core.verification import Verdict
+from theater.errors import TheaterError
+from theater.replay.guard import PATIENCE_S, End, perform
+from theater.replay.sources import manifest_of, records_of
+from theater.store.content import ContentStore
+from theater.wasm.engine import engine_identity
+
+Say = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    """Nobody looks."""
+
+
+def replay_home(
+    home: Home,
+    cache: Path,
+    actors: Iterable[str] | None = None,
+    *,
+    say: Say = _silent,
+    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+    patience: float = PATIENCE_S,
+) -> list[Verdict]:
+    """Replays chains of a home.
+
+    Args:
+        cache: the folder of compiled components.
+        actors: ids of the actors; None for all.
+        say: told what is being done.
+        on_verdict: called with each verdict as it is found.
+        patience: seconds for which a replay may stay at one entry, beyond what follows from its record.
+
+    Returns:
+        A verdict for each: entries and head are those that were reproduced.
+
+    Raises:
+        UnknownActor: an id is not in the home.
+    """
+    content = ContentStore(home.content)
+    wanted = None if actors is None else list(actors)
+    verified = verify_home(home, content, wanted, lambda verdict: say(f"verified {verdict.id}"))
+    return [_replayed(home, verdict, content, cache, say, on_verdict, patience) for verdict in verified.actors]
+
+
+def _replayed(
+    home: Home,
+    verdict: Verdict,
+    content: ContentStore,
+    cache: Path,
+    say: Say,
+    on_verdict: Callable[[Verdict], None],
+    patience: float,
+) -> Verdict:
+    if verdict.ok and verdict.entries:
+        who = verdict.name or verdict.id
+        end = replay_chain(home.chain(verdict.id), content, cache, lambda text: say(f"{who}: {text}"), patience)
+        error = None if end.error is None else words(end.error)
+        verdict = replace(verdict, entries=end.entries, head=end.head, ok=error is None, error=error)
+    on_verdict(verdict)
+    return verdict
+
+
+def replay_chain(
+    chain: Path, content: ContentStore, cache: Path, say: Say = _silent, patience: float = PATIENCE_S
+) -> End:
+    """Replays one chain file.
+
+    Args: as `replay_home`.
+    """
+    try:
+        _prepare(chain, content, cache, say)
+    except TheaterError as error:
+        return End(0, START.digest.hex(), error)
+    return perform(chain, content.root, cache, lambda entries: say(f"replayed {entries} entries"), patience)
+
+
+def words(error: TheaterError) -> str:
+    """An error and, of a divergence, the difference line by line."""
+    diff = error.details.get("diff")
+    return "\n".join([error.message, *map(str, diff)]) if isinstance(diff, list) else error.message
+
+
+def _prepare(chain: Path, content: ContentStore, cache: Path, say: Say) -> None:
+    """Has what the lives of a chain need compiled.
+
+    Raises:
+        OtherEngine: one of them cannot be replayed here.
+        IntegrityError: what one was made of is not there.
+        BuildFailed, ComponentError: it could not be compiled.
+    """
+    prepared: set[tuple[str, bool]] = set()
+    for life in lives(records_of(chain)):
+        fuel = manifest_of(life, content.get).limits.fuel is not None
+        check_engine(life, engine_identity(fuel))
+        key = life.component, fuel
+        if key not in prepared:
+            prepared.add(key)
+            content.check(life.component)
+            ensure_compiled(cache, content.path(life.component), say, fuel=fuel)
