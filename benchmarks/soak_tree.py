@@ -5,8 +5,10 @@
     │  ├─ a0, a1
     │  └─ inner      rest_for_one, gives up after three restarts within a second: then `all` starts everything again
     │     └─ b0, b1, b2
-    └─ rest          rest_for_one
-       └─ c0, c1
+    ├─ rest          rest_for_one
+    │  └─ c0, c1
+    └─ d             an actor that is the supervisor of its children, one_for_all
+       └─ d0, d1
 
 Beside what every soak asserts, the supervisor's chain must show that no actor ever had two lives at once, that nobody
 was started while an actor lived that has to come after it, and that the tree is whole at the end, with no socket file
@@ -17,8 +19,11 @@ from __future__ import annotations
 
 from house import manifest
 
-from benchmarks.soak import LIMITS, Figures, Soak, eventually
+from benchmarks.soak import LIMITS, ROOT, Figures, Soak, eventually
 from theater.client.answers import Row, Supervisor
+from theater.wasm.assemble import assemble
+
+_PARENT = ROOT / "tests" / "actors" / "parent.wat"
 
 TREE = """
 [[supervisor]]
@@ -66,9 +71,17 @@ manifest = "c0.toml"
 name = "c1"
 under = "rest"
 manifest = "c1.toml"
+[[child]]
+name = "d"
+manifest = "d.toml"
+"""
+FAMILY = """
+[supervision.children]
+strategy = "one_for_all"
+intensity = 100000
 """
 
-_NAMES = ("a0", "a1", "b0", "b1", "b2", "c0", "c1")
+_NAMES = ("a0", "a1", "b0", "b1", "b2", "c0", "c1", "d0", "d1")
 _AFTER = {
     "a0": ("a1", "b0", "b1", "b2"),
     "a1": ("b0", "b1", "b2"),
@@ -77,6 +90,9 @@ _AFTER = {
     "b2": (),
     "c0": ("c1",),
     "c1": (),
+    "d": ("d0", "d1"),
+    "d0": ("d1",),
+    "d1": (),
 }
 """Who must be dead when an actor is started."""
 
@@ -89,9 +105,19 @@ class TreeSoak(Soak):
         for name in _NAMES:
             (house.folder / f"{name}.toml").write_text(manifest(name, limits=LIMITS))
         (house.folder / "theater.toml").write_text(TREE)
+        (house.folder / "parent.wasm").write_bytes(assemble(_PARENT.read_text(), _PARENT.name))
+        handlers = ("message-server", "supervisor", "monitors")
+        parent = manifest("d", component="parent.wasm", handlers=handlers, limits=LIMITS)
+        (house.folder / "d.toml").write_text(parent + FAMILY)
         house.open("--tree", str(house.folder / "theater.toml"))
+        house.await_row("d", lambda row: row.state == "running")
+        house.client.request("d", b"nit has a state to go on from, and its children with it")
+        for name in ("d0", "d1"):
+            house.client.request("d", f"S{name}.toml".encode())
         eventually(lambda: all(row.state == "running" for row in house.client.list()), "the tree is up")
-        return {row.name: row.id for row in house.client.list()}
+        ids = {row.name: row.id for row in house.client.list()}
+        self._parent = ids.pop("d")
+        return ids
 
     def check(self, figures: Figures) -> None:
         super().check(figures)
@@ -100,8 +126,11 @@ class TreeSoak(Soak):
         assert [shape(child) for child in root.children] == [
             ("all", ["a0", "a1", ("inner", ["b0", "b1", "b2"])]),
             ("rest", ["c0", "c1"]),
+            "d",
         ]
-        eventually(lambda: len(self._of_somebody()) == len(_NAMES), lambda: f"left by the dead: {self._of_somebody()}")
+        children = [row.name for row in self._house.client.list() if row.parent == self._parent]
+        assert children == ["d0", "d1"]
+        eventually(lambda: len(self._of_somebody()) == len(_AFTER), lambda: f"left by the dead: {self._of_somebody()}")
 
     def _of_somebody(self) -> list[str]:
         """What stands among the sockets beside the server's own; spares are not at their rehearsal any more."""
@@ -109,7 +138,7 @@ class TreeSoak(Soak):
 
     def _check_order(self) -> None:
         """Walks through the record: who is alive when somebody is started?"""
-        name_of = {id: name for name, id in self._ids.items()}
+        name_of = {id: name for name, id in self._ids.items()} | {self._parent: "d"}
         alive: dict[str, int] = {}
         for event, details in self._house.history():
             name = name_of.get(str(details.get("actor")))
@@ -123,7 +152,7 @@ class TreeSoak(Soak):
                 alive[name] = life
             elif event == "exited":
                 assert alive.pop(name) == life
-        assert sorted(alive) == sorted(_NAMES), f"alive at the end: {sorted(alive)}"
+        assert sorted(alive) == sorted(_AFTER), f"alive at the end: {sorted(alive)}"
 
 
 def shape(node: Supervisor | Row) -> object:

@@ -167,6 +167,7 @@ class Lives:
             actor.worker.ended_by = ended_by
 
         def stopped() -> None:
+            actor.wanted = False  # It may have been started again before its supervisor came to this order.
             self._stage.rest(actor, State.STOPPED)
             if was_between_lives:
                 self._stage.families.tell_of_stop(actor, ended_by)

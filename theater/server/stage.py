@@ -141,6 +141,7 @@ class Stage:
         found.incarnation = incarnation
         found.branch = branch
         found.worker = worker
+        found.wanted = True  # One that had ended, or was stopped, comes back with its siblings (OTP 1.6.3).
         if self.switchboard is not None:
             self.switchboard.comes_back(found)
         self.families.begin(worker)

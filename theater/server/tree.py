@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from theater.core.child_spec import ChildSpec, ShutdownRule, SupervisorFlags
+from theater.core.child_spec import ChildSpec, ShutdownRule, Strategy, SupervisorFlags
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision import (
     Answer,
@@ -164,10 +164,17 @@ class Branch:
         self.loop.soon(happen)
 
     def _lay_to_rest(self) -> None:
-        """Of the children that have ended, those stay down which the machine does not hold when it is done."""
+        """Of the children that have ended, those stay down which the machine does not hold when it is done.
+
+        A restart of several that has failed at one of them is not done: its next attempt starts them all.
+        """
         if not self.fallen or self.machine.busy or self.machine.phase is not Phase.RUNNING:
             return
-        held = {view.id for view in self.machine.snapshot() if view.state != Life.UNDEFINED}
+        views = self.machine.snapshot()
+        concerns_others = self.wish.flags.strategy in (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
+        if concerns_others and any(view.state == Life.RESTARTING for view in views):
+            return
+        held = {view.id for view in views if view.state != Life.UNDEFINED}
         down, self.fallen = self.fallen - held, set()
         for actor in down:
             self.troupe.stays_down(actor)
