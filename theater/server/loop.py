@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _LONGEST_WAIT = 1.0
+_QUIET_S = 0.005
+_PUT_OFF_S = 0.25
 
 
 @dataclass(order=True, slots=True)
@@ -40,6 +42,7 @@ class Loop:
         self._alarms: list[Alarm] = []
         self._soon: deque[Callable[[], None]] = deque()
         self._later: deque[Callable[[], None]] = deque()
+        self._later_by = 0.0
         self._signals: dict[int, Callable[[], None]] = {}
         self._number = 0
         self._stopped = False
@@ -95,7 +98,10 @@ class Loop:
         self._soon.append(action)
 
     def later(self, action: Callable[[], None]) -> None:
-        """Calls `action` in this or the next turn, behind everything that somebody waits for."""
+        """Calls `action` behind everything that somebody waits for: when nothing has come for a few milliseconds, but
+        within a quarter of a second."""
+        if not self._later:
+            self._later_by = self.now() + _PUT_OFF_S
         self._later.append(action)
 
     def stop(self) -> None:
@@ -108,14 +114,15 @@ class Loop:
 
     def turn(self) -> None:
         """Waits for something, then carries out all that is due."""
-        for fd, _ in self._epoll.poll(self._timeout()):
+        events = self._epoll.poll(self._timeout())
+        for fd, _ in events:
             action = self._readers.get(fd)
             if action is not None:
                 action()
         self._run_alarms()
         self._run_soon()
         self._run_drains()
-        if not self._soon:
+        if self._later and not self._soon and (not events or self.now() >= self._later_by):
             self._run_later()
 
     def close(self) -> None:
@@ -125,13 +132,14 @@ class Loop:
         self._wake_out.close()
 
     def _timeout(self) -> float:
-        if self._soon or self._later:
+        if self._soon:
             return 0.0
+        longest = _QUIET_S if self._later else _LONGEST_WAIT
         while self._alarms and self._alarms[0].action is None:
             heapq.heappop(self._alarms)
         if not self._alarms:
-            return _LONGEST_WAIT
-        return min(max(self._alarms[0].at - self.now(), 0.0), _LONGEST_WAIT)
+            return longest
+        return min(max(self._alarms[0].at - self.now(), 0.0), longest)
 
     def _run_alarms(self) -> None:
         now = self.now()

@@ -30,6 +30,8 @@ _SPAWNER_PAUSE = 0.5
 _MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 _LOAD_LIMIT = 30.0
 _QUICK_DEATHS = 5
+_REST_S = 0.03
+"""So long nobody has ordered a worker when a spare is made: its fork and rehearsal would hold up whoever comes now."""
 
 
 class Breed(NamedTuple):
@@ -71,6 +73,7 @@ class _Template:
     spares: deque[Newborn] = field(default_factory=deque)
     number: int = 0
     used_at: float = 0.0
+    resting: bool = False
     error: TheaterError | None = None
 
 
@@ -112,12 +115,11 @@ class Nursery:
         self._processes.adopt(pid, lambda ended: self._on_spawner_end(ours, ended))
 
     def order(self, breed: Breed, order: Order) -> None:
-        """Has a worker of `breed` made, or takes a spare; answers through `order` from the loop."""
+        """Has a worker of `breed` made, or hands over a spare at once; answers through `order`."""
         template = self._template(breed)
         template.used_at = self._loop.now()
         if template.spares:
-            newborn = template.spares.popleft()
-            self._loop.soon(lambda: self._hand_over(order, newborn))
+            self._hand_over(order, template.spares.popleft())
             self._keep_spares(template)
         else:
             template.waiting.append(order)
@@ -337,8 +339,19 @@ class Nursery:
             theirs.close()
 
     def _keep_spares(self, template: _Template) -> None:
-        coming = sum(order is None for _, order in template.forking.values())
-        if template.ready and not template.ended and len(template.spares) + coming < self._spares:
+        """Has spares made as soon as nobody waits for anything."""
+        if not template.resting and len(template.spares) < self._spares:
+            template.resting = True
+            self._loop.after(_REST_S, lambda: self._rested(template))
+
+    def _rested(self, template: _Template) -> None:
+        left = template.used_at + _REST_S - self._loop.now()
+        if left > 0:
+            self._loop.after(left, lambda: self._rested(template))
+            return
+        template.resting = False
+        idle = template.ready and template.orders is not None and not template.forking and not template.waiting
+        if idle and len(template.spares) < self._spares:
             self._fork(template, None)
 
     def _drop_spares(self, template: _Template) -> None:

@@ -75,8 +75,11 @@ def _fork(
     pid = fork()
     if pid == 0:
         birth(line)
-    orders.send(pack({"fork": number, "pid": pid}))
     os.close(line)
+    try:
+        orders.send(pack({"fork": number, "pid": pid}))
+    except BrokenPipeError:
+        os._exit(0)  # Hung up meanwhile; what was born just now sees that its own line has no other end.
 
 
 def _load(order: Mapping[str, Any]) -> Warm:
