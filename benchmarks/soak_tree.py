@@ -123,11 +123,12 @@ class TreeSoak(Soak):
         super().check(figures)
         self._check_order()
         root = self._house.client.tree()
-        assert [shape(child) for child in root.children] == [
+        shapes = [shape(child) for child in root.children]
+        assert shapes == [
             ("all", ["a0", "a1", ("inner", ["b0", "b1", "b2"])]),
             ("rest", ["c0", "c1"]),
             "d",
-        ]
+        ], shapes
         children = [row.name for row in self._house.client.list() if row.parent == self._parent]
         assert children == ["d0", "d1"]
         eventually(lambda: len(self._of_somebody()) == len(_AFTER), lambda: f"left by the dead: {self._of_somebody()}")

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from theater.core.exit_reason import ExitReason
 from theater.core.ids import is_id
-from theater.core.supervision import Accepted, Refused, Result
+from theater.core.supervision import Accepted, Refusal, Refused, Result
 from theater.core.wire import Missing, Named, OfChild, Spawn, Told
 from theater.errors import InvalidInput, LifecycleError, NameTaken, TheaterError, UnknownActor, WrongState
 from theater.log import Logger
@@ -94,13 +95,12 @@ class Parenthood:
         child.parent = child.supervisor = worker.actor.id
         child.resumed = wish.resume
         child.branch = family
-        child.wanted = False  # Until its parent knows of it.
+        child.wanted = False  # Until it is up.
         self._lives.check(child)
         self._lives.enlist(child)
 
         def answer(result: Result) -> None:
             if isinstance(result, Accepted):
-                child.wanted = True
                 self._stage.keep(child)
                 self._switchboard.tell(worker, Named(wish.number, child.id))
             elif isinstance(result, Refused):
@@ -138,8 +138,8 @@ class Parenthood:
             self._bring_back(parent, family, missing)
 
         def answer(result: Result) -> None:
-            if isinstance(result, Refused) and family.ended is None:
-                self._stay_away(child, self._stage.refusal(child, result))
+            if isinstance(result, Refused) and result.why is not Refusal.DOWN:
+                self._did_not_come_back(child, parent, family, result)
 
         def ready() -> None:
             if self._is_missed(family, child):
@@ -158,6 +158,16 @@ class Parenthood:
         """Whether a child is still to come back: time has passed, in which much may have happened."""
         known = self._cast.get(child.id) is child
         return known and child.wanted and child.branch is family and child.worker is None and family.ended is None
+
+    def _did_not_come_back(self, child: Actor, parent: Actor, family: Branch, refused: Refused) -> None:
+        """A supervisor whose child does not start has not started either (OTP 1.3.3), and so its own tries again; an
+        actor that decides itself is told."""
+        error = self._stage.refusal(child, refused)
+        if parent.manifest.supervision.children is None or refused.reason is None:
+            self._stay_away(child, error)
+        else:
+            self._log.error("did not come back", actor=child.id, name=child.manifest.name, why=error.message)
+            family.stop(ExitReason.start_failed(child.manifest.name, refused.reason))
 
     def _stay_away(self, child: Actor, error: TheaterError) -> None:
         self._log.error("did not come back", actor=child.id, name=child.manifest.name, why=error.message)
