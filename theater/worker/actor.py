@@ -10,24 +10,23 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
-from theater.core.chain import Call, Entry, Kind, outcome_err, outcome_ok, outcome_trap, state_digest
+from theater.core.chain import Call, Ending, Entry, Kind, state_digest
 from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
 from theater.core.pulse import Pulse
-from theater.core.values import Err, Ok
+from theater.core.values import Err
 from theater.errors import (
     ActorFailed,
     DiskFull,
     IntegrityError,
-    LimitExceeded,
     MessageTooLarge,
     PoisonMessage,
     StartFailed,
@@ -35,9 +34,9 @@ from theater.errors import (
     TimedOut,
 )
 from theater.host import catalogue
+from theater.host.outcomes import concluded, ended_by
 from theater.store.content import ContentStore
 from theater.store.labels import Labels
-from theater.wasm.guest import Trap
 from theater.worker.assignment import Assignment
 from theater.worker.bonds import Bonds
 from theater.worker.family import Family
@@ -323,23 +322,13 @@ class Actor:
         self._call_until = time.monotonic() + timeout if timeout is not None else None
         try:
             result = self._guest.call(interface, function, (self._state, params), timeout)
-            concluded = self._conclude(result)
+            value = self._conclude(result)
             self._post.let_out()
-            return concluded
-        except Trap as trap:
-            outcome = outcome_trap(
-                trap.kind.value, trap.message, list(trap.backtrace), self._state_digest, self._fuel()
-            )
-            self._last = record.outcome(outcome)
-            record.release()
-            self._mail.post()
-            raise
+            return value
         except (DiskFull, IntegrityError):
             raise  # The chain takes nothing any more, so this is not in it: its last entry is the call.
         except Exception as error:
-            kind = "limit" if isinstance(error, LimitExceeded) else "host"
-            outcome = outcome_trap(kind, f"{type(error).__name__}: {error}", [], self._state_digest, self._fuel())
-            self._last = record.outcome(outcome)
+            self._last = record.outcome(ended_by(error, self._state_digest, self._fuel()))
             record.release()
             self._mail.post()
             raise
@@ -348,27 +337,18 @@ class Actor:
 
     def _conclude(self, result: Any) -> Any:
         """Records what the handler returned and takes over its state."""
-        if isinstance(result, Ok):
-            state, *more = result.value
-            extra = tuple(more[0]) if more else ()
-            too_large = self._too_large(state, extra)
-            if too_large is None:
-                self._last = self._record.outcome(outcome_ok(list(extra), state, self._state_digest, self._fuel()))
-                if state != self._state:
-                    self._state, self._state_digest = state, state_digest(state)
-                return extra
-            result = Err(too_large)
-        self._last = self._record.outcome(outcome_err(result.value, self._state_digest, self._fuel()))
-        self.say("system", f"a handler answered with an error: {result.value}")
-        return result
-
-    def _too_large(self, state: bytes | None, extra: Sequence[Any]) -> str | None:
-        if state is not None and len(state) > self._limits.state:
-            return f"the new state has {len(state)} bytes, [limits] state is {self._limits.state}; it was not taken"
-        reply = extra[0] if extra else None
-        if isinstance(reply, bytes) and len(reply) > self._limits.message:
-            return f"the reply has {len(reply)} bytes, [limits] message is {self._limits.message}; it was not sent"
-        return None
+        limits = self._limits
+        outcome = concluded(
+            result, self._state_digest, self._fuel(), state_limit=limits.state, message_limit=limits.message
+        )
+        self._last = self._record.outcome(outcome)
+        if outcome.ending == Ending.ERR:
+            self.say("system", f"a handler answered with an error: {outcome.value}")
+            return Err(outcome.value)
+        if outcome.state:
+            (self._state,) = outcome.state
+            self._state_digest = outcome.state_digest
+        return tuple(outcome.value)
 
     def _fuel(self) -> int | None:
         return self._guest.fuel_consumed() if self._limits.fuel is not None else None
