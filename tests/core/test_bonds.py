@@ -306,6 +306,22 @@ def test_bonds_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     kept.monitor("a", 2, up("b"))
 
 
+def test_who_ends_by_a_link_ends_for_the_same_reason_and_says_whose_it_was() -> None:
+    """(1.13.3) (1.13.5)"""
+    first = ExitReason.linked("a (1)", KILLED)
+    assert (first.kind, first.signal, first.commanded) == (KILLED.kind, 9, False)
+    assert first.describe() == "ended because it was linked to a (1), which was killed by signal 9"
+    second = ExitReason.linked("b (2)", first)
+    assert second.describe() == f"ended because it was linked to b (2), which {first.describe()}"
+    trapped = ExitReason.linked("a (1)", TRAP)
+    assert trapped.trap_kind == TRAP.trap_kind
+    assert trapped.describe().startswith("trapped (unreachable: linked to a (1), which trapped (unreachable: ")
+    commanded = ExitReason.linked("a (1)", ExitReason.killed())
+    assert (commanded.kind, commanded.commanded) == (ExitKind.KILLED, False)
+    assert commanded.describe() == "ended because it was linked to a (1), which was killed by its supervisor"
+    assert ExitReason.from_dict(second.to_dict()) == second
+
+
 # ---- a model
 
 ACTORS = "abc"

@@ -81,8 +81,16 @@ def test_a_page_full_of_anything_harms_nobody(writes: list[tuple[int, bytes]]) -
         page[at : at + len(data)] = data
     supervisor = Pulse(memoryview(page))
     found: list[Any] = [supervisor.read_mark(), supervisor.call_since(), supervisor.last_call()]
-    found += [supervisor.read_gauges(), supervisor.read_last_words()]
-    assert len(found) == 5
+    found += [supervisor.read_gauges(), supervisor.read_last_words(), supervisor.last_delivery(100)]
+    assert len(found) == 6
+
+
+def test_a_message_from_outside_is_taken_when_its_call_is_in_the_chain() -> None:
+    worker, supervisor, _ = both_sides()
+    assert supervisor.last_delivery(1000) == 0
+    worker.takes(7, 1000)
+    assert supervisor.last_delivery(1000) == 6  # The call was to be written behind the end, and was not.
+    assert supervisor.last_delivery(1001) == 7
 
 
 def test_the_wish_to_be_told_reaches_the_worker() -> None:

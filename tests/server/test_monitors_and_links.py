@@ -226,6 +226,26 @@ def test_monitors_end_with_the_life_that_made_them(house: House, name: Name) -> 
     hears_no_more(house, watcher, 0)
 
 
+def test_a_watcher_whose_queue_is_full_hears_of_it_when_it_reads_again(house: House, name: Name) -> None:
+    """(1.13.2): exactly one, whatever else waits for it."""
+    watcher, watched = start(house, name(), limits={"mailbox": 100_000}), start(house, name(), supervision=MORTAL)
+    ref = monitor(house, watcher, watched.id)
+    trap_exits(house, watcher)
+    link(house, watcher, watched.id)
+    house.kill(watcher.pid or 0, signal.SIGSTOP)
+
+    def is_full() -> bool:
+        for _ in range(500):
+            submit(house, watcher, b"e")
+        return outcome(lambda: house.client.request(watcher.id, b"e", timeout=0.1)) == "MailboxFull"
+
+    eventually(is_full, "the queue to the watcher takes no more")
+    house.kill(watched.pid or 0)
+    ended(house, watched)
+    house.kill(watcher.pid or 0, signal.SIGCONT)
+    assert {(end.what, end.monitor) for end in hears(house, watcher, 2)} == {("down", ref), ("exit", None)}
+
+
 def test_a_monitor_made_in_init_holds(house: House, name: Name) -> None:
     """(1.13.2)"""
     watched = start(house, name(), supervision=MORTAL)

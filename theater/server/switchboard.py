@@ -7,8 +7,8 @@ of handled, error, timeout, down.
 
 from __future__ import annotations
 
-import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -59,6 +59,9 @@ _SIGNAL_MAX = 64 << 20
 Answer = Callable[[bytes | None, TheaterError | None], None]
 _UNDECIDED_S = 1.0
 """How long a question about a name may wait until it is known whether its dead owner comes back."""
+
+_BACKLOG_S = 0.05
+"""How often it is tried to send to a worker whose queue was full."""
 
 Signal = TypeVar("Signal", bound=tuple[Any, ...])
 
@@ -120,6 +123,7 @@ class Switchboard:
         self._pending: dict[str, list[Delivery]] = {}
         self._actions: dict[type, Callable[[Worker, Any], None]] = {}
         self._undecided: dict[str, list[Callable[[], None]]] = {}
+        self._backlogs: dict[Worker, deque[Message]] = {}
         self.directory = Directory()
         self.refused = 0
         self.on_grown: Callable[[str], None] = lambda actor: None
@@ -146,9 +150,34 @@ class Switchboard:
     # ---- to workers
 
     def tell(self, worker: Worker, message: Message) -> None:
-        """Sends a signal; a worker that is gone or reads nothing needs none: its end is under way or coming."""
-        with contextlib.suppress(Gone, Full):
+        """Sends a signal, behind those before it; to one whose queue is full as soon as it has room. A worker that is
+        gone needs none: its end is under way or coming."""
+        backlog = self._backlogs.get(worker)
+        if backlog is not None:
+            backlog.append(message)
+            return
+        try:
             self._router.send(worker.identity, encode(message))
+        except Gone:
+            pass
+        except Full:
+            self._backlogs[worker] = deque([message])
+            self._loop.after(_BACKLOG_S, lambda: self._catch_up(worker))
+
+    def _catch_up(self, worker: Worker) -> None:
+        """Sends what had to wait. It is no more than what the worker has asked for: it asks nothing while it reads
+        nothing."""
+        backlog = self._backlogs[worker]
+        try:
+            while backlog and worker.actor.worker is worker:
+                self._router.send(worker.identity, encode(backlog[0]))
+                backlog.popleft()
+        except Full:
+            self._loop.after(_BACKLOG_S, lambda: self._catch_up(worker))
+            return
+        except Gone:
+            pass
+        del self._backlogs[worker]
 
     # ---- from workers
 
@@ -327,6 +356,8 @@ class Switchboard:
         worker.outstanding[self._number] = delivery
         message = Deliver(self._number, delivery.ask, delivery.body, delivery.deadline_ns)
         try:
+            if worker in self._backlogs:
+                raise Full
             self._router.send(worker.identity, encode(message))
         except Full:
             del worker.outstanding[self._number]
