@@ -23,6 +23,11 @@ IDENTITY = "theater:otp/identity@0.1.0"
 REGISTRY = "theater:otp/registry@0.1.0"
 TIMERS = "theater:otp/timers@0.1.0"
 REQUESTS = "theater:otp/requests@0.1.0"
+SUPERVISOR = "theater:simple/supervisor"
+MONITORS = "theater:otp/monitors@0.1.0"
+LINKS = "theater:otp/links@0.1.0"
+OF_CHILDREN = "theater:simple/supervisor-handlers"
+OF_ENDS = "theater:otp/monitor-handlers@0.1.0"
 
 
 class Host:
@@ -64,6 +69,13 @@ class Actor:
 
     def send(self, message: bytes) -> Ok | Err:
         answer: Ok | Err = self._guest.call(CLIENT, "handle-send", (self.state, (message,)))
+        if isinstance(answer, Ok):
+            (self.state,) = answer.value
+        return answer
+
+    def hear(self, interface: str, function: str, *params: Any) -> Ok | Err:
+        """Tells it of an end."""
+        answer: Ok | Err = self._guest.call(interface, function, (self.state, params))
         if isinstance(answer, Ok):
             (self.state,) = answer.value
         return answer

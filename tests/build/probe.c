@@ -39,6 +39,27 @@ static theater_bytes list(theater_list_result found) {
     return found.ok ? items(found.value) : theater_format("error %s", text(found.error));
 }
 
+static theater_bytes option_result(theater_option_result found) {
+    return found.ok ? optional(found.value) : theater_format("error %s", text(found.error));
+}
+
+static theater_bytes events(theater_events_result found) {
+    if (!found.ok) return theater_format("error %s", text(found.error));
+    theater_bytes all = theater_format("%zu:", found.count);
+    for (size_t i = 0; i < found.count; i++) {
+        const theater_child_event *event = &found.items[i];
+        const char *parent = text(optional(event->parent)), *why = text(optional(event->description));
+        all = theater_format("%s %s %s %s %s %" PRIu64 " %s", text(all), text(event->hash), parent, text(event->type),
+                             text(event->data), event->timestamp, why);
+    }
+    return all;
+}
+
+static theater_bytes reason(theater_exit_reason why) {
+    return theater_format("%s %s %u %d %d %d", why.kind, text(optional(why.detail)), (unsigned)why.signal,
+                          why.has_status, (int)why.status, why.commanded);
+}
+
 static theater_bytes self(void) {
     theater_identity me = theater_self();
     return theater_format("%s %s %s %" PRIu64, text(me.id), text(me.name), text(optional(me.parent)), me.incarnation);
@@ -71,6 +92,32 @@ static int deep(int n) {
     return n > 1000000 ? 0 : deep(n + 1) + room[0];
 }
 
+#define KEEP(...) return (void)state, theater_ok(theater_some(theater_format(__VA_ARGS__)))
+
+theater_answer theater_handle_child_error(theater_option state, theater_bytes child, theater_bytes why) {
+    theater_bytes kind = theater_text("nothing");
+    theater_json_string(why, "reason", &kind);
+    KEEP("error %s %s", text(child), text(kind));
+}
+
+theater_answer theater_handle_child_exit(theater_option state, theater_bytes child, theater_option data) {
+    KEEP("exit %s %s", text(child), text(optional(data)));
+}
+
+theater_answer theater_handle_child_stopped(theater_option state, theater_bytes child) {
+    KEEP("stopped %s", text(child));
+}
+
+theater_answer theater_handle_down(theater_option state, uint64_t monitor, theater_bytes actor,
+                                   theater_exit_reason why) {
+    KEEP("down %" PRIu64 " %s %s", monitor, text(actor), text(reason(why)));
+}
+
+theater_answer theater_handle_exit(theater_option state, theater_bytes actor, theater_exit_reason why) {
+    if (why.commanded) return theater_fail(theater_text("as it was told"));
+    KEEP("end %s %s", text(actor), text(reason(why)));
+}
+
 #define IS(word) theater_equal(verb, word)
 #define SAY(bytes) return theater_reply(state, bytes)
 
@@ -97,15 +144,24 @@ theater_answer theater_handle_request(theater_option state, theater_bytes id, th
     if (IS("send-after")) SAY(number(theater_send_after(strtoull(text(a), NULL, 10), after_a)));
     if (IS("send-interval")) SAY(number(theater_send_interval(strtoull(text(a), NULL, 10), after_a)));
     if (IS("cancel-timer")) SAY(theater_text(theater_cancel_timer(strtoull(text(a), NULL, 10)) ? "yes" : "no"));
+    if (IS("spawn")) SAY(result(theater_spawn(a, after_a.size ? theater_some(after_a) : THEATER_NONE)));
+    if (IS("resume")) SAY(result(theater_resume(a, after_a.size ? theater_some(after_a) : THEATER_NONE)));
+    if (IS("children")) SAY(items(theater_children()));
+    if (IS("stop-child")) SAY(result(theater_stop_child(a)));
+    if (IS("restart-child")) SAY(result(theater_restart_child(a)));
+    if (IS("child-state")) SAY(option_result(theater_child_state(a)));
+    if (IS("child-events")) SAY(events(theater_child_events(a)));
+    if (IS("monitor")) SAY(number(theater_monitor(a)));
+    if (IS("demonitor")) SAY(theater_text(theater_demonitor(strtoull(text(a), NULL, 10)) ? "yes" : "no"));
+    if (IS("link")) SAY(result(theater_link(a)));
+    if (IS("unlink")) SAY(result(theater_unlink(a)));
+    if (IS("trap-exits")) return theater_trap_exits(theater_equal(a, "yes")), theater_reply(state, a);
     if (IS("store-new")) SAY(result(theater_store_new()));
     if (IS("store-put")) SAY(result(theater_store_put(a, after_a)));
     if (IS("store-get")) SAY(result(theater_store_get(a, b)));
     if (IS("store-exists")) SAY(number(theater_store_exists(a, b)));
     if (IS("store-label")) SAY(result(theater_store_label(a, b, c)));
-    if (IS("store-get-by-label")) {
-        theater_option_result found = theater_store_get_by_label(a, b);
-        SAY(found.ok ? optional(found.value) : theater_format("error %s", text(found.error)));
-    }
+    if (IS("store-get-by-label")) SAY(option_result(theater_store_get_by_label(a, b)));
     if (IS("store-remove-label")) SAY(result(theater_store_remove_label(a, b)));
     if (IS("store-remove-from-label")) SAY(result(theater_store_remove_from_label(a, b, c)));
     if (IS("store-put-at-label")) SAY(result(theater_store_put_at_label(a, b, c)));

@@ -6,7 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from built import HOST, IDENTITY, REGISTRY, REQUESTS, RUNTIME, STORE, TIMERS, Actor, running
+from built import (
+    HOST,
+    IDENTITY,
+    LINKS,
+    MONITORS,
+    OF_CHILDREN,
+    OF_ENDS,
+    REGISTRY,
+    REQUESTS,
+    RUNTIME,
+    STORE,
+    SUPERVISOR,
+    TIMERS,
+    Actor,
+    running,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +34,7 @@ from theater.wasm.traps import Trap, TrapKind
 
 pytest.importorskip("ziglang", reason="building C needs the package ziglang")
 
-HANDLERS = ("message-server", "registry", "timers", "store")
+HANDLERS = ("message-server", "registry", "timers", "store", "supervisor", "monitors")
 MANIFEST = 'name = "probe"\n[build]\nlanguage = "c"\nsource = "{source}"\n{flags}\n'
 
 
@@ -111,6 +126,35 @@ OF_A_STORE = [
     (b"store-size s1", (STORE, "calculate-total-size", "s1"), Ok(2**63), b"ok 9223372036854775808"),
     (b"store-size s1", (STORE, "calculate-total-size", "s1"), Err("why"), b"error why"),
 ]
+EVENT = {"hash": b"h1", "parent-hash": None, "event-type": "genesis", "data": b"a", "timestamp": 2**41}
+EVENTS = [{**EVENT, "description": None}, {**EVENT, "hash": b"h2", "parent-hash": b"h1", "description": "why"}]
+OF_CHILDREN_AND_OTHERS = [
+    (b"spawn m.toml", (SUPERVISOR, "spawn", "m.toml", None), Ok("child"), b"ok child"),
+    (b"spawn m.toml a b", (SUPERVISOR, "spawn", "m.toml", b"a b"), Err("no m.toml"), b"error no m.toml"),
+    (b"resume m.toml state", (SUPERVISOR, "resume", "m.toml", b"state"), Ok("child"), b"ok child"),
+    (b"children", (SUPERVISOR, "list-children"), ["a", "bc"], b"2: a bc"),
+    (b"stop-child a", (SUPERVISOR, "stop-child", "a"), Ok(), b"ok "),
+    (b"restart-child a", (SUPERVISOR, "restart-child", "a"), Err("why"), b"error why"),
+    (b"child-state a", (SUPERVISOR, "get-child-state", "a"), Ok(b"state"), b"some state"),
+    (b"child-state a", (SUPERVISOR, "get-child-state", "a"), Ok(None), b"none"),
+    (b"child-state a", (SUPERVISOR, "get-child-state", "a"), Err("why"), b"error why"),
+    (
+        b"child-events a",
+        (SUPERVISOR, "get-child-events", "a"),
+        Ok(EVENTS),
+        b"2: h1 none genesis a 2199023255552 none h2 some h1 genesis a 2199023255552 some why",
+    ),
+    (b"child-events a", (SUPERVISOR, "get-child-events", "a"), Ok([]), b"0:"),
+    (b"child-events a", (SUPERVISOR, "get-child-events", "a"), Err("why"), b"error why"),
+    (b"monitor bob", (MONITORS, "monitor", "bob"), Ok(2**50), b"ok 1125899906842624"),
+    (b"monitor bob", (MONITORS, "monitor", "bob"), Err("why"), b"error why"),
+    (b"demonitor 7", (MONITORS, "demonitor", 7), True, b"yes"),
+    (b"demonitor 7", (MONITORS, "demonitor", 7), False, b"no"),
+    (b"link bob", (LINKS, "link", "bob"), Ok(), b"ok "),
+    (b"unlink bob", (LINKS, "unlink", "bob"), Err("why"), b"error why"),
+    (b"trap-exits yes", (LINKS, "trap-exits", True), None, b"yes"),
+    (b"trap-exits no", (LINKS, "trap-exits", False), None, b"no"),
+]
 ME = {"id": "i", "name": "n", "parent": "p", "incarnation": 2**40}
 OF_ALL = [
     (b"shutdown", (RUNTIME, "shutdown", None), Ok(), b"ok "),
@@ -142,11 +186,45 @@ OF_ALL = [
 
 
 def test_every_host_call_passes_its_arguments_and_returns_its_answer(actor: Actor) -> None:
-    for words, call, answer, said in [*OF_ALL, *OF_A_STORE]:
+    for words, call, answer, said in [*OF_ALL, *OF_A_STORE, *OF_CHILDREN_AND_OTHERS]:
         actor.host.calls.clear()
         actor.host.answers = {call[:2]: answer}
         assert actor.request(words) == said, words
         assert actor.host.calls == [call]
+
+
+def test_news_of_ends_reaches_its_handler(actor: Actor) -> None:
+    late = {"kind": "deadline", "detail": "too slow", "signal": None, "status": None, "commanded": False}
+    gone = {"kind": "no-process", "detail": None, "signal": 9, "status": -3, "commanded": False}
+    failed = {"error-type": "internal", "data": b'{"reason":"out_of_memory"}'}
+    for function, params, state in (
+        ("handle-child-error", ("a", failed), b"error a out_of_memory"),
+        ("handle-child-error", ("a", {"error-type": "paused", "data": None}), b"error a nothing"),
+        ("handle-child-exit", ("a", None), b"exit a none"),
+        ("handle-child-exit", ("a", b"bye"), b"exit a some bye"),
+        ("handle-child-external-stop", ("a",), b"stopped a"),
+    ):
+        assert actor.hear(OF_CHILDREN, function, *params) == Ok((state,))
+    assert actor.hear(OF_ENDS, "handle-down", 2**40, "b", late) == Ok(
+        (b"down 1099511627776 b deadline some too slow 0 0 0 0",)
+    )
+    assert actor.hear(OF_ENDS, "handle-exit", "b", gone) == Ok((b"end b no-process none 9 1 -3 0",))
+    assert actor.hear(OF_ENDS, "handle-exit", "b", {**gone, "commanded": True}) == Err("as it was told")
+
+
+def test_news_that_an_actor_has_no_handler_for_changes_nothing(tmp_path: Path, cache: Path) -> None:
+    source = f'#include "theater.h"\n{HANDLE} {{ return theater_reply(state, body); }}'
+    with running(project(tmp_path, actor=source), cache) as actor:
+        actor.init(b"kept")
+        killed = {"kind": "killed", "detail": None, "signal": 9, "status": None, "commanded": True}
+        for function, params in (
+            ("handle-child-error", ("a", {"error-type": "internal", "data": None})),
+            ("handle-child-exit", ("a", None)),
+            ("handle-child-external-stop", ("a",)),
+        ):
+            assert actor.hear(OF_CHILDREN, function, *params) == Ok((b"kept",))
+        assert actor.hear(OF_ENDS, "handle-down", 1, "b", killed) == Ok((b"kept",))
+        assert actor.hear(OF_ENDS, "handle-exit", "b", killed) == Ok((b"kept",))
 
 
 def test_a_line_is_logged_as_it_is(actor: Actor) -> None:

@@ -14,6 +14,8 @@ from theater.wasm.guest import Guest, Trap
 PROGRAM = "theater:otp/program@0.1.0"
 ACTOR = "theater:simple/actor"
 CLIENT = "theater:simple/message-server-client"
+OF_CHILDREN = "theater:simple/supervisor-handlers"
+OF_ENDS = "theater:otp/monitor-handlers@0.1.0"
 
 
 class LoadFailed(Exception):
@@ -56,6 +58,14 @@ class Loaded:
     def send(self, body: bytes | object) -> Ok | Err:
         """The result of a message."""
         return self._keep(self.guest.call(CLIENT, "handle-send", (self.state, (_body(body),))))
+
+    def child(self, function: str, *params: Any) -> Ok | Err:
+        """The result of news of a child."""
+        return self._keep(self.guest.call(OF_CHILDREN, function, (self.state, params)))
+
+    def end(self, function: str, *params: Any) -> Ok | Err:
+        """The result of news of a monitored or linked actor."""
+        return self._keep(self.guest.call(OF_ENDS, function, (self.state, params)))
 
     def crash(self, body: object) -> str:
         """What a request that ends the actor leaves on standard error."""

@@ -14,6 +14,9 @@ IDENTITY = "theater:otp/identity@0.1.0"
 REGISTRY = "theater:otp/registry@0.1.0"
 TIMERS = "theater:otp/timers@0.1.0"
 REQUESTS = "theater:otp/requests@0.1.0"
+SUPERVISOR = "theater:simple/supervisor"
+MONITORS = "theater:otp/monitors@0.1.0"
+LINKS = "theater:otp/links@0.1.0"
 
 Answers = dict[tuple[str, str], Callable[..., Any]]
 """(interface, function) -> function of the arguments; it raises `Refused` to answer with an err."""

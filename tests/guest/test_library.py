@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from recording_host import IDENTITY, MESSAGES, REGISTRY, REQUESTS, RUNTIME, STORE, TIMERS, Refused
+from recording_host import (
+    IDENTITY,
+    LINKS,
+    MESSAGES,
+    MONITORS,
+    REGISTRY,
+    REQUESTS,
+    RUNTIME,
+    STORE,
+    SUPERVISOR,
+    TIMERS,
+    Refused,
+)
 
 from theater.core.values import Err, Ok
 
@@ -215,6 +227,137 @@ def test_a_store_keeps_content_by_hash_and_label(load):
     assert actor.request("theater.Store('s1').labels()") == Err(f"list-labels of {STORE} is not granted")
 
 
+def test_children_are_started_with_a_state_or_with_that_of_their_manifest(load):
+    actor = load(
+        EVALUATE,
+        {(SUPERVISOR, "spawn"): lambda *_: "child-1", (SUPERVISOR, "resume"): lambda *_: "child-2"},
+    )
+    assert actor.ask("theater.spawn('worker/manifest.toml')") == "child-1"
+    assert actor.ask("theater.spawn('m.toml', {'count': 1})") == "child-1"
+    assert actor.ask("theater.resume('m.toml', b'raw', codec=theater.Raw)") == "child-2"
+    assert actor.host.calls == [
+        (SUPERVISOR, "spawn", ("worker/manifest.toml", None)),
+        (SUPERVISOR, "spawn", ("m.toml", b'{"count":1}')),
+        (SUPERVISOR, "resume", ("m.toml", b"raw")),
+    ]
+
+
+def test_children_are_listed_stopped_restarted_and_looked_into(load):
+    event = {"hash": b"h", "parent-hash": None, "event-type": "call", "data": b"d", "timestamp": 1500}
+    actor = load(
+        EVALUATE,
+        {
+            (SUPERVISOR, "list-children"): lambda: ["a", "b"],
+            (SUPERVISOR, "stop-child"): lambda child: None,
+            (SUPERVISOR, "restart-child"): refuse("it does not start"),
+            (SUPERVISOR, "get-child-state"): lambda child: b'{"count":1}' if child == "a" else None,
+            (SUPERVISOR, "get-child-events"): lambda child: [{**event, "description": "why"}],
+        },
+    )
+    assert actor.ask("theater.children()") == ["a", "b"]
+    assert actor.ask("theater.stop_child('a')") is None
+    assert actor.request("theater.restart_child('a')") == Err("it does not start")
+    assert actor.ask("[theater.child_state('a'), theater.child_state('b')]") == [{"count": 1}, None]
+    assert actor.ask("theater.child_state('a', codec=theater.Raw).decode()") == '{"count":1}'
+    shown = "e.hash.decode(), e.parent, e.type, e.data.decode(), e.time, e.description"
+    assert actor.ask(f"[[{shown}] for e in theater.child_events('a')]") == [["h", None, "call", "d", 1.5, "why"]]
+
+
+def test_monitors_and_links_are_made_and_undone(load):
+    actor = load(
+        EVALUATE,
+        {
+            (MONITORS, "monitor"): lambda actor: 3,
+            (MONITORS, "demonitor"): lambda monitor: monitor == 3,
+            (LINKS, "link"): lambda actor: None,
+            (LINKS, "unlink"): refuse("no"),
+            (LINKS, "trap-exits"): lambda trap: None,
+        },
+    )
+    assert actor.ask("[theater.monitor('b'), theater.demonitor(3), theater.demonitor(4)]") == [3, True, False]
+    assert actor.ask("[theater.link('b'), theater.trap_exits(), theater.trap_exits(False)]") == [None] * 3
+    assert actor.request("theater.unlink('b')") == Err("no")
+    assert [call[1:] for call in actor.host.calls[3:]] == [
+        ("link", ("b",)),
+        ("trap-exits", (True,)),
+        ("trap-exits", (False,)),
+        ("unlink", ("b",)),
+    ]
+
+
+LISTENER = """
+    import theater
+
+    class Listener(theater.Actor):
+        initial = []
+
+        def handle_child_error(self, child, error):
+            self.state.append([child, error.kind, error.detail, error.signal, error.commanded, error.is_normal])
+
+        def handle_child_exit(self, child, data):
+            self.state.append([child, data and data.decode()])
+
+        def handle_child_stopped(self, child):
+            self.state.append([child])
+
+        def handle_down(self, monitor, actor, reason):
+            self.state.append([monitor, actor, reason.kind, reason.status, reason.is_normal])
+
+        def handle_exit(self, actor, reason):
+            if reason == theater.ExitReason("killed", signal=9, commanded=True):
+                raise theater.Error("not you")
+            self.state.append([actor, reason.kind, reason.detail])
+
+        def handle_request(self, message):
+            return self.state
+"""
+SHUT_DOWN = {"kind": "shutdown", "detail": None, "signal": None, "status": None, "commanded": False}
+
+
+def test_news_of_children_reaches_its_method(load):
+    actor = load(LISTENER)
+    actor.init()
+    reason = b'{"reason":"out_of_memory","detail":"4 MiB","signal":9,"status":null,"commanded":false}'
+    assert isinstance(actor.child("handle-child-error", "a", {"error-type": "internal", "data": reason}), Ok)
+    assert isinstance(actor.child("handle-child-exit", "b", None), Ok)
+    assert isinstance(actor.child("handle-child-exit", "b", b"bye"), Ok)
+    assert isinstance(actor.child("handle-child-external-stop", "c"), Ok)
+    assert actor.ask(None) == [["a", "out-of-memory", "4 MiB", 9, False, False], ["b", None], ["b", "bye"], ["c"]]
+
+
+@pytest.mark.parametrize("data", [None, b"", b"{}", b"[]", b"not JSON", b'{"reason": 1}', b"\xff"])
+def test_an_error_of_a_child_that_says_nothing_more_is_its_type(load, data):
+    actor = load(LISTENER)
+    actor.init()
+    actor.child("handle-child-error", "a", {"error-type": "operation-timeout", "data": data})
+    assert actor.ask(None) == [["a", "error", "operation-timeout", None, False, False]]
+
+
+def test_news_of_ends_reaches_its_method(load):
+    actor = load(LISTENER)
+    actor.init()
+    assert isinstance(actor.end("handle-down", 2**40, "a", {**SHUT_DOWN, "kind": "no-process"}), Ok)
+    assert isinstance(actor.end("handle-down", 1, "a", SHUT_DOWN), Ok)
+    assert isinstance(actor.end("handle-exit", "b", {**SHUT_DOWN, "kind": "trap", "detail": "unreachable"}), Ok)
+    killed = {**SHUT_DOWN, "kind": "killed", "signal": 9, "commanded": True}
+    assert actor.end("handle-exit", "b", killed) == Err("not you")
+    assert actor.ask(None) == [
+        [2**40, "a", "no-process", None, False],
+        [1, "a", "shutdown", None, True],
+        ["b", "trap", "unreachable"],
+    ]
+
+
+def test_news_that_an_actor_has_no_method_for_changes_nothing(load):
+    actor = load(EVALUATE)
+    actor.init(b"5")
+    assert actor.child("handle-child-external-stop", "c") == Ok((b"5",))
+    assert actor.child("handle-child-exit", "c", None) == Ok((b"5",))
+    assert actor.child("handle-child-error", "c", {"error-type": "internal", "data": None}) == Ok((b"5",))
+    assert actor.end("handle-down", 1, "a", SHUT_DOWN) == Ok((b"5",))
+    assert actor.end("handle-exit", "a", SHUT_DOWN) == Ok((b"5",))
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -228,6 +371,13 @@ def test_a_store_keeps_content_by_hash_and_label(load):
         "theater.open_channel('b', 1)",
         "theater.send_on_channel('c', 1)",
         "theater.close_channel('c')",
+        "theater.spawn('m.toml')",
+        "theater.resume('m.toml')",
+        "theater.stop_child('c')",
+        "theater.child_state('c')",
+        "theater.child_events('c')",
+        "theater.monitor('b')",
+        "theater.link('b')",
     ],
 )
 def test_whatever_is_refused_is_a_call_that_failed(load, call):

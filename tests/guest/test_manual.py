@@ -9,6 +9,9 @@ the module), and the `text` block is what goes in and what comes out, a line eac
     gets BODY          the host's answer to that        responds ID BODY and does so
     fails TEXT         or its error                     crash TEXT       the last line of the traceback
     sends ACTOR BODY   a message of the actor           log LINE         a line of its log
+    spawns PATH STATE  it starts a child                child ID         the host's answer to that
+    restarts ID        it starts a child again          monitors ACTOR N it monitors an actor, and the monitor is N
+    failed ID KIND TEXT, ended ID, down N ID KIND       news of the end of a child, or of a monitored actor
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 import pytest
 from loaded import Loaded
-from recording_host import MESSAGES, REQUESTS, STORE, TIMERS, Refused
+from recording_host import MESSAGES, MONITORS, REQUESTS, STORE, SUPERVISOR, TIMERS, Refused
 
 from theater.core.values import Err, Ok
 from theater.wasm.guest import Trap
@@ -55,6 +58,7 @@ class Scene:
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
         self._pages: dict[str, bytes] = {}
+        self._children: dict[str, bytes] = {}
         self.answers = {
             (MESSAGES, "request"): self._asked,
             (REQUESTS, "request-timeout"): self._asked,
@@ -66,6 +70,11 @@ class Scene:
             (STORE, "replace-content-at-label"): self._keep,
             (STORE, "get-by-label"): lambda _, label: {"hash": label} if label in self._pages else None,
             (STORE, "get"): lambda _, ref: self._pages[ref["hash"]],
+            (SUPERVISOR, "spawn"): self._spawned,
+            (SUPERVISOR, "restart-child"): lambda child: self._expect_line(f"restarts {child}"),
+            (SUPERVISOR, "list-children"): lambda: list(self._children),
+            (SUPERVISOR, "get-child-state"): lambda child: self._children[child],
+            (MONITORS, "monitor"): self._monitored,
         }
 
     def play(self, actor: Loaded) -> None:
@@ -74,6 +83,8 @@ class Scene:
             what, _, body = self._lines.pop(0).partition(" ")
             if what == "send":
                 assert isinstance(actor.send(body.encode()), Ok)
+            elif what in _NEWS:
+                assert isinstance(_NEWS[what](actor, *body.split(" ", 2)), Ok)
             else:
                 assert what == "request", what
                 self._answered(actor, body.encode())
@@ -108,9 +119,41 @@ class Scene:
         assert line.startswith(f"{what} {whom} "), line
         assert _same(line.removeprefix(f"{what} {whom} "), body.decode())
 
+    def _expect_line(self, expected: str) -> None:
+        assert self._lines.pop(0) == expected
+
+    def _spawned(self, manifest: str, state: bytes) -> str:
+        self._expect("spawns", manifest, state)
+        what, _, child = self._lines.pop(0).partition(" ")
+        assert what == "child"
+        self._children[child] = state
+        return child
+
+    def _monitored(self, words: str) -> int:
+        line, _, monitor = self._lines.pop(0).rpartition(" ")
+        assert line == f"monitors {words}"
+        return int(monitor)
+
     def _keep(self, _: str, label: str, content: bytes) -> dict[str, str]:
         self._pages[label] = content
         return {"hash": f"hash-of-{content.decode()}"}
+
+
+def _failed(actor: Loaded, child: str, kind: str, detail: str) -> Ok | Err:
+    reason = {"reason": kind, "detail": detail, "signal": None, "status": None, "commanded": False}
+    return actor.child("handle-child-error", child, {"error-type": "internal", "data": json.dumps(reason).encode()})
+
+
+def _down(actor: Loaded, monitor: str, ended: str, kind: str) -> Ok | Err:
+    reason = {"kind": kind, "detail": None, "signal": None, "status": None, "commanded": False}
+    return actor.end("handle-down", int(monitor), ended, reason)
+
+
+_NEWS = {
+    "failed": _failed,
+    "ended": lambda actor, child: actor.child("handle-child-exit", child, None),
+    "down": _down,
+}
 
 
 def _same(shown: str, text: str) -> bool:

@@ -195,7 +195,15 @@ FUNCTIONS = {
     },
 }
 
-OTP_TYPES = {"identity": {"record me": "id: string, name: string, parent: option<string>, incarnation: u64"}}
+OTP_TYPES = {
+    "identity": {"record me": "id: string, name: string, parent: option<string>, incarnation: u64"},
+    "exits": {
+        "enum exit-kind": "normal, shutdown, trap, error, signal, status, out-of-memory, deadline, start-failed, "
+        "gave-up, killed, no-process",
+        "record exit-reason": "kind: exit-kind, detail: option<string>, signal: option<u32>, status: option<s32>, "
+        "commanded: bool",
+    },
+}
 
 OTP_FUNCTIONS = {
     "identity": {
@@ -215,6 +223,19 @@ OTP_FUNCTIONS = {
     },
     "requests": {
         "request-timeout": f"func(actor-id: string, msg: {BYTES}, timeout: u64) -> result<{BYTES}, string>",
+    },
+    "monitors": {
+        "monitor": "func(actor: string) -> result<u64, string>",
+        "demonitor": "func(monitor: u64) -> bool",
+    },
+    "links": {
+        "link": f"func(actor: string) {DONE}",
+        "unlink": f"func(actor: string) {DONE}",
+        "trap-exits": "func(trap: bool)",
+    },
+    "monitor-handlers": {
+        "handle-down": handler("u64, string, exit-reason"),
+        "handle-exit": handler("string, exit-reason"),
     },
     "program": {"load": f"func(modules: list<tuple<string, {BYTES}>>, entry: string) {DONE}"},
 }
@@ -261,3 +282,10 @@ def test_bindings_can_be_made_of_every_world(tmp_path: Path, world: str):
     command = (sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())")
     subprocess.run([*command, *options, "-w", world, "bindings", str(tmp_path / "made")], check=True, timeout=60)
     assert (tmp_path / "made" / "wit_world" / "imports" / "__init__.py").is_file()
+
+
+def test_every_end_that_there_is_has_its_name_in_wit():
+    from theater.core.exit_reason import ExitKind
+
+    names = types(interfaces("otp")["exits"])["enum exit-kind"].split(", ")
+    assert names == [kind.value.replace("_", "-") for kind in ExitKind]

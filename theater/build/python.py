@@ -26,7 +26,15 @@ from theater.build.output import replace, target
 from theater.build.progress import Progress, silent
 from theater.build.runner import runner
 from theater.core.codec import pack
-from theater.core.handlers import ACTOR, FREE_INTERFACES, MESSAGE_SERVER_CLIENT, granted_imports, handled_exports
+from theater.core.handlers import (
+    ACTOR,
+    FREE_INTERFACES,
+    MESSAGE_SERVER_CLIENT,
+    MONITOR_HANDLERS,
+    SUPERVISOR_HANDLERS,
+    granted_imports,
+    handled_exports,
+)
 from theater.core.manifest import Manifest
 from theater.errors import BuildFailed
 from theater.store.programs import MAGIC
@@ -54,7 +62,7 @@ _NAMES_TAKEN = sys.stdlib_module_names | {
     "poll_loop",
 }
 _PLAIN_CLASSES = {"Actor", "MessageServerClient"}
-_SERVED = {ACTOR, MESSAGE_SERVER_CLIENT}
+_SERVED = {ACTOR, MESSAGE_SERVER_CLIENT, MONITOR_HANDLERS, SUPERVISOR_HANDLERS}
 """The exports that the guest library has handlers for."""
 _NEEDED = {"theater:simple/types"}
 """What the guest library always imports."""

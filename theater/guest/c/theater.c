@@ -22,8 +22,13 @@
 #define REGISTRY "theater:otp/registry@0.1.0"
 #define TIMERS "theater:otp/timers@0.1.0"
 #define REQUESTS "theater:otp/requests@0.1.0"
+#define SUPERVISOR "theater:simple/supervisor"
+#define MONITORS "theater:otp/monitors@0.1.0"
+#define LINKS "theater:otp/links@0.1.0"
 #define ACTOR "theater:simple/actor"
 #define CLIENT "theater:simple/message-server-client"
+#define OF_CHILDREN "theater:simple/supervisor-handlers"
+#define OF_ENDS "theater:otp/monitor-handlers@0.1.0"
 
 /* ---- memory of one call: a list of blocks that is dropped when the call is over */
 
@@ -142,14 +147,14 @@ typedef struct {
 } option_memory;
 
 /* result<_, string>, result<string, string>, result<list<u8>, string>, result<content-ref, string>; also
- * result<list<string>, string>, where `data` are the items */
+ * result<list<string>, string> and result<list<chain-event>, string>, where `data` are the items */
 typedef struct {
     uint8_t failed;
     const uint8_t *data;
     size_t size;
 } result_memory;
 
-/* result<option<content-ref>, string> */
+/* result<option<content-ref>, string>, result<option<list<u8>>, string> */
 typedef struct {
     uint8_t failed;
     union {
@@ -188,6 +193,10 @@ typedef struct {
     uint64_t value;
 } number_option_memory;
 
+/* record chain-event has the layout of theater_child_event */
+_Static_assert(sizeof(theater_child_event) == 64 && offsetof(theater_child_event, timestamp) == 40 &&
+               offsetof(theater_option, value) == 4, "an event is read where it lies");
+
 /* record me */
 typedef struct {
     theater_bytes id;
@@ -213,6 +222,11 @@ static theater_result read_outcome(const result_memory *found) {
 static theater_number_result read_number(const number_result_memory *found) {
     if (found->failed) return (theater_number_result){.ok = false, .error = found->error};
     return (theater_number_result){.ok = true, .value = found->value};
+}
+
+static theater_option_result read_option_result(const option_result_memory *found) {
+    if (found->failed) return (theater_option_result){.ok = false, .error = found->error};
+    return (theater_option_result){.ok = true, .value = read_option(&found->value)};
 }
 
 static theater_list_result read_list(const result_memory *found) {
@@ -242,6 +256,18 @@ IMPORT(REGISTRY, "whereis") void import_whereis(BYTES, option_memory *);
 IMPORT(TIMERS, "send-after") void import_send_after(uint64_t, BYTES, number_result_memory *);
 IMPORT(TIMERS, "send-interval") void import_send_interval(uint64_t, BYTES, number_result_memory *);
 IMPORT(TIMERS, "cancel") int32_t import_cancel_timer(uint64_t);
+IMPORT(SUPERVISOR, "spawn") void import_spawn(BYTES, int32_t, BYTES, result_memory *);
+IMPORT(SUPERVISOR, "resume") void import_resume(BYTES, int32_t, BYTES, result_memory *);
+IMPORT(SUPERVISOR, "list-children") void import_list_children(list_memory *);
+IMPORT(SUPERVISOR, "stop-child") void import_stop_child(BYTES, result_memory *);
+IMPORT(SUPERVISOR, "restart-child") void import_restart_child(BYTES, result_memory *);
+IMPORT(SUPERVISOR, "get-child-state") void import_child_state(BYTES, option_result_memory *);
+IMPORT(SUPERVISOR, "get-child-events") void import_child_events(BYTES, result_memory *);
+IMPORT(MONITORS, "monitor") void import_monitor(BYTES, number_result_memory *);
+IMPORT(MONITORS, "demonitor") int32_t import_demonitor(uint64_t);
+IMPORT(LINKS, "link") void import_link(BYTES, result_memory *);
+IMPORT(LINKS, "unlink") void import_unlink(BYTES, result_memory *);
+IMPORT(LINKS, "trap-exits") void import_trap_exits(int32_t);
 IMPORT(STORE, "new") void import_store_new(result_memory *);
 IMPORT(STORE, "store") void import_store_put(BYTES, BYTES, result_memory *);
 IMPORT(STORE, "get") void import_store_get(BYTES, BYTES, result_memory *);
@@ -360,6 +386,71 @@ theater_number_result theater_send_interval(uint64_t milliseconds, theater_bytes
 
 bool theater_cancel_timer(uint64_t timer) { return import_cancel_timer(timer) != 0; }
 
+theater_result theater_spawn(theater_bytes manifest, theater_option init) {
+    result_memory found;
+    import_spawn(B(manifest), init.some, B(init.value), &found);
+    return read_result(&found);
+}
+
+theater_result theater_resume(theater_bytes manifest, theater_option state) {
+    result_memory found;
+    import_resume(B(manifest), state.some, B(state.value), &found);
+    return read_result(&found);
+}
+
+theater_list theater_children(void) {
+    list_memory found;
+    import_list_children(&found);
+    return (theater_list){found.items, found.count};
+}
+
+theater_result theater_stop_child(theater_bytes child) {
+    result_memory found;
+    import_stop_child(B(child), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_restart_child(theater_bytes child) {
+    result_memory found;
+    import_restart_child(B(child), &found);
+    return read_outcome(&found);
+}
+
+theater_option_result theater_child_state(theater_bytes child) {
+    option_result_memory found;
+    import_child_state(B(child), &found);
+    return read_option_result(&found);
+}
+
+theater_events_result theater_child_events(theater_bytes child) {
+    result_memory found;
+    import_child_events(B(child), &found);
+    if (found.failed) return (theater_events_result){.ok = false, .error = {found.data, found.size}};
+    return (theater_events_result){.ok = true, .items = (const theater_child_event *)found.data, .count = found.size};
+}
+
+theater_number_result theater_monitor(theater_bytes actor) {
+    number_result_memory found;
+    import_monitor(B(actor), &found);
+    return read_number(&found);
+}
+
+bool theater_demonitor(uint64_t monitor) { return import_demonitor(monitor) != 0; }
+
+theater_result theater_link(theater_bytes actor) {
+    result_memory found;
+    import_link(B(actor), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_unlink(theater_bytes actor) {
+    result_memory found;
+    import_unlink(B(actor), &found);
+    return read_outcome(&found);
+}
+
+void theater_trap_exits(bool trap) { import_trap_exits(trap); }
+
 theater_result theater_store_new(void) {
     result_memory found;
     import_store_new(&found);
@@ -394,8 +485,7 @@ theater_result theater_store_label(theater_bytes store, theater_bytes label, the
 theater_option_result theater_store_get_by_label(theater_bytes store, theater_bytes label) {
     option_result_memory found;
     import_store_get_by_label(B(store), B(label), &found);
-    if (found.failed) return (theater_option_result){.ok = false, .error = found.error};
-    return (theater_option_result){.ok = true, .value = read_option(&found.value)};
+    return read_option_result(&found);
 }
 
 theater_result theater_store_remove_label(theater_bytes store, theater_bytes label) {
@@ -463,6 +553,32 @@ WEAK theater_answer theater_handle_request(theater_option state, theater_bytes i
     return theater_fail(theater_text("this actor handles no requests"));
 }
 
+WEAK theater_answer theater_handle_child_error(theater_option state, theater_bytes child, theater_bytes reason) {
+    (void)child, (void)reason;
+    return theater_ok(state);
+}
+
+WEAK theater_answer theater_handle_child_exit(theater_option state, theater_bytes child, theater_option data) {
+    (void)child, (void)data;
+    return theater_ok(state);
+}
+
+WEAK theater_answer theater_handle_child_stopped(theater_option state, theater_bytes child) {
+    (void)child;
+    return theater_ok(state);
+}
+
+WEAK theater_answer theater_handle_down(theater_option state, uint64_t monitor, theater_bytes actor,
+                                        theater_exit_reason reason) {
+    (void)monitor, (void)actor, (void)reason;
+    return theater_ok(state);
+}
+
+WEAK theater_answer theater_handle_exit(theater_option state, theater_bytes actor, theater_exit_reason reason) {
+    (void)actor, (void)reason;
+    return theater_ok(state);
+}
+
 /* result<tuple<option<list<u8>>>, string> */
 typedef struct {
     uint8_t failed;
@@ -521,6 +637,56 @@ reply_memory *export_handle_request(STATE, const uint8_t *id, size_t id_size, co
     return give_reply(theater_handle_request(THE_STATE, (theater_bytes){id, id_size}, (theater_bytes){body, size}));
 }
 
+/* option<list<u8>> as parameters */
+#define OPTION(name) int32_t has_##name, const uint8_t *name, size_t name##_size
+#define THE_OPTION(name) ((theater_option){has_##name != 0, {name, name##_size}})
+#define CHILD const uint8_t *child, size_t child_size
+#define THE_CHILD ((theater_bytes){child, child_size})
+#define OTHER const uint8_t *actor, size_t actor_size
+#define THE_OTHER ((theater_bytes){actor, actor_size})
+
+EXPORT(OF_CHILDREN "#handle-child-error")
+answer_memory *export_child_error(STATE, CHILD, int32_t type, OPTION(reason)) {
+    (void)type, (void)has_reason; /* without a reason, it is empty */
+    return give_answer(theater_handle_child_error(THE_STATE, THE_CHILD, THE_OPTION(reason).value));
+}
+
+EXPORT(OF_CHILDREN "#handle-child-exit") answer_memory *export_child_exit(STATE, CHILD, OPTION(data)) {
+    return give_answer(theater_handle_child_exit(THE_STATE, THE_CHILD, THE_OPTION(data)));
+}
+
+EXPORT(OF_CHILDREN "#handle-child-external-stop") answer_memory *export_child_stopped(STATE, CHILD) {
+    return give_answer(theater_handle_child_stopped(THE_STATE, THE_CHILD));
+}
+
+/* record exit-reason as parameters */
+#define REASON \
+    int32_t kind, OPTION(detail), int32_t has_signal, uint32_t signal, int32_t has_status, int32_t status, \
+        int32_t commanded
+#define THE_REASON \
+    ((theater_exit_reason){.kind = kinds[kind], .detail = THE_OPTION(detail), .signal = has_signal ? signal : 0, \
+                           .has_status = has_status != 0, .status = status, .commanded = commanded != 0})
+
+/* enum exit-kind, in its order */
+static const char *const kinds[] = {
+    "normal",        "shutdown", "trap",         "error",   "signal", "status",
+    "out-of-memory", "deadline", "start-failed", "gave-up", "killed", "no-process",
+};
+
+EXPORT(OF_ENDS "#handle-down") answer_memory *export_down(STATE, uint64_t monitor, OTHER, REASON) {
+    return give_answer(theater_handle_down(THE_STATE, monitor, THE_OTHER, THE_REASON));
+}
+
+EXPORT(OF_ENDS "#handle-exit") answer_memory *export_exit(STATE, OTHER, REASON) {
+    return give_answer(theater_handle_exit(THE_STATE, THE_OTHER, THE_REASON));
+}
+
+EXPORT("cabi_post_" OF_CHILDREN "#handle-child-error") void after_child_error(void *given) { (void)given, release(); }
+EXPORT("cabi_post_" OF_CHILDREN "#handle-child-exit") void after_child_exit(void *given) { (void)given, release(); }
+EXPORT("cabi_post_" OF_CHILDREN "#handle-child-external-stop")
+void after_child_stopped(void *given) { (void)given, release(); }
+EXPORT("cabi_post_" OF_ENDS "#handle-down") void after_down(void *given) { (void)given, release(); }
+EXPORT("cabi_post_" OF_ENDS "#handle-exit") void after_exit(void *given) { (void)given, release(); }
 EXPORT("cabi_post_" ACTOR "#init") void after_init(void *given) { (void)given, release(); }
 EXPORT("cabi_post_" CLIENT "#handle-send") void after_handle_send(void *given) { (void)given, release(); }
 EXPORT("cabi_post_" CLIENT "#handle-request") void after_handle_request(void *given) { (void)given, release(); }

@@ -1,7 +1,7 @@
 /* Theater actors in C.
  *
- * Write any of the three handlers below; one that you leave out answers with an error. Include this header in your
- * files and let `theater build` compile them together with theater.c.
+ * Write any of the handlers below; of those for messages, one that you leave out answers with an error. Include this
+ * header in your files and let `theater build` compile them together with theater.c.
  *
  *     #include "theater.h"
  *
@@ -107,6 +107,35 @@ theater_answer theater_handle_send(theater_option state, theater_bytes message);
 /* A message that wants an answer: theater_reply, or theater_later and then theater_respond with its `id`. */
 theater_answer theater_handle_request(theater_option state, theater_bytes id, theater_bytes body);
 
+/* A child failed; `reason` is a JSON object with "reason" (its kind, as of theater_exit_reason with '_' for '-'),
+ * "detail", "signal", "status" and "commanded". It may have been started again by now: the manifest decides that, or
+ * this actor if it has no [supervision.children]. Like the next four, when left out it changes nothing. */
+theater_answer theater_handle_child_error(theater_option state, theater_bytes child, theater_bytes reason);
+
+/* A child ended by itself and in order; `data` is what its theater_shutdown said. */
+theater_answer theater_handle_child_exit(theater_option state, theater_bytes child, theater_option data);
+
+/* A child was stopped by somebody else. */
+theater_answer theater_handle_child_stopped(theater_option state, theater_bytes child);
+
+/* Why an actor ended. */
+typedef struct {
+    const char *kind;       /* normal, shutdown, trap, error, signal, status, out-of-memory, deadline, start-failed,
+                             * gave-up, killed, no-process */
+    theater_option detail;  /* for people; of a trap its class, its message, and one line for each frame */
+    uint32_t signal;        /* that killed its process; 0: none did */
+    bool has_status;        /* whether all that is known is */
+    int32_t status;         /* the exit status of its process */
+    bool commanded;         /* whether somebody had asked for this end */
+} theater_exit_reason;
+
+/* The life of a monitored actor is over, or there was none. It comes after every message of that actor. */
+theater_answer theater_handle_down(theater_option state, uint64_t monitor, theater_bytes actor,
+                                   theater_exit_reason reason);
+
+/* A linked actor has ended, and this one traps exits. It comes after every message of that actor. */
+theater_answer theater_handle_exit(theater_option state, theater_bytes actor, theater_exit_reason reason);
+
 theater_answer theater_ok(theater_option state);                          /* done; the new state */
 theater_answer theater_reply(theater_option state, theater_bytes reply);  /* of a request: done; the reply */
 theater_answer theater_later(theater_option state);                       /* of a request: the reply comes later */
@@ -147,6 +176,41 @@ theater_option theater_whereis(theater_bytes name);     /* the id of the actor t
 theater_number_result theater_send_after(uint64_t milliseconds, theater_bytes message);
 theater_number_result theater_send_interval(uint64_t milliseconds, theater_bytes message);
 bool theater_cancel_timer(uint64_t timer);              /* false: unknown, or already over */
+
+/* "supervisor": a child is named by its id; children of children may be, too */
+theater_result theater_spawn(theater_bytes manifest, theater_option init);    /* a path or the text; the child's id */
+theater_result theater_resume(theater_bytes manifest, theater_option state);  /* likewise, going on without init */
+theater_list theater_children(void);
+theater_result theater_stop_child(theater_bytes child);
+theater_result theater_restart_child(theater_bytes child);
+theater_option_result theater_child_state(theater_bytes child);               /* what its last call left */
+
+/* An entry of a child's chain. */
+typedef struct {
+    theater_bytes hash;
+    theater_option parent;       /* the hash of the entry before */
+    theater_bytes type;
+    theater_bytes data;
+    uint64_t timestamp;          /* in ms since the epoch */
+    theater_option description;  /* a sentence for people */
+} theater_child_event;
+
+/* Several of them, or why not. */
+typedef struct {
+    bool ok;
+    const theater_child_event *items;
+    size_t count;
+    theater_bytes error;
+} theater_events_result;
+
+theater_events_result theater_child_events(theater_bytes child);              /* its chain, oldest entry first */
+
+/* "monitors"; `actor` is an id or registered name */
+theater_number_result theater_monitor(theater_bytes actor);  /* its end arrives at theater_handle_down, once */
+bool theater_demonitor(uint64_t monitor);                    /* false: unknown, or its news has arrived */
+theater_result theater_link(theater_bytes actor);            /* the two end together, unless one ends normally */
+theater_result theater_unlink(theater_bytes actor);
+void theater_trap_exits(bool trap);                          /* linked ends arrive at theater_handle_exit instead */
 
 /* "store": content by its hash; a store is named by what theater_store_new returned */
 theater_result theater_store_new(void);

@@ -15,6 +15,8 @@ gc.freeze()
 
 Actor = exports.Actor
 MessageServerClient = exports.MessageServerClient
+SupervisorHandlers = exports.SupervisorHandlers
+MonitorHandlers = exports.MonitorHandlers
 
 
 class Program:

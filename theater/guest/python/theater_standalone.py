@@ -16,3 +16,5 @@ library.detach(program.modules, carried)
 
 Actor = exports.Actor
 MessageServerClient = exports.MessageServerClient
+SupervisorHandlers = exports.SupervisorHandlers
+MonitorHandlers = exports.MonitorHandlers

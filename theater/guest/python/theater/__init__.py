@@ -14,8 +14,11 @@ in the manifest; a call that is not granted raises `CallFailed`.
 """
 
 from theater.actor import Actor
+from theater.bonds import demonitor, link, monitor, trap_exits, unlink
+from theater.children import ChildEvent, child_events, child_state, children, restart_child, resume, spawn, stop_child
 from theater.codecs import Json, Raw
 from theater.errors import CallFailed, Error
+from theater.exits import ExitReason
 from theater.identity import Me, deadline, me, register, sender, unregister, whereis
 from theater.life import Event, get_chain, log, shutdown
 from theater.messages import (
@@ -35,31 +38,45 @@ from theater.timers import cancel, send_after, send_interval
 __all__ = [
     "Actor",
     "CallFailed",
+    "ChildEvent",
     "Error",
     "Event",
+    "ExitReason",
     "Json",
     "Me",
     "Raw",
     "Store",
     "cancel",
     "cancel_request",
+    "child_events",
+    "child_state",
+    "children",
     "close_channel",
     "deadline",
+    "demonitor",
     "get_chain",
+    "link",
     "log",
     "me",
+    "monitor",
     "open_channel",
     "outstanding_requests",
     "register",
     "reply_later",
     "request",
     "respond",
+    "restart_child",
+    "resume",
     "send",
     "send_after",
     "send_interval",
     "send_on_channel",
     "sender",
     "shutdown",
+    "spawn",
+    "stop_child",
+    "trap_exits",
+    "unlink",
     "unregister",
     "whereis",
 ]

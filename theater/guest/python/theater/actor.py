@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from theater.codecs import Json
 from theater.errors import Error
+from theater.exits import ExitReason
 
 
 class Actor:
@@ -71,6 +72,22 @@ class Actor:
 
     def handle_channel_close(self, channel: str) -> None:
         """A channel was closed by the other side."""
+
+    def handle_child_error(self, child: str, error: ExitReason) -> None:
+        """A child failed. It may have been started again by the time this is called: the manifest decides that, or, if
+        it has no `[supervision.children]`, this actor, with `theater.restart_child`."""
+
+    def handle_child_exit(self, child: str, data: bytes | None) -> None:
+        """A child ended by itself and in order; `data` is what its `shutdown` said."""
+
+    def handle_child_stopped(self, child: str) -> None:
+        """A child was stopped by somebody else."""
+
+    def handle_down(self, monitor: int, actor: str, reason: ExitReason) -> None:
+        """The life of a monitored actor is over, or there was none."""
+
+    def handle_exit(self, actor: str, reason: ExitReason) -> None:
+        """A linked actor has ended, and this one traps exits."""
 
     def encode(self, message: Any) -> bytes:
         """The bytes of a message or reply; the default asks `codec`."""

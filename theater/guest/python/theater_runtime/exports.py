@@ -33,11 +33,26 @@ class MessageServerClient:
     handle_channel_close = _unserved
 
 
+class SupervisorHandlers:
+    """theater:simple/supervisor-handlers"""
+
+    handle_child_error = _unserved
+    handle_child_exit = _unserved
+    handle_child_external_stop = _unserved
+
+
+class MonitorHandlers:
+    """theater:otp/monitor-handlers"""
+
+    handle_down = _unserved
+    handle_exit = _unserved
+
+
 def serve(actor: Any) -> None:
     """Makes the exports those of an actor: an object of its class, or a module of plain classes."""
     handlers = Handlers(actor) if isinstance(actor, theater.Actor) else Plain(actor)
     # Set on the classes, so that a call reaches the handler without a step in between.
-    for export in (Actor, MessageServerClient):
+    for export in (Actor, MessageServerClient, SupervisorHandlers, MonitorHandlers):
         for name in vars(export):
             if not name.startswith("_"):
                 setattr(export, name, getattr(handlers, name))

@@ -12,6 +12,7 @@ from wit_world.imports.types import ChannelAccept
 
 import theater
 from theater._current import current
+from theater.exits import of_child_error, of_record
 from theater_runtime import randomness
 from theater_runtime.crash import crash
 from theater_runtime.streams import flush
@@ -61,6 +62,29 @@ class Handlers:
 
     def handle_channel_close(self, state: State, params: tuple[str]) -> tuple[State]:
         kept, _ = self._call(state, self._actor.handle_channel_close, *params)
+        return (kept,)
+
+    def handle_child_error(self, state: State, params: tuple[str, Any]) -> tuple[State]:
+        child, error = params
+        kept, _ = self._call(state, self._actor.handle_child_error, child, of_child_error(error))
+        return (kept,)
+
+    def handle_child_exit(self, state: State, params: tuple[str, bytes | None]) -> tuple[State]:
+        kept, _ = self._call(state, self._actor.handle_child_exit, *params)
+        return (kept,)
+
+    def handle_child_external_stop(self, state: State, params: tuple[str]) -> tuple[State]:
+        kept, _ = self._call(state, self._actor.handle_child_stopped, *params)
+        return (kept,)
+
+    def handle_down(self, state: State, params: tuple[int, str, Any]) -> tuple[State]:
+        monitor, actor, reason = params
+        kept, _ = self._call(state, self._actor.handle_down, monitor, actor, of_record(reason))
+        return (kept,)
+
+    def handle_exit(self, state: State, params: tuple[str, Any]) -> tuple[State]:
+        actor, reason = params
+        kept, _ = self._call(state, self._actor.handle_exit, actor, of_record(reason))
         return (kept,)
 
     def _call(

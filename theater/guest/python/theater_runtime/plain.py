@@ -1,6 +1,7 @@
 """Actors written against the generated bindings alone.
 
-Such a module defines classes `Actor` and `MessageServerClient`, whose methods have the shapes of the interfaces:
+Such a module defines classes `Actor`, `MessageServerClient`, `SupervisorHandlers` and `MonitorHandlers`, as many as it
+needs, whose methods have the shapes of the interfaces:
 `handle_request(self, state, params)` returns the new state and the answer as tuples, and raises
 `componentize_py_types.Err` for an `err`.
 """
@@ -29,6 +30,8 @@ class Plain:
         self._name = module.__name__
         self._actor = _made(module, "Actor")
         self._client = _made(module, "MessageServerClient")
+        self._of_children = _made(module, "SupervisorHandlers")
+        self._of_ends = _made(module, "MonitorHandlers")
 
     def init(self, state: State, params: Any) -> Any:
         return self._call(self._actor, "init", state, params) if hasattr(self._actor, "init") else (state,)
@@ -47,6 +50,21 @@ class Plain:
 
     def handle_channel_close(self, state: State, params: Any) -> Any:
         return self._call(self._client, "handle_channel_close", state, params)
+
+    def handle_child_error(self, state: State, params: Any) -> Any:
+        return self._call(self._of_children, "handle_child_error", state, params)
+
+    def handle_child_exit(self, state: State, params: Any) -> Any:
+        return self._call(self._of_children, "handle_child_exit", state, params)
+
+    def handle_child_external_stop(self, state: State, params: Any) -> Any:
+        return self._call(self._of_children, "handle_child_external_stop", state, params)
+
+    def handle_down(self, state: State, params: Any) -> Any:
+        return self._call(self._of_ends, "handle_down", state, params)
+
+    def handle_exit(self, state: State, params: Any) -> Any:
+        return self._call(self._of_ends, "handle_exit", state, params)
 
     def _call(self, target: Any, name: str, state: State, params: Any) -> Any:
         method = getattr(target, name, None)
