@@ -7,16 +7,13 @@ person sees their progress. What is left for the server is to keep the contents 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from theater.client.deploy import prepare
-from theater.core.manifest import parse as parse_manifest
-from theater.core.tree_file import ChildRow, parse
+from theater.client.deploy import prepare_tree
+from theater.core.tree_file import parse
 from theater.server.house import House
-from theater.server.main import Application
-from theater.server.wishes import Role
-from theater.store.deployment import Deployment, read_text
+from theater.server.wishes import Application, Role, role_of_child
+from theater.store.deployment import Deployment
 
 
 def application(tree: Path, say: Callable[[str], None]) -> Callable[[House], Application]:
@@ -30,15 +27,16 @@ def application(tree: Path, say: Callable[[str], None]) -> Callable[[House], App
         ManifestError: the file or a manifest is wrong or cannot be read.
         ComponentError, BuildFailed: a component is missing or could not be built.
     """
-    rows = parse(read_text(tree), str(tree))
-    ready = {row.name: prepare(tree.parent / row.manifest, say) for row in rows.rows if isinstance(row, ChildRow)}
-    return lambda house: Application(rows, {name: _role(house, name, found) for name, found in ready.items()})
+    ready = prepare_tree(tree, say)
+    rows = parse(ready.tree, ready.where)
+    return lambda house: Application(
+        ready.where, rows, {name: _role(house, name, found) for name, found in ready.children.items()}
+    )
 
 
 def _role(house: House, name: str, found: Deployment) -> Role:
-    """What a child is, with its contents in the server's store. Its name in the tree is that of the actor."""
+    """What a child is, with its contents in the server's store."""
     for file in found.contents.values():
         house.put(file.read_bytes())
     initial = None if found.init_state is None else house.put(found.init_state)
-    manifest = replace(parse_manifest(found.manifest, found.where), name=name)
-    return Role(manifest, found.where, found.component, found.program, initial)
+    return role_of_child(name, found.manifest, found.where, found.component, found.program, initial)

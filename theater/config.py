@@ -52,6 +52,16 @@ class Home:
         return self.root / "dead-letters"
 
     @property
+    def tree(self) -> Path:
+        """The tree that was applied last, for a server that starts again."""
+        return self.root / "tree"
+
+    @property
+    def supervisors(self) -> Path:
+        """How the supervisors of the tree have fared."""
+        return self.root / "supervisors"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 

@@ -171,8 +171,20 @@ class Script:
         return {"done": [number for number in numbers if self.letters.pop(number, None)]}
 
     def _tree(self) -> dict[str, Any]:
-        pool = _supervisor("pool", "one_for_all", [self.rows[PINGER]])
-        return _supervisor("root", "one_for_one", [self.rows[COUNTER], pool])
+        pool = _supervisor("pool", "one_for_all", [_member(self.rows[PINGER])])
+        return _supervisor("root", "one_for_one", [_member(self.rows[COUNTER]), pool])
+
+    def _tree_apply(
+        self, tree: str, children: dict[str, Any], prune: bool, restart_changed: bool, dry_run: bool, **rest: Any
+    ) -> dict[str, Any]:
+        assert all(child["component"] in self.content for child in children.values())
+        failed = ActorFailed("its init failed").to_wire() | {"error": "StartFailed"}
+        rows = [_applied("root", "supervisor", None, "changed", ["intensity", "period"])]
+        rows += [_applied(name, "child", "pool", "added", []) for name in children]
+        rows += [_applied("pool", "supervisor", "root", "unchanged", [])]
+        rows += [_applied("fails", "child", "root", "added", [], failed)] if restart_changed else []
+        rows += [_applied("old", "child", "root", "pruned" if prune else "kept", [])]
+        return {"dry_run": dry_run, "rows": rows if tree.strip() else []}
 
     def _stop_server(self) -> dict[str, Any]:
         return {"stopping": True}
@@ -194,9 +206,22 @@ def _letter(number: int) -> dict[str, Any]:
     return letter | {"size": 2, "body": b"\xff\x00"}
 
 
+def _applied(
+    name: str, kind: str, under: str | None, done: str, changed: list[str], error: object = None
+) -> dict[str, Any]:
+    row = {"name": name, "kind": kind, "under": under, "id": None, "done": done}
+    return row | {"changed": changed, "error": error}
+
+
 def _supervisor(name: str, strategy: str, children: list[Any]) -> dict[str, Any]:
-    flags = {"name": name, "strategy": strategy, "intensity": 3, "period": 5}
-    return flags | {"state": "running", "children": children}
+    flags = {"name": name, "strategy": strategy, "intensity": 3, "period": 5, "auto_shutdown": "never"}
+    flags |= {"backoff": None, "max_children": None, "stop": "sequential", "stop_deadline": None}
+    life = {"restart": "permanent", "incarnation": 1, "restarts": 0, "recent": 0, "last_exit": None}
+    return flags | life | {"state": "running", "children": children}
+
+
+def _member(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"due": False, "family": None}
 
 
 if __name__ == "__main__":

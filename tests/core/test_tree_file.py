@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -138,3 +140,26 @@ def test_what_is_wrong_is_named_with_its_line_and_what_is_allowed(before: str, a
 def test_no_text_raises_anything_but_a_manifest_error(text: str) -> None:
     with suppress(ManifestError):
         parse(text, "theater.toml")
+
+
+# ---- docs/tree-file.md
+
+PAGE = (Path(__file__).parents[2] / "docs" / "tree-file.md").read_text()
+SECTIONS = dict(re.findall(r"^## `\[\[([a-z]+)\]\]`\n(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize(("section", "row"), [("supervisor", SupervisorRow), ("child", ChildRow)])
+def test_every_key_is_documented_and_no_other(section: str, row: type) -> None:
+    documented = re.findall(r"^\| `([a-z_]+)` \|", SECTIONS[section], re.MULTILINE)
+    assert set(documented) == {field.name for field in dataclasses.fields(row)}
+
+
+def test_the_documented_defaults_are_the_defaults() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| `([^`]+)` \|", SECTIONS["supervisor"], re.MULTILINE)
+    text = '[[supervisor]]\nname = "pool"\n' + "".join(f"{key} = {value}\n" for key, value in rows)
+    assert parse(text, "page").supervisors == (SupervisorRow("pool"),)
+
+
+def test_the_tree_of_the_page_is_one() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert [row.name for row in parse(example, "docs/tree-file.md").rows] == ["pool", "workers", "a", "b"]

@@ -195,7 +195,7 @@ def test_the_tree_is_shown_as_it_is(plant: Plant) -> None:
     assert (pool.strategy, pool.intensity, pool.period) == ("one_for_all", 5, 60)  # type: ignore[union-attr]
 
 
-def test_an_actor_of_a_tree_that_is_no_more_is_started_alone(plant: Plant) -> None:
+def test_an_actor_that_the_tree_has_no_more_stays_down_until_somebody_starts_it(plant: Plant) -> None:
     house = plant(child("a", "root") + child("b", "root"))
     running(house, "a", "b")
     assert house.count("b") == 1
@@ -203,5 +203,7 @@ def test_an_actor_of_a_tree_that_is_no_more_is_started_alone(plant: Plant) -> No
     house.await_end()
     Path(house.folder / "theater.toml").write_text(child("a", "root"))
     house.open("--tree", str(house.folder / "theater.toml"))
-    running(house, "a", "b")
+    running(house, "a")
+    assert house.row("b").state == "stopped"
+    assert house.client.restart("b").supervisor == "root"
     assert house.count("b") == 2

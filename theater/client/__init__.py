@@ -10,6 +10,8 @@ knows nothing of actors beyond what the server tells it, and never reads a serve
 """
 
 from theater.client.answers import (
+    Applied,
+    AppliedRow,
     DeadLetter,
     Delivery,
     Event,
@@ -19,6 +21,7 @@ from theater.client.answers import (
     LastExit,
     LogLine,
     Logs,
+    Member,
     Row,
     State,
     Supervisor,
@@ -26,6 +29,8 @@ from theater.client.answers import (
 from theater.client.client import Client
 
 __all__ = [
+    "Applied",
+    "AppliedRow",
     "Client",
     "DeadLetter",
     "Delivery",
@@ -36,6 +41,7 @@ __all__ = [
     "LastExit",
     "LogLine",
     "Logs",
+    "Member",
     "Row",
     "State",
     "Supervisor",

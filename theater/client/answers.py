@@ -102,6 +102,24 @@ class Row(Answer):
     _READERS: ClassVar = {"last_exit": _read_exit}
 
 
+def _read_family(value: object) -> Supervisor | None:
+    return None if value is None else Supervisor.read(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Row):
+    """An actor in the tree.
+
+    `due` says that its next life will have another manifest or component; `family` has the children of one that is a
+    supervisor itself.
+    """
+
+    due: bool = False
+    family: Supervisor | None = None
+
+    _READERS: ClassVar = {"last_exit": _read_exit, "family": _read_family}
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """All that the server says of one actor: its row, and the rest by name."""
@@ -203,24 +221,77 @@ class DeadLetter(Answer):
     body: bytes
 
 
-def _read_children(value: object) -> tuple[Supervisor | Row, ...]:
+def _read_children(value: object) -> tuple[Supervisor | Member, ...]:
     if not isinstance(value, list):
         raise WireError("the server sent no list of children; is it of another version?")
-    return tuple((Supervisor if "children" in _object(child, "child") else Row).read(child) for child in value)
+    return tuple((Supervisor if "children" in _object(child, "child") else Member).read(child) for child in value)
 
 
 @dataclass(frozen=True, slots=True)
 class Supervisor(Answer):
-    """A supervisor of the tree with its children in start order; its flags are not known before it was started."""
+    """A supervisor of the tree with its children in start order.
+
+    `incarnation` is how often it was started, `restarts` how often it has restarted children in this life, and `recent`
+    how many of these attempts count against its intensity now. The `name` of an actor's is the actor's id.
+    """
 
     name: str
     state: str
-    children: tuple[Supervisor | Row, ...]
+    children: tuple[Supervisor | Member, ...]
     strategy: str | None = None
     intensity: int | None = None
     period: int | None = None
+    auto_shutdown: str | None = None
+    backoff: Mapping[str, Any] | None = None
+    max_children: int | None = None
+    stop: str | None = None
+    stop_deadline: int | None = None
+    restart: str | None = None
+    incarnation: int | None = None
+    restarts: int | None = None
+    recent: int | None = None
+    last_exit: LastExit | None = None
 
-    _READERS: ClassVar = {"children": _read_children}
+    _READERS: ClassVar = {"children": _read_children, "last_exit": _read_exit}
+
+
+def _read_strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise WireError("the server sent no list of keys; is it of another version?")
+    return tuple(map(str, value))
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRow(Answer):
+    """What an apply did with a row of the tree.
+
+    `done` is added, changed, moved, restarted, started, kept, pruned or unchanged, `changed` what has become another,
+    and `error` why it is not as it should be.
+    """
+
+    name: str
+    kind: str
+    under: str | None
+    id: str | None
+    done: str
+    changed: tuple[str, ...]
+    error: Mapping[str, Any] | None
+
+    _READERS: ClassVar = {"changed": _read_strings}
+
+
+def _read_applied(value: object) -> tuple[AppliedRow, ...]:
+    return read_list(AppliedRow, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(Answer):
+    """What an apply did, or after a dry run would do: the root, all rows in starting order, then what was pruned."""
+
+    dry_run: bool
+    rows: tuple[AppliedRow, ...]
+
+    _READERS: ClassVar = {"rows": _read_applied}
 
 
 def _object(value: object, what: str) -> dict[Any, Any]:

@@ -104,6 +104,50 @@ class Client:
         """The supervision tree from its root."""
         return answers.Supervisor.read(self.call("tree", {}, timeout))
 
+    def apply_tree(
+        self,
+        file: str | Path,
+        *,
+        prune: bool = False,
+        restart_changed: bool = False,
+        dry_run: bool = False,
+        timeout: float = 600.0,
+        on_progress: OnProgress | None = None,
+    ) -> answers.Applied:
+        """Changes the running tree to that of a file; builds and uploads what is needed first, as `start` does.
+
+        Args:
+            file: the tree file; manifests are beside it.
+            prune: stops and removes what the file does not list, instead of keeping it.
+            restart_changed: restarts children whose manifest or component has become another.
+            dry_run: only says what would be done.
+            timeout: seconds for the server to compile, stop and start.
+            on_progress: is called with what is being done, for a person.
+
+        Raises:
+            ManifestError, ComponentError, BuildFailed, SpecError, NameTaken, WrongState: as it is the tree cannot be
+                applied, and nothing was changed. What did not start is no error: it is in the answer.
+        """
+        from theater.client import deploy  # only a start needs manifests and builders, and they load slowly
+
+        ready = deploy.prepare_tree(Path(file), on_progress or _ignore)
+        contents = ready.contents
+        for digest in self.have(contents):
+            self.put(contents[digest].read_bytes())
+        children = {
+            name: {
+                "manifest": child.manifest,
+                "where": child.where,
+                "component": child.component,
+                "program": child.program,
+                "init_state": child.init_state,
+            }
+            for name, child in ready.children.items()
+        }
+        args = {"tree": ready.tree, "where": ready.where, "children": children}
+        how = {"prune": prune, "restart_changed": restart_changed, "dry_run": dry_run}
+        return answers.Applied.read(self.call("tree_apply", {**args, **how}, timeout, on_progress))
+
     # ---- content
 
     def have(self, digests: Iterable[str], timeout: float = 30.0) -> frozenset[str]:

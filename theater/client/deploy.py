@@ -1,22 +1,59 @@
 """From a manifest on disk to a deployment (theater/store/deployment.py), with its component built where it has to be:
-when it is missing, older than its source, or made for a runner that is not here."""
+when it is missing, older than its source, or made for a runner that is not here. A tree file is all its manifests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from theater.core.manifest import Language, Manifest
+from theater.core.tree_file import parse
 from theater.store.deployment import (
     Deployment,
     find_component,
     of_file,
     of_store,
     read_manifest,
+    read_text,
     stored_component,
     without_runner,
 )
 from theater.store.programs import is_program
+
+
+@dataclass(frozen=True, slots=True)
+class TreeDeployment:
+    """What a server needs to run a tree.
+
+    Args:
+        tree: the text of the tree file.
+        where: its absolute path, for sentences.
+        children: by their names, what the children need.
+    """
+
+    tree: str
+    where: str
+    children: Mapping[str, Deployment]
+
+    @property
+    def contents(self) -> dict[str, Path]:
+        """By digest in hex, the files that the server must have."""
+        return {digest: file for child in self.children.values() for digest, file in child.contents.items()}
+
+
+def prepare_tree(file: Path, say: Callable[[str], None]) -> TreeDeployment:
+    """Everything that a tree file needs; manifests are beside it, and one that serves for many is read once.
+
+    Raises:
+        ManifestError: the file or a manifest is wrong or cannot be read.
+        ComponentError, BuildFailed: a component is missing or could not be built.
+    """
+    text = read_text(file)
+    where = str(file.absolute())
+    rows = parse(text, str(file)).children
+    ready = {path: prepare(file.parent / path, say) for path in dict.fromkeys(row.manifest for row in rows)}
+    return TreeDeployment(text, where, {row.name: ready[row.manifest] for row in rows})
 
 
 def prepare(given: Path, say: Callable[[str], None]) -> Deployment:

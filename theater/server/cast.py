@@ -22,6 +22,7 @@ from theater.wasm.artefacts import Artefact
 if TYPE_CHECKING:
     from theater.server.stage import Worker
     from theater.server.tree import Branch
+    from theater.server.wishes import Role
 
 _ROW_MAX = 4 << 20
 
@@ -57,6 +58,7 @@ class Actor:
         last_usage: what its last life used: `user_ms` and `system_ms` of processor time, `max_rss` bytes.
         family: the supervisor of its children, of its present or its last life.
         killer: content digest of the message that ended it last, and how often in a row it did.
+        renewal: what it will be from its next life on, if a tree was applied that says so.
     """
 
     id: str
@@ -85,11 +87,24 @@ class Actor:
     branch: Branch | None = None
     worker: Worker | None = None
     family: Branch | None = None
+    renewal: tuple[Role, Artefact] | None = None
 
     @property
     def is_parent(self) -> bool:
         """Whether it may have children."""
         return "supervisor" in self.manifest.handler_types
+
+    def take(self, role: Role) -> None:
+        """Becomes what the role says."""
+        self.manifest, self.where, self.component = role.manifest, role.where, role.component
+        self.program, self.init_state = role.program, role.init_state
+
+    def renew(self) -> None:
+        """Becomes what it is to be from this life on."""
+        if self.renewal is not None:
+            role, self.artefact = self.renewal
+            self.renewal = None
+            self.take(role)
 
     def known(self, registered: list[str]) -> Known:
         return Known(self.id, self.manifest.name, frozenset(registered))

@@ -78,6 +78,16 @@ class Arguments:
         """Cut to what a position in a file, a count or a time in ms can be."""
         return min(max(int(self._get(name, int, default)), -_LARGEST_NUMBER), _LARGEST_NUMBER)
 
+    def table(self, name: str) -> Arguments:
+        """Arguments within an argument."""
+        return Arguments(f"{self._op}, {name}", self._get(name, dict))
+
+    def names(self) -> list[str]:
+        """The names of all arguments."""
+        if not all(isinstance(name, str) for name in self._values):
+            raise InvalidInput(f"names in the request {self._op!r} must be str")
+        return list(self._values)
+
     def items(self, name: str, kind: type) -> list[Any]:
         found: list[Any] = self._get(name, list, [])
         if not all(type(item) is kind for item in found):

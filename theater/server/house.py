@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from theater import config
 from theater.bus.sockets import Context
 from theater.config import Home
-from theater.core.tree_file import TreeFile
 from theater.errors import (
     DiskFull,
 )
@@ -21,7 +20,9 @@ from theater.server.bonds import Registrar
 from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
-from theater.server.grove import Grove
+from theater.server.graft import Grafts
+from theater.server.grove import Ground, Grove
+from theater.server.kept_tree import KeptTree
 from theater.server.larder import Larder
 from theater.server.ledger import Ledger
 from theater.server.lives import Lives
@@ -32,10 +33,11 @@ from theater.server.processes import Processes
 from theater.server.records import Records
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
+from theater.server.tree_view import TreeView
 from theater.server.view import View
 from theater.server.vigil import Vigil
 from theater.server.watch import Watch
-from theater.server.wishes import Role
+from theater.server.wishes import Application
 from theater.server.workshop import Workshop
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import ArtefactCache
@@ -89,9 +91,24 @@ class House:
             self.content,
             log,
         )
-        self.grove = Grove(self.loop, self.cast, self.stage, self.lives, self.workshop, log)
+        self.grove = Grove(
+            Ground(
+                self.loop,
+                self.cast,
+                self.stage,
+                self.lives,
+                self.workshop,
+                self.content,
+                self.switchboard.directory,
+                self.ledger,
+                KeptTree(home),
+                log,
+            )
+        )
+        self.grafts = Grafts(self.grove)
         self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
         self.view = View(self.stage, self.switchboard, self.dead_letters)
+        self.tree_view = TreeView(self.loop, self.cast, self.view, self.grove)
         self.control: Control | None = None
         self._every(vigil.EVERY_S, self.vigil.look)
         self._every(_TIDY_EVERY_S, self._tidy)
@@ -115,22 +132,23 @@ class House:
         except OSError as error:
             raise DiskFull(f"the content store cannot take {len(content)} bytes: {error.strerror}") from error
 
-    def revive(self, tree: TreeFile | None, roles: Mapping[str, Role]) -> None:
+    def revive(self, wished: Application | None) -> None:
         """Starts the actors that this home had, with their last state, and the tree.
 
         Args:
-            tree: supervisors and children, or None.
-            roles: what the tree's children are, by name.
+            wished: the tree to run; None for the one that the home keeps.
+
+        Raises:
+            IntegrityError: the home keeps a tree that cannot be read.
         """
+        self.grove.recall(wished)
         for actor in list(self.cast):
             if actor.parent is not None:
                 self._leave_to_parent(actor)
                 continue
-            of_tree = actor.in_tree and actor.manifest.name in roles
-            if actor.wanted and actor.state is not State.FAILED and not of_tree:
+            if actor.wanted and actor.state is not State.FAILED and not self.grove.holds(actor):
                 self.lives.revive(actor)
-        if tree is not None:
-            self.grove.grow(tree, roles)
+        self.grove.grow(anew=wished is not None)
 
     def _leave_to_parent(self, child: Actor) -> None:
         """A child comes back with its parent, unless the server was killed while it forgot the two of them."""

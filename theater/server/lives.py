@@ -121,8 +121,9 @@ class Lives:
                 self._cast.remove(actor)
             why = error.strerror if isinstance(error, OSError) else error.message
             raise DiskFull(f"the home does not take {actor.manifest.name}: {why}") from error
-        facts = {"actor": actor.id, "name": actor.manifest.name, "component": actor.component, "parent": actor.parent}
-        self._ledger.event("started", facts)
+        if is_new:
+            facts = {"actor": actor.id, "name": actor.manifest.name, "component": actor.component}
+            self._ledger.event("started", {**facts, "parent": actor.parent})
 
     def _begin_solo(self, actor: Actor, on_up: Callable[[], None], on_failed: Failed) -> None:
         """Gives the actor a supervisor of its own."""
@@ -215,7 +216,7 @@ class Lives:
             self.with_artefact(actor, lambda: self._begin_solo(actor, on_up, on_failed), on_failed)
             return
         actor.branch = branch
-        spec = child_spec(actor) if parent is None else member(actor, parent)
+        spec = (branch.spec(actor.id) or child_spec(actor)) if parent is None else member(actor, parent)
 
         def answer(result: Result) -> None:
             if isinstance(result, Accepted):
@@ -226,6 +227,7 @@ class Lives:
             elif isinstance(result, Refused):
                 error = self._stage.refusal(actor, result)
                 if result.why is Refusal.START_FAILED:
+                    actor.wanted = not actor.in_tree  # A server that starts again must not end with it.
                     self._stage.rest(actor, State.FAILED)
                 on_failed(error)
 

@@ -8,32 +8,17 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from theater import log
 from theater.config import Home
-from theater.core.tree_file import TreeFile
 from theater.errors import HomeInUse
 from theater.server.control import Control
 from theater.server.house import House
 from theater.server.operations import Operations
-from theater.server.wishes import Role
+from theater.server.wishes import Application
 
 _DESCRIPTORS = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """What a server is to run beside the actors that its home has already.
-
-    Args:
-        tree: supervisors and children.
-        roles: what each child of the tree is, by its name.
-    """
-
-    tree: TreeFile
-    roles: Mapping[str, Role]
 
 
 def serve(
@@ -47,7 +32,7 @@ def serve(
     Args:
         home: where it keeps everything; made if it is missing.
         address: of the control socket.
-        application: called once the home is open; gives what to run.
+        application: called once the home is open; gives the tree to run, instead of the one that the home keeps.
         on_up: called when the control socket answers.
 
     Returns:
@@ -91,8 +76,7 @@ class _Server:
             house.loop.on_signal(number, self._stop)
         house.loop.on_signal(signal.SIGHUP, lambda: None)
         house.log.info("serving", home=str(house.home.root), pid=os.getpid(), version=house.version)
-        tree, roles = (self._application.tree, self._application.roles) if self._application else (None, {})
-        house.revive(tree, roles)
+        house.revive(self._application)
         self._on_up(house)
         try:
             house.loop.run()

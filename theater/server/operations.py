@@ -9,16 +9,15 @@ from typing import Any
 from theater.chainlog import actor_log
 from theater.core import manifest as manifests
 from theater.core.chain import Kind
-from theater.core.child_spec import SupervisorFlags
 from theater.core.manifest import DAY, Manifest
-from theater.core.supervision import ChildView
+from theater.core.tree_file import parse as parse_tree
 from theater.core.wire import VERSION
 from theater.errors import ActorDown, InvalidInput, TheaterError, UnknownContent
 from theater.server.control import Arguments, Caller, Operation
+from theater.server.graft import Graft, Wishes
 from theater.server.house import House
 from theater.server.pages import Pages
-from theater.server.tree import Bough, Branch
-from theater.server.wishes import Role
+from theater.server.wishes import Application, Role, role_of_child
 
 SUPERVISOR = "supervisor"
 """Name under which `events` gives the server's own chain."""
@@ -41,7 +40,10 @@ class Operations:
 
     def table(self) -> dict[str, Operation]:
         """Operation by name."""
-        names = "hello have put start stop restart list inspect state events logs message dead_letters tree stop_server"
+        names = (
+            "hello have put start stop restart list inspect state events logs message dead_letters "
+            "tree tree_apply stop_server"
+        )
         return {name: getattr(self, f"_{name}") for name in names.split()}
 
     # ---- the server
@@ -65,32 +67,41 @@ class Operations:
         caller.reply({"stopping": True})
         self._on_stop()
 
+    # ---- the tree
+
     def _tree(self, args: Arguments, caller: Caller) -> None:
-        house = self._house
-        solo = [house.view.row(actor) for actor in house.cast if not actor.in_tree]
-        if house.grove.root is not None:
-            shown = self._branch(house.grove.root)
-            shown["children"] += solo
-        else:
-            shown = {**_flags(Bough("root", SupervisorFlags())), "state": "running", "children": solo}
-        caller.reply(shown)
+        caller.reply(self._house.tree_view.whole())
 
-    def _branch(self, branch: Branch) -> dict[str, Any]:
-        return {
-            **_flags(branch.wish),
-            "state": branch.machine.phase.value,
-            "children": [self._twig(branch, view) for view in branch.machine.snapshot()],
-        }
+    def _tree_apply(self, args: Arguments, caller: Caller) -> None:
+        where = args.text("where")
+        rows = parse_tree(args.text("tree"), where)
+        children = args.table("children")
+        missing = {row.name for row in rows.children} ^ set(children.names())
+        if missing:
+            raise InvalidInput(f"the children of the request and of the tree differ: {', '.join(sorted(missing))}")
+        roles = {row.name: self._role_of_child(row.name, children.table(row.name)) for row in rows.children}
+        wishes = Wishes(args.flag("prune"), args.flag("restart_changed"), args.flag("dry_run"))
 
-    def _twig(self, branch: Branch, view: ChildView) -> dict[str, Any]:
-        below = branch.branches.get(view.id)
-        if below is not None:
-            return self._branch(below)
-        wish = view.spec.start
-        if isinstance(wish, Bough):
-            return {**_flags(wish), "state": view.state, "children": []}
-        actor = self._house.cast.get(view.id)
-        return self._house.view.row(actor) if actor is not None else {"id": view.id, "state": view.state}
+        def done(told: list[dict[str, Any]]) -> None:
+            caller.reply({"dry_run": wishes.dry_run, "rows": told})
+
+        application = Application(where, rows, roles)
+        self._house.grafts.add(Graft(self._house.grove, application, wishes, done, caller.fail, caller.progress))
+
+    def _role_of_child(self, name: str, args: Arguments) -> Role:
+        component, program, initial = self._contents(args)
+        return role_of_child(name, args.text("manifest"), args.text("where"), component, program, initial)
+
+    def _contents(self, args: Arguments) -> tuple[str, str | None, str | None]:
+        """Component, program and initial state of an actor to be, all in the store."""
+        component, program = args.text_or_none("component"), args.text_or_none("program")
+        if component is None:
+            raise InvalidInput("a start needs the digest of a component; put its content first")
+        for digest in (component, program):
+            if digest is not None and not self._house.content.exists(digest):
+                raise UnknownContent(f"the store has no content {digest}; put it first")
+        init_state = args.data_or_none("init_state")
+        return component, program, self._house.put(init_state) if init_state is not None else None
 
     # ---- content
 
@@ -106,21 +117,9 @@ class Operations:
         house = self._house
         manifest = manifests.parse(args.text("manifest"), args.text("where"))
         name = args.text_or_none("name")
-        component = args.text_or_none("component")
-        if component is None:
-            raise InvalidInput("a start needs the digest of a component; put its content first")
-        program = args.text_or_none("program")
-        for digest in (component, program):
-            if digest is not None and not house.content.exists(digest):
-                raise UnknownContent(f"the store has no content {digest}; put it first")
-        init_state = args.data_or_none("init_state")
-        role = Role(
-            _renamed(manifest, name) if name is not None else manifest,
-            args.text("where"),
-            component,
-            program,
-            house.put(init_state) if init_state is not None else None,
-        )
+        if name is not None:
+            manifest = _renamed(manifest, name)
+        role = Role(manifest, args.text("where"), *self._contents(args))
         house.lives.start(role, lambda actor: caller.reply(house.view.row(actor)), caller.fail, caller.progress)
 
     def _stop(self, args: Arguments, caller: Caller) -> None:
@@ -272,16 +271,6 @@ class Operations:
             send_next()
 
         send_next()
-
-
-def _flags(wish: Bough) -> dict[str, Any]:
-    flags = wish.flags
-    return {
-        "name": wish.name,
-        "strategy": flags.strategy.value,
-        "intensity": flags.intensity,
-        "period": flags.period,
-    }
 
 
 def _kinds(labels: list[str]) -> frozenset[Kind]:

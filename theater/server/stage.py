@@ -124,14 +124,24 @@ class Stage:
         self.families = Families(home, content, loop, cast, self)
         self._paused: set[str] = set()
         self.on_ready: Callable[[Actor], None] = lambda actor: None
+        self.on_supervisor: Callable[[Branch], None] = lambda branch: None
+        self.on_supervisor_down: Callable[[str], None] = lambda name: None
+        self.lives_of_supervisor: Callable[[str], int] = lambda name: 0
 
     # ---- what a supervisor's machine asks for
 
     def begin(self, twig: Twig, incarnation: int, branch: Branch, child: ChildRef) -> None:
         found = self._cast.get(twig.actor)
+        if found is not None:
+            found.renew()
         if found is None or found.artefact is None:
             branch.start_failed(child, ExitReason.error("its component is not ready"))
             return
+        obstacle = self._obstacle(found)
+        if obstacle is not None:
+            branch.start_failed(child, ExitReason.error(obstacle))
+            return
+        found.wanted = True
         again = found.incarnation > 0 and found.last_exit is not None and branch.machine.phase is Phase.RUNNING
         if again and found.id not in self._paused:
             self._ledger.event("restarting", {"actor": found.id, "old": found.incarnation, "delay_ms": 0})
@@ -146,6 +156,17 @@ class Stage:
             self.switchboard.comes_back(found)
         self.families.begin(worker)
         self._order(worker, found.artefact)
+
+    def _obstacle(self, actor: Actor) -> str | None:
+        """Why a life cannot begin: another one is not over, or somebody else has taken the name meanwhile."""
+        if actor.worker is not None:
+            return f"its incarnation {actor.worker.incarnation} is not over"
+        try:
+            if actor.manifest.actor.register and self.switchboard is not None:
+                self.switchboard.directory.register(actor.manifest.name, actor.id)
+        except TheaterError as error:
+            return error.message
+        return None
 
     def ask_to_end(self, actor: str) -> None:
         worker = self._worker(actor)
@@ -198,7 +219,7 @@ class Stage:
 
     def last_incarnation(self, actor: str) -> int:
         found = self._cast.get(actor)
-        return found.incarnation if found is not None else 0
+        return found.incarnation if found is not None else self.lives_of_supervisor(actor)
 
     def note(self, branch: Branch, note: Note) -> None:
         actor = self._cast.get(note.child.id)
@@ -220,6 +241,9 @@ class Stage:
             why = note.reason.describe() if note.reason else "it outlived its kill"
             self._log.warning("did not end in order", reason=why, **facts)
 
+    def supervisor_begins(self, branch: Branch) -> None:
+        self.on_supervisor(branch)
+
     def gave_up(self, branch: Branch) -> None:
         """A supervisor has ended: its actors that are down stay down."""
         ended = branch.ended
@@ -227,9 +251,12 @@ class Stage:
         for actor in self._cast:
             if actor.branch is branch and actor.worker is None and actor.state is not State.STOPPED:
                 self.rest(actor, State.FAILED if failed else State.STOPPED)
+        self.on_supervisor(branch)
 
     def stays_down(self, actor: str) -> None:
         found = self._cast.get(actor)
+        if found is None:
+            self.on_supervisor_down(actor)
         if found is not None and found.worker is None and found.state in (*COMING, State.STOPPING):
             found.wanted = False  # It has done its work: a server that starts again leaves it be.
             self.rest(found, State.STOPPED)

@@ -73,7 +73,10 @@ class Troupe(Protocol):
     def kill(self, actor: str) -> None: ...
 
     def last_incarnation(self, actor: str) -> int:
-        """Number of the actor's last life, so that numbers go on over a restart of the server."""
+        """Number of the child's last life, so that numbers go on over a restart of the server; also of supervisors."""
+
+    def supervisor_begins(self, branch: Branch) -> None:
+        """The supervisor begins to start its children."""
 
     def stays_down(self, actor: str) -> None:
         """The child has ended, and its supervisor does not start it again; it may be no actor but a supervisor."""
@@ -95,6 +98,7 @@ class Branch:
     Args:
         wish: what it was made from.
         parent: the branch it is a child of and as which child; None at the top.
+        incarnation: which of its lives this is.
         fallen: children that have ended and of which the machine has not decided yet whether they come back.
         when_ended: what else is to be done when it has ended.
     """
@@ -105,6 +109,7 @@ class Branch:
     parent: tuple[Branch, ChildRef] | None = None
     on_up: Callable[[], None] | None = None
     on_ended: Callable[[Ended], None] | None = None
+    incarnation: int = 1
     machine: Supervisor = field(init=False)
     branches: dict[str, Branch] = field(default_factory=dict)
     alarms: dict[Timer, Alarm] = field(default_factory=dict)
@@ -114,20 +119,21 @@ class Branch:
     ended: Ended | None = None
 
     def __post_init__(self) -> None:
-        lives = {
-            spec.id: self.troupe.last_incarnation(spec.start.actor)
-            for spec in self.wish.children
-            if isinstance(spec.start, Twig)
-        }
+        lives = {spec.id: self.troupe.last_incarnation(spec.id) for spec in self.wish.children}
         self.machine = Supervisor(self.wish.flags, self.wish.children, last_incarnations=lives, chance=random.random)
 
     @property
     def name(self) -> str:
         return self.wish.name
 
+    def spec(self, child: str) -> ChildSpec | None:
+        """How a child is wished; None if nobody wished it from the beginning."""
+        return next((spec for spec in self.wish.children if spec.id == child), None)
+
     # ---- what happens
 
     def start(self) -> None:
+        self.troupe.supervisor_begins(self)
         self._feed(lambda now: self.machine.start(now))
 
     def stop(self, reason: ExitReason | None = None) -> None:
@@ -185,7 +191,8 @@ class Branch:
             self.troupe.begin(wish, command.child.incarnation, self, command.child)
             return
         assert isinstance(wish, Bough)
-        branch = self.branches[command.child.id] = Branch(wish, self.loop, self.troupe, (self, command.child))
+        branch = Branch(wish, self.loop, self.troupe, (self, command.child), incarnation=command.child.incarnation)
+        self.branches[command.child.id] = branch
         branch.start()
 
     def _shutdown(self, command: Shutdown) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from theater.core import child_spec as specs
 from theater.core import ids
+from theater.core import manifest as manifests
 from theater.core.child_spec import ChildSpec, ChildType, Restart, ShutdownRule, SupervisorFlags
 from theater.core.manifest import Backoff, Children, Manifest
 from theater.core.tree_file import FOREVER, ChildRow, SupervisorRow, TreeFile
@@ -29,6 +30,35 @@ class Role:
     component: str
     program: str | None
     init_state: str | None
+
+
+def role_of_child(
+    name: str, manifest: str, where: str, component: str, program: str | None, init_state: str | None
+) -> Role:
+    """What a child of a tree is: its name there is that of the actor.
+
+    Args:
+        manifest: its text.
+
+    Raises:
+        ManifestError: the text is no manifest.
+    """
+    return Role(replace(manifests.parse(manifest, where), name=name), where, component, program, init_state)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A tree as a user wishes it.
+
+    Args:
+        where: the tree file, for people.
+        tree: supervisors and children.
+        roles: what each child is, by its name.
+    """
+
+    where: str
+    tree: TreeFile
+    roles: Mapping[str, Role]
 
 
 def new_actor(role: Role, number: int, randomness: bytes) -> Actor:
@@ -106,14 +136,23 @@ def member(child: Actor, parent: Actor) -> ChildSpec:
     return child_spec(child, row)
 
 
-def bough(tree: TreeFile, supervisor: SupervisorRow, actors: Mapping[str, Actor]) -> Bough:
-    """A supervisor of a tree with everything under it, in the order of the file."""
+def bough(
+    tree: TreeFile, supervisor: SupervisorRow, actors: Mapping[str, Actor], without: Collection[str] = ()
+) -> Bough:
+    """A supervisor of a tree with everything under it, in the order of the file.
+
+    Args:
+        actors: by the names of their rows.
+        without: names of rows that are left out.
+    """
     children: list[ChildSpec] = []
     for row in tree.under(supervisor.name):
+        if row.name in without:
+            continue
         if isinstance(row, ChildRow):
             children.append(child_spec(actors[row.name], row))
         else:
-            below = bough(tree, row, actors)
+            below = bough(tree, row, actors, without)
             children.append(ChildSpec(row.name, below, row.restart, row.significant, ChildType.SUPERVISOR))
     return Bough(supervisor.name, flags(supervisor), tuple(children))
 

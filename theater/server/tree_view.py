@@ -1,0 +1,99 @@
+"""What users see of the tree: supervisors and actors as they stand, nested, from the machines and the wished tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from theater.core.child_spec import ChildSpec, SupervisorFlags
+from theater.core.supervision import ChildView, Life
+from theater.core.tree_file import ROOT
+from theater.server.cast import Actor, Cast
+from theater.server.grove import Grove, has_failed
+from theater.server.loop import Loop
+from theater.server.tree import Bough, Branch
+from theater.server.view import View
+
+
+class TreeView:
+    """Looks at the tree; changes nothing."""
+
+    def __init__(self, loop: Loop, cast: Cast, view: View, grove: Grove) -> None:
+        self._loop = loop
+        self._cast = cast
+        self._view = view
+        self._grove = grove
+
+    def whole(self) -> dict[str, Any]:
+        """The root supervisor with everything under it, and behind that the actors that were started by themselves."""
+        root = self._grove.root
+        shown = self._branch(root) if root is not None else self._coming()
+        alone = (actor for actor in self._cast if actor.parent is None and not self._grove.holds(actor))
+        shown["children"] += [self._member(actor) for actor in alone]
+        return shown
+
+    def _coming(self) -> dict[str, Any]:
+        """The root while its children's components are being made ready."""
+        flags = SupervisorFlags(intensity=3)
+        rows = [self._member(actor) for actor in self._grove.actors.values()]
+        return {"name": ROOT, **_flags(flags), "state": "starting", **self._life(ROOT), "children": rows}
+
+    def _branch(self, branch: Branch) -> dict[str, Any]:
+        views = branch.machine.snapshot()
+        return {
+            "name": branch.name,
+            **_flags(branch.machine.flags),
+            "state": branch.machine.phase.value,
+            **self._life(branch.name),
+            "restarts": sum(view.restarts for view in views),
+            "recent": branch.machine.recent_restarts(self._loop.now()),
+            "children": [self._child(branch, view) for view in views],
+        }
+
+    def _life(self, name: str) -> dict[str, Any]:
+        standing = self._grove.standing(name)
+        end = standing.last_exit
+        return {"incarnation": standing.incarnation, "last_exit": end.to_dict() if end is not None else None}
+
+    def _child(self, branch: Branch, view: ChildView) -> dict[str, Any]:
+        wish = view.spec.start
+        if not isinstance(wish, Bough):
+            return self._actor(view.spec, view.state)
+        below = branch.branches.get(view.id)
+        shown = self._branch(below) if below is not None else self._absent(wish, view.state)
+        return {**shown, "restart": view.spec.restart.value}
+
+    def _absent(self, wish: Bough, state: str) -> dict[str, Any]:
+        """A supervisor that is between two lives, or down; what would be under it."""
+        if state == Life.UNDEFINED:
+            state = "failed" if has_failed(self._grove.standing(wish.name)) else "stopped"
+        children = [
+            self._absent(spec.start, Life.UNDEFINED) if isinstance(spec.start, Bough) else self._actor(spec, "stopped")
+            for spec in wish.children
+        ]
+        return {"name": wish.name, **_flags(wish.flags), "state": state, **self._life(wish.name), "children": children}
+
+    def _actor(self, spec: ChildSpec, state: str) -> dict[str, Any]:
+        actor = self._cast.get(spec.id)
+        return self._member(actor) if actor is not None else {"id": spec.id, "state": state}
+
+    def _member(self, actor: Actor) -> dict[str, Any]:
+        return {**self._view.row(actor), "due": actor.renewal is not None, "family": self._family(actor)}
+
+    def _family(self, actor: Actor) -> dict[str, Any] | None:
+        """The children of an actor, those too of which its supervisor has forgotten all but the row."""
+        children = [self._member(child) for child in self._cast if child.parent == actor.id]
+        return {"name": actor.id, "state": actor.state.value, "children": children} if children else None
+
+
+def _flags(flags: SupervisorFlags) -> dict[str, Any]:
+    backoff = flags.backoff
+    return {
+        "strategy": flags.strategy.value,
+        "intensity": flags.intensity,
+        "period": flags.period,
+        "auto_shutdown": flags.auto_shutdown.value,
+        "backoff": {"initial": backoff.initial, "max": backoff.max, "jitter": backoff.jitter} if backoff else None,
+        "max_children": flags.max_children,
+        "stop": flags.stop.value,
+        "stop_deadline": flags.stop_deadline,
+    }
