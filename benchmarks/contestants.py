@@ -57,6 +57,14 @@ CONTESTANTS = (
     ),
     Contestant(
         THEATER,
+        "benchmarks.theater_rows.crowds",
+        ("one-for-all", "list-storm", "up-1000", "kill-1000"),
+        deadline=300,
+        once=True,
+    ),
+    Contestant(THEATER, "benchmarks.theater_rows.core", ("core-event", "core-checked")),
+    Contestant(
+        THEATER,
         "benchmarks.theater_rows.chains",
         ("chain-append", "chain-verify", "chain-append-large", "chain-verify-large"),
     ),

@@ -15,6 +15,7 @@ class Unit(Enum):
 
     MICROSECONDS = ("µs", 1e-6)
     MILLISECONDS = ("ms", 1e-3)
+    SECONDS = ("s", 1.0)
     PER_SECOND = ("/s", 1.0)
     MIB = ("MiB", float(1 << 20))
     GB_PER_SECOND = ("GB/s", 1e9)
@@ -73,7 +74,7 @@ class Row:
         return shown <= self.target if self.better is Better.LOWER else shown >= self.target
 
 
-US, MS, RATE = Unit.MICROSECONDS, Unit.MILLISECONDS, Unit.PER_SECOND
+US, MS, S, RATE = Unit.MICROSECONDS, Unit.MILLISECONDS, Unit.SECONDS, Unit.PER_SECOND
 MIB, GBS, ACTORS = Unit.MIB, Unit.GB_PER_SECOND, Unit.ACTORS
 HIGHER = Better.HIGHER
 
@@ -93,6 +94,12 @@ ROWS = (
     Row("start-rate-8", "- starts 8 at a time", RATE, HIGHER, 150),
     Row("restart-spare", "SIGKILL of a worker to its successor's first answer, with a spare", MS, target=3),
     Row("restart", "- without a spare", MS, target=8),
+    Row("one-for-all", "one of 20 children of `one_for_all` killed, until all run again", MS, target=150),
+    Row("up-1000", "1,000 actors up", S, target=12),
+    Row("kill-1000", "SIGKILL of all 1,000 at once, until all run again", S, target=12),
+    Row("list-storm", "`theater list`, whole process, in a storm of restarts", MS, target=250),
+    Row("core-event", "what the supervision machine takes for one event", US),
+    Row("core-checked", "events of its simulator, every invariant checked after each", RATE, HIGHER, 100_000),
     Row("memory", "private memory (USS) of an idle actor, WAT", MIB, target=3),
     Row("memory-python", "- Python", MIB, target=3),
     Row("capacity", "actors on one machine until something gives", ACTORS, HIGHER, 2_000),

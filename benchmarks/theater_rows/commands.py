@@ -28,7 +28,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
 
 
 def _runs(argument: str, environment: Mapping[str, str], effort: Effort) -> list[float]:
-    command = [*_theater(), argument]
+    command = [*theater(), argument]
 
     def run() -> None:
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
@@ -37,7 +37,7 @@ def _runs(argument: str, environment: Mapping[str, str], effort: Effort) -> list
     return times(run, effort.of(20))
 
 
-def _theater() -> list[str]:
+def theater() -> list[str]:
     """The command as it is installed beside this Python; as a module if only that is there."""
     script = Path(sys.executable).with_name("theater")
     return [str(script)] if script.exists() else [sys.executable, "-m", "theater_cli"]

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +28,59 @@ _PAUSE_S = 0.001
 _SOON_S = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Supervisors and probes that a server begins with.
+
+    Args:
+        text: of the tree file.
+        probes: names of the children; the file names their manifests after them.
+    """
+
+    text: str
+    probes: Sequence[str]
+
+
+def supervisor_of_all(strategy: str, names: Sequence[str]) -> Tree:
+    """One supervisor that has probes of these names as its children, and never gives up."""
+    lines = ["[[supervisor]]", 'name = "family"', 'under = "root"', f'strategy = "{strategy}"']
+    lines += ["intensity = 1000000", "period = 1"]
+    for name in names:
+        lines += ["[[child]]", f'name = "{name}"', 'under = "family"', f'manifest = "{name}.toml"']
+    return Tree("\n".join(lines) + "\n", names)
+
+
 class Server:
     """A running server.
 
     Args:
         folder: where its home, its actors' components and manifests, and its log are; short, for its sockets.
+        tree: the text of a tree file and the names of the probes that are its children.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tree: Tree | None = None) -> None:
         self.folder = folder
         self.home = Home(folder / "h")
         (folder / "probe.wasm").write_bytes(assemble(PROBE.read_text(), PROBE.name))
         self.client = Client(home=self.home.root)
-        self._process = self._open()
+        self._process = self._open(self._plant(tree) if tree is not None else [])
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def _open(self) -> subprocess.Popen[bytes]:
+    def _plant(self, tree: Tree) -> list[str]:
+        for name in tree.probes:
+            (self.folder / f"{name}.toml").write_text(_manifest(name, {"actor": {"register": True}}))
+        path = self.folder / "theater.toml"
+        path.write_text(tree.text)
+        return ["--tree", str(path)]
+
+    def _open(self, options: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "theater_cli", "--home", str(self.home.root), "server"]
             return subprocess.Popen(
-                [sys.executable, "-m", "theater_cli", "--home", str(self.home.root), "server", "--log-level", "error"],
+                [*command, "--log-level", "error", *options],
                 env={name: value for name, value in os.environ.items() if name != "THEATER_ADDRESS"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -105,11 +137,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[Server]:
-    """A server that has nothing to do."""
+def server(tree: Tree | None = None) -> Iterator[Server]:
+    """A server that has nothing to do, or only the tree."""
     folder = Path(tempfile.mkdtemp(prefix="thb"))
     try:
-        found = Server(folder)
+        found = Server(folder, tree)
         try:
             wait_until(found.answers)
             yield found
