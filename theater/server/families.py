@@ -30,6 +30,7 @@ from theater.worker.recovery import goes_on
 if TYPE_CHECKING:
     from theater.server.stage import Stage, Worker
 
+_DOWN = frozenset({State.STOPPED, State.FAILED})
 _ENDED_KEPT = 100
 """Children of one actor that have ended for good and are still known; of older ones only their chains stay."""
 
@@ -82,7 +83,7 @@ class Families:
     def _over(self, worker: Worker, branch: Branch, ended: Ended) -> None:
         """A family has ended. Its children wait for what becomes of their parent, which may come back and want them."""
         for child in self._cast.children(worker.actor):
-            if child.branch is branch and child.worker is None and child.state is not State.STOPPED:
+            if child.branch is branch and child.worker is None and child.state not in _DOWN:
                 if child.wanted:
                     child.state = State.RESTARTING
                 else:
@@ -93,7 +94,7 @@ class Families:
     def rest(self, parent: Actor) -> None:
         """The parent is down and stays so: children that waited for it do not wait any longer."""
         for child in self._cast.children(parent):
-            if child.worker is None and child.state is not State.STOPPED and child.state is not State.FAILED:
+            if child.worker is None and child.state not in _DOWN:
                 self._stage.rest(child, State.STOPPED)
 
     # ---- telling

@@ -107,7 +107,7 @@ class House:
         )
         self.grafts = Grafts(self.grove)
         self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
-        self.view = View(self.stage, self.switchboard, self.dead_letters)
+        self.view = View(self.cast, self.stage, self.switchboard, self.dead_letters)
         self.tree_view = TreeView(self.loop, self.cast, self.view, self.grove)
         self.control: Control | None = None
         self._every(vigil.EVERY_S, self.vigil.look)

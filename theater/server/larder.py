@@ -16,7 +16,7 @@ from pathlib import Path
 
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.manifest import Handler, Manifest, parse
-from theater.errors import ComponentError, ManifestError, disk_error
+from theater.errors import ComponentError, ManifestError, UnknownContent, disk_error
 from theater.server.cast import Actor
 from theater.server.wishes import Role
 from theater.store.content import ContentStore
@@ -60,7 +60,8 @@ class Larder:
 
         Raises:
             ManifestError: it cannot be read, is wrong, or may not be used.
-            ComponentError: its component is not there, may not be used, or has to be built first.
+            UnknownContent: the store does not have the component that it names.
+        ComponentError: its component is not there, may not be used, or has to be built first.
             DiskFull, IntegrityError: the content store does not take it.
         """
         folder = _folder_of(parent)
@@ -69,6 +70,8 @@ class Larder:
         for digest, file in ready.contents.items():
             if not self._content.exists(digest):
                 self._take(digest, file)
+        if not self._content.exists(ready.component):
+            raise UnknownContent(f"the store has no content {ready.component}; put it first")
         initial = None if ready.init_state is None else self._content.put(ready.init_state)
         return Role(found.manifest, ready.where, ready.component, ready.program, initial)
 

@@ -209,8 +209,7 @@ class Lives:
         ended = branch is None or branch.ended is not None
         if ended and actor.supervisor != ROOT:
             raise WrongState(f"the supervisor {actor.supervisor!r} of {actor.manifest.name} has ended")
-        if actor.manifest.actor.register:
-            self._directory.register(actor.manifest.name, actor.id)
+        self.recall(actor)
         self._want(actor, True)
         if branch is None or branch.ended is not None:
             self.with_artefact(actor, lambda: self._begin_solo(actor, on_up, on_failed), on_failed)

@@ -149,8 +149,11 @@ class Branch:
         self._feed(lambda now: self.machine.start_failed(child, reason, now))
 
     def exited(self, child: ChildRef, reason: ExitReason) -> None:
-        self.fallen.add(child.id)
-        self._feed(lambda now: self.machine.exited(child, reason, now))
+        def event(now: float) -> Sequence[Command]:
+            self.fallen.add(child.id)  # Not before: what happens until then would find it running.
+            return self.machine.exited(child, reason, now)
+
+        self._feed(event)
 
     def call(self, operation: str, answer: Callable[[Result], None], *arguments: Any, **more: Any) -> None:
         """Asks the machine, by the name of one of its calls; `answer` is called from the loop, exactly once."""

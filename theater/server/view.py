@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from theater.core.handlers import GRANTED_TO_ALL
-from theater.server.cast import Actor, plain_manifest
+from theater.server.cast import Actor, Cast, plain_manifest
 from theater.server.dead_letters import DeadLetters
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
@@ -15,7 +15,8 @@ from theater.server.switchboard import Switchboard
 class View:
     """Looks at actors; changes nothing."""
 
-    def __init__(self, stage: Stage, switchboard: Switchboard, dead_letters: DeadLetters) -> None:
+    def __init__(self, cast: Cast, stage: Stage, switchboard: Switchboard, dead_letters: DeadLetters) -> None:
+        self._cast = cast
         self._stage = stage
         self._switchboard = switchboard
         self._dead_letters = dead_letters
@@ -47,6 +48,7 @@ class View:
         meta = actor.artefact.meta if actor.artefact is not None else None
         return {
             **self.row(actor),
+            "children": [child.id for child in self._cast.children(actor)],
             "registered": self._switchboard.directory.names(actor.id),
             "handlers": sorted(actor.manifest.handler_types | GRANTED_TO_ALL),
             "manifest": plain_manifest(actor.manifest),
