@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "server"))
@@ -40,9 +41,6 @@ from theater.wasm.assemble import assemble  # noqa: E402
 
 ACTORS = 6
 CLIENTS = 2
-_PAUSE_S = 0.03
-"""Mean time between two kills: some meet an actor that is just coming up."""
-
 _TIMEOUT_S = 5.0
 _SPAWNER_LIVES_S = 1.5
 LIMITS = {"request_timeout": "2s", "call_timeout": "5s"}
@@ -103,6 +101,9 @@ class Soak:
         kills: how many.
         everyone: whether spares, templates and the spawner are killed too.
     """
+
+    pause_s: ClassVar = 0.03
+    """Mean time between two kills: some meet an actor that is just coming up."""
 
     def __init__(self, house: House, kills: int, seed: int, everyone: bool = False) -> None:
         self._house = house
@@ -210,7 +211,7 @@ class Soak:
 
     def _kill_all(self) -> None:
         while len(self._killed) < self._kills:
-            time.sleep(self._random.expovariate(1 / _PAUSE_S))
+            time.sleep(self._random.expovariate(1 / self.pause_s))
             if self._everyone and self._random.random() < 0.2:
                 self._kill_somebody_else()
                 continue
