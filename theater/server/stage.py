@@ -137,19 +137,21 @@ class Stage:
         if found is None or found.artefact is None:
             branch.start_failed(child, ExitReason.error("its component is not ready"))
             return
-        obstacle = self._obstacle(found)
-        if obstacle is not None:
-            branch.start_failed(child, ExitReason.error(obstacle))
+        if found.worker is not None:
+            branch.start_failed(child, ExitReason.error(f"its incarnation {found.worker.incarnation} is not over"))
             return
-        found.wanted = True
         again = found.incarnation > 0 and found.last_exit is not None and branch.machine.phase is Phase.RUNNING
         if again and found.id not in self._paused:
             self._ledger.event("restarting", {"actor": found.id, "old": found.incarnation, "delay_ms": 0})
         self._paused.discard(found.id)
         found.state = State.RESTARTING if again else State.STARTING
+        found.branch = branch
+        taken = self._take_name(found)
+        if taken is not None:
+            branch.start_failed(child, ExitReason.error(taken))
+            return
         worker = Worker(found, incarnation, branch, child, found.incarnation, twig.patience)
         found.incarnation = incarnation
-        found.branch = branch
         found.worker = worker
         found.wanted = True  # One that had ended, or was stopped, comes back with its siblings (OTP 1.6.3).
         if self.switchboard is not None:
@@ -157,13 +159,13 @@ class Stage:
         self.families.begin(worker)
         self._order(worker, found.artefact)
 
-    def _obstacle(self, actor: Actor) -> str | None:
-        """Why a life cannot begin: another one is not over, or somebody else has taken the name meanwhile."""
-        if actor.worker is not None:
-            return f"its incarnation {actor.worker.incarnation} is not over"
+    def _take_name(self, actor: Actor) -> str | None:
+        """Gives the actor the name of its manifest, which is not its own any more if it had ended for good before its
+        supervisor started it again; returns why it cannot have it."""
+        if self.switchboard is None or not actor.manifest.actor.register:
+            return None
         try:
-            if actor.manifest.actor.register and self.switchboard is not None:
-                self.switchboard.directory.register(actor.manifest.name, actor.id)
+            self.switchboard.directory.register(actor.manifest.name, actor.id)
         except TheaterError as error:
             return error.message
         return None
@@ -245,10 +247,7 @@ class Stage:
         self.on_supervisor(branch)
 
     def gave_up(self, branch: Branch) -> None:
-        """A supervisor has ended: its actors that are down stay down, but for those that wait for their parent."""
-        owner = self._cast.get(branch.name)
-        if owner is not None and owner.family is branch:
-            return
+        """A supervisor has ended: its actors that are down stay down."""
         ended = branch.ended
         failed = ended is not None and ended.reason.kind in (ExitKind.GAVE_UP, ExitKind.START_FAILED)
         for actor in self._cast:
