@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import product
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,7 +41,7 @@ from theater.core.exit_reason import ExitReason
 from theater.core.supervision import Supervisor
 from theater.core.supervision_commands import ChildRef
 
-IDS = "abcdefgh"
+IDS = tuple("abcdefgh")
 REASONS = (
     ExitReason.normal(),
     ExitReason.shutdown(),
@@ -75,7 +77,7 @@ def draw_flags(rng: random.Random) -> SupervisorFlags:
     auto_shutdown = draw(rng, (AutoShutdown.NEVER, AutoShutdown.NEVER, *AutoShutdown))
     return SupervisorFlags(
         strategy,
-        draw(rng, (0, 1, 3, 10, 100, 100)),
+        draw(rng, (0, 1, 3, 10, 100, 1000)),
         draw(rng, (1, 2, 5)),
         AutoShutdown.NEVER if strategy is Strategy.DYNAMIC else auto_shutdown,
         draw(rng, BACKOFFS),
@@ -85,43 +87,45 @@ def draw_flags(rng: random.Random) -> SupervisorFlags:
     )
 
 
-RESTARTS = (Restart.PERMANENT, Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY)
+RESTARTS = (Restart.PERMANENT, *Restart)  # half of the children are permanent
+PERMANENT, NEVER, INFINITY = Restart.PERMANENT, AutoShutdown.NEVER, ShutdownRule.INFINITY
 SHUTDOWNS = (0, 10, 100, 5000, ShutdownRule.BRUTAL_KILL, ShutdownRule.INFINITY)
-DEADLINES = (None, START_DEADLINE_MS)
+DEADLINES = (None, None, START_DEADLINE_MS)
 SPEC_BACKOFFS = (None, None, None, Backoff(50, 1000, 0.2))
 
 
 @cache
-def spec(
-    id: str,
-    restart: Restart,
-    significant: bool,
-    shutdown: int | ShutdownRule,
-    start_deadline: int | None,
-    backoff: Backoff | None,
-) -> ChildSpec:
-    """Made once: making one takes longer than what is done with it."""
-    return ChildSpec(
-        id,
-        f"start {id}",
-        restart,
-        significant,
-        ChildType.WORKER,
-        shutdown,
-        start_deadline=start_deadline,
-        backoff=backoff,
+def specs_of(id: str, may_count: bool, like: ChildSpec | None = None) -> tuple[ChildSpec, ...]:
+    """All specs of a child, or those that are like another in what decides about restarts.
+
+    They are made once, since making one takes longer than what is done with it.
+    """
+    kinds = [(like.restart, like.significant)] if like is not None else _kinds(may_count)
+    return tuple(
+        ChildSpec(
+            id,
+            f"start {id}",
+            restart,
+            significant,
+            ChildType.WORKER,
+            shutdown,
+            start_deadline=deadline,
+            backoff=backoff,
+        )
+        for (restart, significant), shutdown, deadline, backoff in product(kinds, SHUTDOWNS, DEADLINES, SPEC_BACKOFFS)
     )
 
 
+def _kinds(may_count: bool) -> list[tuple[Restart, bool]]:
+    return [
+        (restart, significant)
+        for restart, significant in product(RESTARTS, (False, False, True) if may_count else (False,))
+        if not (significant and restart is PERMANENT)
+    ]
+
+
 def draw_spec(rng: random.Random, id: str, flags: SupervisorFlags, like: ChildSpec | None = None) -> ChildSpec:
-    """Any spec; `like` another in what decides about restarts."""
-    if like is not None:
-        restart, significant = like.restart, like.significant
-    else:
-        restart = draw(rng, RESTARTS)
-        may_count = restart is not Restart.PERMANENT and flags.auto_shutdown is not AutoShutdown.NEVER
-        significant = may_count and rng.random() < 0.3
-    return spec(id, restart, significant, draw(rng, SHUTDOWNS), draw(rng, DEADLINES), draw(rng, SPEC_BACKOFFS))
+    return draw(rng, specs_of(id, flags.auto_shutdown is not NEVER, like))
 
 
 # ---- how processes behave
@@ -134,7 +138,7 @@ class Chaos:
         self.rng = rng
         self.spec_of = spec_of
         self.calm = False
-        self.will = draw(rng, (0.0, 0.02, 0.1, 0.4))  # how much goes wrong
+        self.will = draw(rng, (0.0, 0.02, 0.1, 0.3))  # how much goes wrong
         self.lifetime = draw(rng, (0.2, 2.0, 20.0))
 
     def on_start(self, child: ChildRef) -> Fate | None:
@@ -157,12 +161,12 @@ class Chaos:
         return None if self.calm else self._death()
 
     def _death(self) -> Fate:
-        return Fate(self.rng.expovariate(1 / self.lifetime), draw(self.rng, REASONS))
+        return Fate(-log(1 - self.rng.random()) * self.lifetime, draw(self.rng, REASONS))
 
     def on_shutdown(self, child: ChildRef) -> Fate | None:
         drawn = self.rng.random()
         if drawn < self.will:
-            disobeys = drawn < self.will / 3 and self.spec_of(child.id).shutdown is not ShutdownRule.INFINITY
+            disobeys = drawn < self.will / 3 and self.spec_of(child.id).shutdown is not INFINITY
             return None if disobeys else Fate(self.rng.random() * 12, draw(self.rng, REASONS))
         return Fate(drawn * 0.05, OBEYED)
 
@@ -196,8 +200,9 @@ class Life:
         self.machine = supervisor(self.flags, specs, chance=random.Random(seed).random)
         self.world = World(self.machine, self.chaos, self.ledger, record=record)
         self.budget = events
-        self.tokens = iter(range(1 << 60))
-        self.pause = draw(self.rng, (0.01, 0.3, 3.0))
+        self.token = 0
+        self.pause = draw(self.rng, (0.02, 0.6, 6.0))
+        self.disturbance_at = 0.0
 
     def run(self) -> World:
         """Live, settle, stop.
@@ -207,9 +212,12 @@ class Life:
         """
         world, ledger = self.world, self.ledger
         world.boot()
-        self._disturb()
-        while world.events < self.budget and not ledger.ended and world.step():
-            pass
+        world.after(self.rng.expovariate(1 / (100 * self.pause)), self._end)
+        while world.events < self.budget and not ledger.ended:
+            if self.disturbance_at < world.next_at:
+                self._disturb()
+            else:
+                world.step()
         self._calm_down()
         return world
 
@@ -222,7 +230,7 @@ class Life:
             self.world.stop()
             self._run_out()
             self.ledger.settle_accounts()
-        self.world.ask(next(self.tokens), "which_children")
+        self._ask("which_children")
         self.ledger.settle_accounts()
 
     def _run_out(self) -> None:
@@ -238,23 +246,23 @@ class Life:
 
     def _disturb(self) -> None:
         """Something from outside, and again after a while."""
-        if self.chaos.calm or self.ledger.ended:
-            return
+        self.world.now = self.disturbance_at
+        self.disturbance_at += self.rng.random() * self.pause
         draw(self.rng, _DISTURBANCES)(self)
-        self.world.after(self.rng.expovariate(1 / self.pause), self._disturb)
 
     def _start_child(self) -> None:
-        self._ask("start_child", draw_spec(self.rng, draw(self.rng, tuple(IDS)), self.flags))
+        self._ask("start_child", draw_spec(self.rng, draw(self.rng, IDS), self.flags))
 
-    def _by_id(self, call: str) -> None:
-        self._ask(call, IDS[int(self.rng.random() * len(IDS))])
+    def _ask_something(self) -> None:
+        self._ask(*draw(self.rng, _QUESTIONS))
 
     def _ask(self, call: str, *arguments: object) -> None:
-        self.world.ask(next(self.tokens), call, *arguments)
+        self.token += 1
+        self.world.ask(self.token, call, *arguments)
 
     def _answer_is_lost(self) -> None:
         """Whoever asked asks again, and both are handled."""
-        chosen = draw_spec(self.rng, draw(self.rng, tuple(IDS)), self.flags)
+        chosen = draw_spec(self.rng, draw(self.rng, IDS), self.flags)
         self._ask("start_child", chosen)
         self._ask("start_child", chosen)
 
@@ -287,7 +295,7 @@ class Life:
 
     def _past(self) -> ChildRef:
         """An incarnation that is long gone, or a stranger."""
-        id = draw(self.rng, tuple(IDS))
+        id = draw(self.rng, IDS)
         return ChildRef(id, self.ledger.highest.get(id, 0) - 1 - int(self.rng.random() * 2))
 
     def _stale_exit(self) -> None:
@@ -303,36 +311,28 @@ class Life:
         child = self._past()
         self.world.feed(self.world.root, "stale retry", self.machine.retry(child, self.world.now), child)
 
-    def _stop(self) -> None:
-        if self.rng.random() < 0.03:
-            self.world.stop()
+    def _end(self) -> None:
+        """The parent's word, perhaps a second one while the first is being obeyed."""
+        if not self.chaos.calm:
+            draw(self.rng, (World.stop, World.stop, World.kill))(self.world)
+            self.world.after(self.rng.random() * 10, self._end)
 
-    def _kill(self) -> None:
-        if self.rng.random() < 0.03:
-            self.world.kill()
 
+_QUESTIONS: tuple[tuple[str, ...], ...] = (
+    *product(("terminate_child", "terminate_child", "restart_child", "restart_child", "delete_child"), IDS),
+    *product(("get_childspec", "which_child"), IDS),
+    *[("which_children",), ("count_children",)] * 6,
+)
 
 _DISTURBANCES: tuple[Callable[[Life], None], ...] = (
-    Life._start_child,
-    Life._start_child,
-    Life._start_child,
-    Life._start_child,
+    *[Life._start_child] * 4,
     Life._answer_is_lost,
-    lambda life: life._by_id("terminate_child"),
-    lambda life: life._by_id("terminate_child"),
-    lambda life: life._by_id("restart_child"),
-    lambda life: life._by_id("restart_child"),
-    lambda life: life._by_id("delete_child"),
-    lambda life: life._by_id("get_childspec"),
-    lambda life: life._ask("which_children"),
-    lambda life: life._ask("count_children"),
+    *[Life._ask_something] * 8,
     Life._change,
     Life._stale_exit,
     Life._stale_exit,
     Life._stale_start,
     Life._stale_retry,
-    Life._stop,
-    Life._kill,
 )
 
 

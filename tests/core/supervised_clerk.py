@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
 from math import floor
 from typing import Any, NamedTuple, TypeAlias
 
@@ -44,6 +43,9 @@ BLINK = 1e-6
 NO_PASS = 1 << 30
 """No pass of a mass restart is under way: whatever the position of the next automatic start, it begins a new one."""
 
+# In Python 3.11 looking a member up in its enum is slow.
+PERMANENT, TRANSIENT, TEMPORARY = Restart
+PROGRESS, CHILD_TERMINATED, START_ERROR, SHUTDOWN_ERROR, GAVE_UP, EXITED, UNKILLABLE = NoteKind
 ORDINARY = (ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.GAVE_UP)
 
 
@@ -57,9 +59,9 @@ class Broken(AssertionError):
 
 def demands_restart(restart: Restart, reason: ExitReason) -> bool:
     """The table of 1.4, written a second time on purpose."""
-    if restart is Restart.PERMANENT:
+    if restart is PERMANENT:
         return True
-    return restart is Restart.TRANSIENT and reason.kind not in ORDINARY
+    return restart is TRANSIENT and reason.kind not in ORDINARY
 
 
 class Pending(NamedTuple):
@@ -109,7 +111,7 @@ class Ledger:
         self.due: set[str] = set()  # of the owed, those that need not wait any longer
         self.failures: dict[str, int] = {}  # in a row
         self.attempts: list[int] = []
-        self._recent: list[int] = []  # those within the window, newest first
+        self._recent: deque[int] = deque()  # those within the window
         self.booted = False
         self.ending: str | None = None
         self.ending_since = 0.0
@@ -216,12 +218,17 @@ class Ledger:
         if self._resolved:
             self._resolved = False
             self._classify_start()
+        if self.ended:
+            self._judge_afterlife(commands)
         for command in commands:
-            if self.ended and not _may_follow_the_end(command):
-                raise Broken(f"a command after the end: {command}")
             _CHECKS[type(command)](self, command)
         if self.ending is not None and not self.ended:
             self._judge_haste()
+
+    def _judge_afterlife(self, commands: list[Command]) -> None:
+        for command in commands:
+            if type(command) is not Answer and not (type(command) is Note and command.kind is EXITED):
+                raise Broken(f"a command after the end: {command}")
 
     def _judge_haste(self) -> None:
         """Once the end has begun, nobody is left waiting who needs not."""
@@ -306,7 +313,7 @@ class Ledger:
             self._wanted_by_caller(child)
             return
         self._judge_automatic_start(pending)
-        if any(type(c) is Note and c.kind is NoteKind.START_ERROR and c.child == child for c in self._batch):
+        if any(type(c) is Note and c.kind is START_ERROR and c.child == child for c in self._batch):
             self.owed.add(child.id)
             self._last_position = NO_PASS
 
@@ -314,7 +321,7 @@ class Ledger:
         """Whoever hears of a start that took too long hears that it was for that."""
         for command in self._batch:
             reason = None
-            if type(command) is Note and command.kind is NoteKind.START_ERROR:
+            if type(command) is Note and command.kind is START_ERROR:
                 reason = command.reason
             elif type(command) is Answer and type(command.result) is Refused:
                 reason = command.result.reason
@@ -334,7 +341,6 @@ class Ledger:
         return type(result) is Refused and result.why is Refusal.START_FAILED and result.id == child.id
 
     def _wanted_by_caller(self, child: ChildRef) -> None:
-        self.failures.pop(child.id, None)
         if self.waiting[0][1] == "start_child":
             self._place_last(child.id)
             limit = self.flags.max_children
@@ -342,7 +348,7 @@ class Ledger:
                 raise Broken(f"{child} is one more than {limit} children")
 
     def _judge_automatic_start(self, pending: Pending) -> None:
-        if self.mass and self.spec[pending.child.id].restart is Restart.TEMPORARY:
+        if self.mass and self.spec[pending.child.id].restart is TEMPORARY:
             raise Broken(f"{pending.child}, which is temporary, was restarted")
         if self.mass and pending.newer_lived:
             raise Broken(f"{pending.child} was restarted while a newer child was alive")
@@ -362,20 +368,22 @@ class Ledger:
     def _count_attempt(self, second: int) -> None:
         self._admitted = None
         self.attempts.append(second)
-        self._recent = [second, *self._within(second)]
-        if len(self._recent) > self.flags.intensity:
+        self._recent.append(second)
+        if self._within(second) > self.flags.intensity:
             raise Broken(f"more than {self.flags.intensity} restarts in {self.flags.period} s: {self.attempts}")
 
-    def _within(self, second: int) -> list[int]:
-        bound = second - self.flags.period
-        return list(takewhile(lambda attempt: attempt >= bound, self._recent))
+    def _within(self, second: int) -> int:
+        """How many attempts still count: none is remembered that did not when the last one was made."""
+        while self._recent and self._recent[0] < second - self.flags.period:
+            self._recent.popleft()
+        return len(self._recent)
 
     def _second_of_admission(self) -> int:
         """A restart counts when it is decided: at the report of the death, or else at the first stop or start."""
         return floor(self._now) if self._admitted is None else self._admitted
 
     def _on_gave_up(self) -> None:
-        if len(self._within(floor(self._now))) < self.flags.intensity:
+        if self._within(floor(self._now)) < self.flags.intensity:
             raise Broken(f"gave up at {self._now} after too few restarts: {self.attempts}")
         if self.ending is None:
             self._ends("gave up", self._now)
@@ -441,7 +449,7 @@ class Ledger:
 
     def _stopped_with_others(self, id: str) -> None:
         """In a mass restart: it is to come back, unless it is temporary."""
-        if self.spec[id].restart is not Restart.TEMPORARY:
+        if self.spec[id].restart is not TEMPORARY:
             self.owed.add(id)
 
     def _judge_patience(self, child: ChildRef) -> None:
@@ -516,6 +524,11 @@ class Ledger:
         self.failures.pop(id, None)
         self._owes_no_more(id)  # it waited behind somebody else's retry
 
+    def _begun_by_hand(self, call: Call, result: Result) -> None:
+        """Whoever is started by a caller begins with a clean slate, even if the start fails."""
+        if type(result) is Accepted or (type(result) is Refused and result.why is Refusal.START_FAILED):
+            self.failures.pop(self._subject(call), None)
+
     def _owes_no_more(self, id: str) -> None:
         self.owed.discard(id)
         self.due.discard(id)
@@ -539,17 +552,19 @@ class Ledger:
 
     def _on_note(self, command: Note) -> None:
         kind = command.kind
-        if kind is NoteKind.CHILD_TERMINATED:
+        if kind is PROGRESS or kind is EXITED:
+            return
+        if kind is CHILD_TERMINATED:
             self._last_position = NO_PASS
-            self._admitted = None if command.spec.restart is Restart.TEMPORARY else floor(self._now)
-        elif kind is NoteKind.UNKILLABLE:
+            self._admitted = None if command.spec.restart is TEMPORARY else floor(self._now)
+        elif kind is UNKILLABLE:
             self.lost.add(command.child)
             if command.child == self._overdue:
                 self._undead_start = command.child
                 self._classify_start()
-        elif kind is NoteKind.START_ERROR:
+        elif kind is START_ERROR:
             self._on_start_error(command.child)
-        elif kind is NoteKind.GAVE_UP:
+        elif kind is GAVE_UP:
             self._on_gave_up()
 
     def _on_start_error(self, child: ChildRef) -> None:
@@ -641,11 +656,9 @@ class Ledger:
 _NOBODY = ChildRef("", 0)
 
 
-def _may_follow_the_end(command: Command) -> bool:
-    return type(command) is Answer or (type(command) is Note and command.kind is NoteKind.EXITED)
-
-
 _CONSEQUENCES: dict[str, Callable[[Ledger, Call, Result], None]] = {
+    "start_child": Ledger._begun_by_hand,
+    "restart_child": Ledger._begun_by_hand,
     "terminate_child": Ledger._terminated,
     "delete_child": Ledger._deleted,
     "change": Ledger._changed,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from supervised_clerk import Ledger
 
@@ -48,8 +49,7 @@ class Tree:
     specs: tuple[ChildSpec, ...]
 
 
-@dataclass(frozen=True)
-class Fate:
+class Fate(NamedTuple):
     """What becomes of something, and after how many seconds.
 
     `what` is a reason; of a start also "started", "ignored", or "lost": it succeeds, but nobody hears of it, and `info`
@@ -145,7 +145,8 @@ class World:
         self._seen = 0
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
-        self._orders: list[tuple[Node, list[Command]]] = []
+        self._orders: deque[tuple[Node, list[Command]]] = deque()
+        self._is_carrying_out = False
         self.root = Node(root, "", ledger)
 
     # ---- time
@@ -154,6 +155,11 @@ class World:
         """Put something on the agenda; what falls on the same instant happens in the order in which it was put."""
         self._serial += 1
         heapq.heappush(self._agenda, (self.now + seconds, self._serial, act, arguments))
+
+    @property
+    def next_at(self) -> float:
+        """When the next thing is due."""
+        return self._agenda[0][0] if self._agenda else float("inf")
 
     def step(self) -> bool:
         """Let the next thing happen; False if nothing is left to happen."""
@@ -198,7 +204,7 @@ class World:
         node = node or self.root
         node.ledger.asked_by(token, name, arguments)
         method = getattr(node.supervisor, name)
-        self.feed(node, f"{name} {token}", method(token, *arguments, now=self.now))
+        self.feed(node, name, method(token, *arguments, now=self.now))
 
     def stop(self, reason: ExitReason | None = None) -> World:
         """The root's parent says stop."""
@@ -264,18 +270,20 @@ class World:
         if self._record:
             self._record_event(node, event, child)
         node.ledger.observe(self.now, commands)
-        if not commands:
+        if self._is_carrying_out:
+            self._orders.append((node, commands))
             return
-        orders = self._orders
-        orders.append((node, commands))
-        if len(orders) > 1:
-            return  # already carrying out: its turn comes
-        for node, commands in orders:
-            for command in commands:
-                if self._record:
-                    self.history.append(f"{self.now:.3f} {node.path}> {brief(command)}")
-                _CARRY_OUT[type(command)](self, node, command)
-        orders.clear()
+        self._is_carrying_out = True
+        self._carry_out(node, commands)
+        while self._orders:
+            self._carry_out(*self._orders.popleft())
+        self._is_carrying_out = False
+
+    def _carry_out(self, node: Node, commands: list[Command]) -> None:
+        if self._record:
+            self.history += [f"{self.now:.3f} {node.path}> {brief(command)}" for command in commands]
+        for command in commands:
+            _CARRY_OUT[type(command)](self, node, command)
 
     def _record_event(self, node: Node, event: str, child: ChildRef | None) -> None:
         whose = "" if child is None else f" {name(child)}"
@@ -331,7 +339,7 @@ class World:
 
     def report_exit(self, node: Node, child: ChildRef, reason: ExitReason) -> None:
         """Tell a supervisor of an exit, true or not."""
-        self.feed(node, reason.kind.value, node.supervisor.exited(child, reason, self.now), child)
+        self.feed(node, reason.kind, node.supervisor.exited(child, reason, self.now), child)
 
     def _shutdown(self, node: Node, command: Shutdown) -> None:
         nested = node.processes.get(command.child)

@@ -119,6 +119,10 @@ KILL_LIMIT_S: Final = 10.0
 """Seconds between a kill and calling the child unkillable. A kill that works takes milliseconds."""
 
 
+_STARTED, _IGNORED, _START_FAILED, _EXITED, _TIMER = Event
+_NOTHING: Final = News()
+
+
 def _even() -> float:
     return 0.5
 
@@ -175,10 +179,6 @@ class Supervisor(Calls):
         """The children as they stand this instant, in start order; `which_children` waits for its turn instead."""
         return tuple(child.view() for child in self._children.values())
 
-    def recent_restarts(self, now: float) -> int:
-        """How many attempts to restart count against the intensity at `now`."""
-        return self._intensity.recent(now)
-
     # ---- events of the supervisor itself
 
     def start(self, now: float) -> list[Command]:
@@ -208,20 +208,20 @@ class Supervisor(Calls):
 
     def started(self, child: ChildRef, now: float, info: object = None) -> list[Command]:
         """The incarnation is up and ready; `info` goes to the caller of start_child or restart_child, if any."""
-        return self._happens(Event.STARTED, child, now, News(info=info))
+        return self._happens(_STARTED, child, now, _NOTHING if info is None else News(info=info))
 
     def ignored(self, child: ChildRef, now: float) -> list[Command]:
         """The start succeeded without leaving a process."""
-        return self._happens(Event.IGNORED, child, now, News())
+        return self._happens(_IGNORED, child, now, _NOTHING)
 
     def start_failed(self, child: ChildRef, reason: ExitReason, now: float) -> list[Command]:
         """The start failed and nothing of the incarnation is left."""
-        return self._happens(Event.START_FAILED, child, now, News(reason))
+        return self._happens(_START_FAILED, child, now, News(reason))
 
     def exited(self, child: ChildRef, reason: ExitReason, now: float) -> list[Command]:
         """The incarnation is dead and reaped. To be reported once, and after everything it had sent."""
         if child not in self._unreaped:
-            return self._happens(Event.EXITED, child, now, News(reason))
+            return self._happens(_EXITED, child, now, News(reason))
         self._now = now
         self._reap(child, reason)
         return self._settle()
@@ -234,12 +234,12 @@ class Supervisor(Calls):
         if child is None or child.timer != timer:
             return []
         child.timer = None
-        return self._happens(Event.TIMER, timer.child, now, News())
+        return self._happens(_TIMER, timer.child, now, _NOTHING)
 
     def retry(self, child: ChildRef, now: float) -> list[Command]:
         """A `RetryLater` comes back."""
         self._now = now
-        self._post(self._try_again, child)
+        self._post(self._try_again, (child,))
         return self._settle()
 
     # ---- calls

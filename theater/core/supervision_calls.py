@@ -9,7 +9,6 @@ from typing import Final
 from theater.core.child_spec import (
     ChildSpec,
     ChildType,
-    Strategy,
     SupervisorFlags,
     check_significance,
     check_supervisor,
@@ -17,7 +16,7 @@ from theater.core.child_spec import (
 )
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision_commands import Accepted, ChildCounts, Refusal, Refused
-from theater.core.supervision_engine import Caller, Child, Life, Plan
+from theater.core.supervision_engine import RESTARTING, RUNNING, UNDEFINED, Caller, Child, Life, Plan
 from theater.core.supervision_restarting import Restarting
 from theater.errors import SpecError
 
@@ -43,7 +42,7 @@ class Calls(Restarting):
             return Refused(Refusal.BAD_SPEC, spec.id, fault=fault)
         child = self._children.get(spec.id)
         if child is not None:
-            why = Refusal.ALREADY_STARTED if child.life is Life.RUNNING else Refusal.ALREADY_PRESENT
+            why = Refusal.ALREADY_STARTED if child.life is RUNNING else Refusal.ALREADY_PRESENT
             return Refused(why, spec.id, child.view().child)
         limit = self._flags.max_children
         full = limit is not None and len(self._children) >= limit
@@ -68,7 +67,7 @@ class Calls(Restarting):
 
     def _has_ended(self, id: str) -> bool:
         """Whether a dynamic child had this id, of which nothing is kept: stopping it is done already."""
-        return self._flags.strategy is Strategy.DYNAMIC and self._incarnations.get(id, 0) > 0
+        return self._is_dynamic and self._incarnations.get(id, 0) > 0
 
     def _terminated(self, caller: Caller, id: str) -> None:
         leftover = self._leftover(id)
@@ -94,7 +93,7 @@ class Calls(Restarting):
         self._answer(caller, obstacle or Accepted())
 
     def _unless_undefined(self, id: str) -> Refused | None:
-        if self._flags.strategy is Strategy.DYNAMIC:
+        if self._is_dynamic:
             return Refused(Refusal.DYNAMIC, id)
         child = self._children.get(id)
         if child is None:
@@ -113,7 +112,7 @@ class Calls(Restarting):
 
     def _count_children(self, caller: Caller) -> None:
         children = self._children.values()
-        active = sum(child.life is Life.RUNNING and child.exit is None for child in children)
+        active = sum(child.life is RUNNING and child.exit is None for child in children)
         supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
         self._answer(caller, ChildCounts(len(children), active, supervisors, len(children) - supervisors))
 
@@ -154,7 +153,7 @@ class Calls(Restarting):
 
 # What keeps a child from being restarted or deleted by a call. No call meets a child in any other state: they wait.
 _IN_THE_WAY: Final[dict[Life, Refusal | None]] = {
-    Life.UNDEFINED: None,
-    Life.RUNNING: Refusal.RUNNING,
-    Life.RESTARTING: Refusal.RESTARTING,
+    UNDEFINED: None,
+    RUNNING: Refusal.RUNNING,
+    RESTARTING: Refusal.RESTARTING,
 }

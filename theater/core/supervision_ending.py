@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from theater.core.child_spec import StopOrder, Strategy
+from theater.core.child_spec import StopOrder
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision_commands import CancelTimer, Ended
-from theater.core.supervision_engine import Life, Phase, Plan
+from theater.core.supervision_engine import KILLING, OVERDUE, RUNNING, STARTING, STOPPING, Phase, Plan
 from theater.core.supervision_stopping import Stopping
 
 
@@ -26,7 +26,7 @@ class Ending(Stopping):
             self._stop_all_at_once(self._plan)
 
     def _stops_in_parallel(self) -> bool:
-        return self._flags.stop is StopOrder.PARALLEL or self._flags.strategy is Strategy.DYNAMIC
+        return self._is_dynamic or self._flags.stop is StopOrder.PARALLEL
 
     def _stop_all_at_once(self, plan: Plan) -> None:
         """Take every step without waiting for the one before; whoever is awaited already is on the way out."""
@@ -38,26 +38,26 @@ class Ending(Stopping):
     def _refuse_all(self) -> None:
         if self._plan is not None:
             self._answer(self._plan.caller, self._down())
-        for mail in self._mailbox:
-            self._answer(mail.caller, self._down())
+        for _, _, caller in self._mailbox:
+            self._answer(caller, self._down())
         self._mailbox.clear()
 
     def _cut_start_short(self) -> None:
         for id in self._awaited:
             child = self._children[id]
-            if child.life is Life.STARTING:
+            if child.life is STARTING:
                 self._ask_to_end(child)
-            elif child.life is Life.OVERDUE:
-                child.life = Life.KILLING  # whether its start failed is of no interest any more
+            elif child.life is OVERDUE:
+                child.life = KILLING  # whether its start failed is of no interest any more
 
     def _kill_all(self) -> None:
         """All at once, in no order; whoever is dying already is not asked again."""
         for child in self._children.values():
-            if child.exit is None and child.life in (Life.STARTING, Life.RUNNING, Life.STOPPING):
+            if child.exit is None and child.life in (STARTING, RUNNING, STOPPING):
                 self._awaited.add(child.spec.id)
                 self._kill(child)
-            elif child.life is Life.OVERDUE:
-                child.life = Life.KILLING
+            elif child.life is OVERDUE:
+                child.life = KILLING
 
     def _limit_end(self) -> None:
         if self._flags.stop_deadline is not None:

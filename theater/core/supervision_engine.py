@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from theater.core.child_spec import ChildSpec, SupervisorFlags
+from theater.core.child_spec import ChildSpec, Strategy, SupervisorFlags
 from theater.core.exit_reason import ExitReason
 from theater.core.intensity import RestartIntensity
 from theater.core.supervision_commands import (
@@ -61,6 +61,12 @@ class Life(StrEnum):
     RESTARTING = "restarting"
 
 
+# In Python 3.11 looking a member up in its enum takes longer than most of what is done with it here.
+UNDEFINED, STARTING, OVERDUE, RUNNING, STOPPING, KILLING, RESTARTING = Life
+_NEW: Final = Phase.NEW
+_WORDS: Final[dict[Life, str]] = {life: life.value for life in Life}
+
+
 class Event(StrEnum):
     """What can be heard of a child."""
 
@@ -97,7 +103,7 @@ class Child:
 
     spec: ChildSpec
     ref: ChildRef
-    life: Life = Life.UNDEFINED
+    life: Life = UNDEFINED
     exit: ExitReason | None = None
     timer: Timer | None = None
     restarts: int = 0
@@ -107,14 +113,12 @@ class Child:
 
     def view(self) -> ChildView:
         """As others see it."""
-        ref = None if self.life in (Life.UNDEFINED, Life.RESTARTING) else self.ref
-        return ChildView(self.spec, self.life.value, ref, self.restarts, self.last_exit)
+        ref = None if self.life in (UNDEFINED, RESTARTING) else self.ref
+        return ChildView(self.spec, _WORDS[self.life], ref, self.restarts, self.last_exit)
 
 
-class Caller(NamedTuple):
-    """Who waits for an answer; any token is one, None too."""
-
-    token: Token
+Caller: TypeAlias = tuple[Token]
+"""Who waits for an answer; any token is one, None too."""
 
 
 Step: TypeAlias = tuple[Callable[[Child], None], str]
@@ -140,12 +144,8 @@ class Plan:
     restarts: bool = False
 
 
-class Mail(NamedTuple):
-    """Something to handle when its turn comes, and who waits for the answer, if somebody does."""
-
-    handle: Callable[..., None]
-    arguments: tuple[Any, ...]
-    caller: Caller | None = None
+Mail: TypeAlias = tuple[Callable[..., None], tuple[Any, ...], Caller | None]
+"""What to call when its turn comes, and who waits for the answer, if somebody does."""
 
 
 class Engine:
@@ -160,6 +160,7 @@ class Engine:
         chance: Callable[[], float],
     ) -> None:
         self._flags = flags
+        self._is_dynamic = flags.strategy is Strategy.DYNAMIC
         self._incarnations = incarnations
         self._children = {spec.id: self._new_child(spec) for spec in specs}
         self._kill_limit = kill_limit
@@ -180,12 +181,12 @@ class Engine:
 
     def _settle(self) -> list[Command]:
         """Go on until something outside has to happen."""
-        while not self._awaited and self._phase is not Phase.NEW:
+        while not self._awaited and self._phase is not _NEW:
             if self._plan is not None:
                 self._advance(self._plan)
             elif self._mailbox:
-                mail = self._mailbox.popleft()
-                mail.handle(*mail.arguments)
+                handle, arguments, _ = self._mailbox.popleft()
+                handle(*arguments)
             else:
                 break
         out, self._out = self._out, []
@@ -201,15 +202,15 @@ class Engine:
         if child is not None:
             step(child)
 
-    def _post(self, handle: Callable[..., None], *arguments: Any, caller: Caller | None = None) -> None:
+    def _post(self, handle: Callable[..., None], arguments: tuple[Any, ...], caller: Caller | None = None) -> None:
         if self._ending is None:
-            self._mailbox.append(Mail(handle, arguments, caller))
+            self._mailbox.append((handle, arguments, caller))
 
     def _call(self, token: Token, now: float, handle: Callable[..., None], *arguments: Any) -> list[Command]:
         self._now = now
-        caller = Caller(token)
+        caller = (token,)
         if self._ending is None:
-            self._post(handle, caller, *arguments, caller=caller)
+            self._post(handle, (caller, *arguments), caller)
         else:
             self._answer(caller, self._down())
         return self._settle()
@@ -220,11 +221,11 @@ class Engine:
         self._out.append(command)
 
     def _note(self, kind: NoteKind, child: Child, reason: ExitReason | None = None, *, commanded: bool = False) -> None:
-        self._emit(Note(kind, child.ref, child.spec, reason, commanded))
+        self._out.append(Note(kind, child.ref, child.spec, reason, commanded))
 
     def _answer(self, caller: Caller | None, result: Result) -> None:
         if caller is not None:
-            self._emit(Answer(caller.token, result))
+            self._out.append(Answer(caller[0], result))
 
     def _down(self) -> Refused:
         return Refused(Refusal.DOWN, reason=self._ending)
@@ -262,7 +263,7 @@ class Engine:
 
     def _leftover(self, id: str) -> ChildRef | None:
         """An incarnation that was killed and is not dead yet."""
-        return next((ref for ref in self._unreaped if ref.id == id), None)
+        return next((ref for ref in self._unreaped if ref.id == id), None) if self._unreaped else None
 
     def _plan_under_way(self) -> Plan:
         assert self._plan is not None, "a child starts only as a step of a plan"

@@ -14,7 +14,7 @@ from typing import Final
 from theater.core.child_spec import AutoShutdown, ChildSpec, Restart, Strategy
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision_commands import ChildRef, NoteKind, RetryLater
-from theater.core.supervision_engine import Child, Life, News, Plan, Step
+from theater.core.supervision_engine import RESTARTING, UNDEFINED, Child, News, Plan, Step
 from theater.core.supervision_rules import is_reported, is_restarted, pause_before
 from theater.core.supervision_starting import Starting
 
@@ -29,14 +29,14 @@ class Restarting(Starting):
             child.exit = news.why
             self._end_of_life(child, news.why)
             self._note(NoteKind.EXITED, child, news.why)
-            self._post(self._handle_exit, child.ref)
+            self._post(self._handle_exit, (child.ref,))
 
     def _handle_exit(self, ref: ChildRef) -> None:
         child = self._children.get(ref.id)
         if child is None or child.ref != ref or child.exit is None:
             return  # a stop has used it up
         reason, child.exit = child.exit, None
-        child.life = Life.UNDEFINED
+        child.life = UNDEFINED
         if is_reported(child.spec.restart, reason):
             self._note(NoteKind.CHILD_TERMINATED, child, reason)
         if is_restarted(child.spec.restart, reason):
@@ -101,10 +101,10 @@ class Restarting(Starting):
         if self._leftover(child.spec.id) is None:
             self._retry_after(child, self._pause(child))
         else:
-            child.life = Life.RESTARTING  # its death is what the next attempt waits for
+            child.life = RESTARTING  # its death is what the next attempt waits for
 
     def _retry_after(self, child: Child, seconds: float) -> None:
-        child.life = Life.RESTARTING
+        child.life = RESTARTING
         self._emit(RetryLater(child.ref, seconds))
 
     def _pause(self, child: Child) -> float:
@@ -117,15 +117,15 @@ class Restarting(Starting):
 
     def _try_again(self, ref: ChildRef) -> None:
         child = self._children.get(ref.id)
-        if child is not None and child.ref == ref and child.life is Life.RESTARTING:
+        if child is not None and child.ref == ref and child.life is RESTARTING:
             self._restart(child, child.last_exit)
 
     def _reap(self, ref: ChildRef, reason: ExitReason) -> None:
         super()._reap(ref, reason)
         child = self._children.get(ref.id)
-        if child is not None and child.life is Life.RESTARTING:
+        if child is not None and child.life is RESTARTING:
             child.last_exit = reason.as_killed()
-            self._post(self._try_again, child.ref)
+            self._post(self._try_again, (child.ref,))
 
     # ---- 1.10 auto_shutdown
 
@@ -140,7 +140,7 @@ class Restarting(Starting):
         return True
 
     def _no_significant_left(self) -> bool:
-        return not any(child.spec.significant and child.life is not Life.UNDEFINED for child in self._children.values())
+        return not any(child.spec.significant and child.life is not UNDEFINED for child in self._children.values())
 
 
 _STEPS: Final[dict[Strategy, Callable[[Restarting, Child], deque[Step]]]] = {

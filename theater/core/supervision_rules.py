@@ -7,24 +7,26 @@ from typing import Final
 from theater.core.child_spec import Backoff, ChildSpec, Restart, ShutdownRule
 from theater.core.exit_reason import ExitReason
 
+_PERMANENT, _TRANSIENT, _ = Restart
+_BRUTAL_KILL: Final = ShutdownRule.BRUTAL_KILL
 _ENOUGH: Final = 63  # doublings: more than take any pause that fits into a number of milliseconds to its cap
 
 
 def is_restarted(restart: Restart, reason: ExitReason) -> bool:
     """Whether a child that ended by itself for this reason is to be restarted (1.4)."""
-    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and not reason.is_normal)
+    return restart is _PERMANENT or (restart is _TRANSIENT and not reason.is_normal)
 
 
 def is_reported(restart: Restart, reason: ExitReason) -> bool:
     """Whether that end is worth a report: every end of a permanent child, the abnormal ones of others (1.4, 1.17)."""
-    return restart is Restart.PERMANENT or not reason.is_normal
+    return restart is _PERMANENT or not reason.is_normal
 
 
 def is_expected(spec: ChildSpec, reason: ExitReason) -> bool:
     """Whether a child that was stopped ended as it should have (1.8)."""
-    if spec.restart is not Restart.PERMANENT and reason.is_normal:
+    if spec.restart is not _PERMANENT and reason.is_normal:
         return True
-    if spec.shutdown is ShutdownRule.BRUTAL_KILL:
+    if spec.shutdown is _BRUTAL_KILL:
         return reason.is_kill
     return reason.is_bare_shutdown
 

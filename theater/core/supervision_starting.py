@@ -7,7 +7,7 @@ from collections import deque
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision_commands import Accepted, ChildRef, NoteKind, Start, Up
 from theater.core.supervision_ending import Ending
-from theater.core.supervision_engine import Child, Life, News, Phase, Plan
+from theater.core.supervision_engine import OVERDUE, RUNNING, STARTING, UNDEFINED, Child, News, Phase, Plan
 
 
 class Starting(Ending):
@@ -35,14 +35,14 @@ class Starting(Ending):
             self._fail_start(child, _still_dying(leftover))
             return
         child.ref = self._next_incarnation(child.spec.id)
-        child.life = Life.STARTING
+        child.life = STARTING
         self._awaited.add(child.spec.id)
         self._emit(Start(child.ref, child.spec))
         if child.spec.start_deadline is not None:
             self._set_timer(child, child.spec.start_deadline / 1000)
 
     def _is_up(self, child: Child, news: News) -> None:
-        child.life = Life.RUNNING
+        child.life = RUNNING
         child.up_since = self._now
         self._cancel_timer(child)
         self._awaited.discard(child.spec.id)
@@ -56,7 +56,7 @@ class Starting(Ending):
         self._answer(self._plan_under_way().caller, Accepted(None))
 
     def _did_not_start(self, child: Child, news: News) -> None:
-        child.life = Life.UNDEFINED
+        child.life = UNDEFINED
         child.last_exit = news.reason
         self._cancel_timer(child)
         self._awaited.discard(child.spec.id)
@@ -71,7 +71,7 @@ class Starting(Ending):
 
     def _overdue(self, child: Child, news: News) -> None:
         self._kill(child)
-        child.life = Life.OVERDUE
+        child.life = OVERDUE
 
     def _dead_in_its_start(self, child: Child, news: News) -> None:
         self._did_not_start(child, News(_too_slow(child)))

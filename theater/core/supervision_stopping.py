@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from theater.core.child_spec import ChildType, Restart, ShutdownRule, Strategy
+from typing import Final
+
+from theater.core.child_spec import ChildType, Restart, ShutdownRule
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision_commands import ChildRef, Kill, Note, NoteKind, Shutdown
-from theater.core.supervision_engine import Child, Engine, Life, News
+from theater.core.supervision_engine import KILLING, RUNNING, STOPPING, UNDEFINED, Child, Engine, News
 from theater.core.supervision_rules import is_expected, seconds_to_forgive
+
+_TEMPORARY: Final = Restart.TEMPORARY
+_BRUTAL_KILL: Final = ShutdownRule.BRUTAL_KILL
+_WORKER: Final = ChildType.WORKER
 
 
 class Stopping(Engine):
@@ -15,7 +21,7 @@ class Stopping(Engine):
     def _stop_step(self, child: Child) -> None:
         if child.exit is not None:
             self._use_up_exit(child, child.exit)
-        elif child.life is Life.RUNNING:
+        elif child.life is RUNNING:
             self._ask_to_end(child)
         else:
             self._keep_or_remove(child)  # nothing to stop; a retry that was to come has nothing to do any more
@@ -29,11 +35,11 @@ class Stopping(Engine):
     def _ask_to_end(self, child: Child) -> None:
         self._awaited.add(child.spec.id)
         rule = child.spec.shutdown
-        if rule is ShutdownRule.BRUTAL_KILL:
+        if rule is _BRUTAL_KILL:
             self._kill(child)
             return
         self._cancel_timer(child)  # of a start that is cut short
-        child.life = Life.STOPPING
+        child.life = STOPPING
         self._emit(Shutdown(child.ref))
         if rule == 0:
             self._kill(child)
@@ -41,14 +47,14 @@ class Stopping(Engine):
             self._set_timer(child, rule / 1000)
 
     def _kill(self, child: Child, news: News | None = None) -> None:
-        child.life = Life.KILLING
+        child.life = KILLING
         self._cancel_timer(child)
         self._emit(Kill(child.ref))
-        if child.spec.type is ChildType.WORKER:
+        if child.spec.type is _WORKER:
             self._set_timer(child, self._kill_limit)
 
     def _stopped(self, child: Child, news: News) -> None:
-        reason = news.why.as_killed() if child.life is Life.KILLING else news.why.as_commanded()
+        reason = news.why.as_killed() if child.life is KILLING else news.why.as_commanded()
         self._end_of_life(child, reason)
         self._note(NoteKind.EXITED, child, reason, commanded=True)
         self._judge_stop(child, reason)
@@ -68,8 +74,8 @@ class Stopping(Engine):
 
     def _keep_or_remove(self, child: Child) -> None:
         """The child is not running: a temporary or dynamic one is forgotten, of others the spec stays."""
-        child.life = Life.UNDEFINED
-        if child.spec.restart is Restart.TEMPORARY or self._flags.strategy is Strategy.DYNAMIC:
+        child.life = UNDEFINED
+        if child.spec.restart is _TEMPORARY or self._is_dynamic:
             del self._children[child.spec.id]
 
     def _end_of_life(self, child: Child, reason: ExitReason) -> None:
