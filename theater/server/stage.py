@@ -247,7 +247,10 @@ class Stage:
         self.on_supervisor(branch)
 
     def gave_up(self, branch: Branch) -> None:
-        """A supervisor has ended: its actors that are down stay down."""
+        """A supervisor has ended: its actors that are down stay down, but for those that wait for their parent."""
+        owner = self._cast.get(branch.name)
+        if owner is not None and owner.family is branch:
+            return
         ended = branch.ended
         failed = ended is not None and ended.reason.kind in (ExitKind.GAVE_UP, ExitKind.START_FAILED)
         for actor in self._cast:
