@@ -37,6 +37,10 @@ class RestartIntensity:
         self._attempts.append(second)
         return len(self._attempts) <= self._intensity
 
+    def recent(self, now: float) -> int:
+        """How many attempts count at `now`."""
+        return sum(attempt >= floor(now) - self._period for attempt in self._attempts)
+
     def change(self, intensity: int, period: int) -> None:
         """Other bounds from now on; the attempts that were counted still count."""
         self._intensity = intensity

@@ -179,6 +179,10 @@ class Supervisor(Calls):
         """The children as they stand this instant, in start order; `which_children` waits for its turn instead."""
         return tuple(child.view() for child in self._children.values())
 
+    def recent_restarts(self, now: float) -> int:
+        """How many attempts to restart count against the intensity at `now`."""
+        return self._intensity.recent(now)
+
     # ---- events of the supervisor itself
 
     def start(self, now: float) -> list[Command]:
