@@ -523,6 +523,30 @@ def test_plain_classes_are_an_actor(load):
     assert actor.crash(b"crash").endswith("ValueError: plain\n")
 
 
+def test_plain_classes_hear_of_ends(load):
+    actor = load(
+        """
+        class Actor:
+            pass
+
+        class SupervisorHandlers:
+            def handle_child_exit(self, state, params):
+                return (repr(params).encode(),)
+
+        class MonitorHandlers:
+            def handle_down(self, state, params):
+                monitor, actor, reason = params
+                return (f"{monitor} {actor} {reason.kind.name} {reason.signal}".encode(),)
+        """
+    )
+    assert actor.init() == Ok((None,))
+    assert actor.child("handle-child-exit", "c", b"x") == Ok((b"('c', b'x')",))
+    assert actor.child("handle-child-external-stop", "c") == Err("actor has no handle_child_external_stop")
+    gone = {"kind": "no-process", "detail": None, "signal": None, "status": None, "commanded": False}
+    assert actor.end("handle-down", 7, "a", gone) == Ok((b"7 a NO_PROCESS None",))
+    assert actor.end("handle-exit", "a", gone) == Err("actor has no handle_exit")
+
+
 # ---- figures
 
 

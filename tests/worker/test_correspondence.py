@@ -15,6 +15,7 @@ from theater.core.wire import (
     Handled,
     Lookup,
     Missing,
+    MonitorDown,
     Named,
     Pardon,
     Send,
@@ -354,6 +355,18 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for_for_ever(exchange: Exc
     begun = time.monotonic()
     one.settle(0.1)
     assert 0.05 < time.monotonic() - begun < 5.0
+
+
+def test_what_the_supervisor_says_of_others_after_the_end_disturbs_nothing(exchange: Exchange) -> None:
+    one, _ = exchange.mail("one")
+    befriend(exchange, one, "other")
+    one.close()
+    settling = Elsewhere(lambda: one.settle(20.0))
+    peer, question = exchange.asked(Whereis)
+    killed = {"reason": "killed", "detail": None, "signal": 9, "status": None, "commanded": True}
+    exchange.tell(peer, Down("other", 1, "was killed"), MonitorDown(1, "other", 1, killed, True))
+    exchange.tell(peer, Named(question.number, None))
+    settling.result()
 
 
 def test_messages_to_oneself_that_were_not_taken_are_reported(exchange: Exchange) -> None:

@@ -141,7 +141,8 @@ class OfChild(NamedTuple):
 
 
 class Monitor(NamedTuple):
-    """The actor wants one `MonitorDown` with `ref` when the present life of `words` (an id or a name) is over."""
+    """The actor wants one `MonitorDown` with `ref` when the present life of `words` (an id or a name) is over. Answered
+    by `Named`."""
 
     number: int
     words: str
@@ -290,8 +291,8 @@ class Send(NamedTuple):
 
 
 class SendAgain(NamedTuple):
-    """As `Send`, of messages that were sent to an earlier life of the receiver, which has not confirmed them. It may have
-    begun to handle some; the receiver skips those."""
+    """As `Send`, of messages that were sent to an earlier life of the receiver, which has not confirmed them. It may
+    have begun to handle some; the receiver skips those."""
 
     sender: str
     number: int

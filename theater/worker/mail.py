@@ -256,6 +256,7 @@ class Mail:
         self._is_asking = False
         self._poll = Poll(inbox, signals.dealer, wake=wake)
         self._listening = True
+        self._is_closed = False
         self.refused = 0
         self.on_pardon: Callable[[bytes], object] = lambda digest: None
         self.handled_before: Callable[[], Set[bytes]] = frozenset
@@ -689,7 +690,7 @@ class Mail:
 
     def _tell_news(self) -> None:
         """Puts news that may be told behind all letters that have arrived."""
-        while self._news and (news := self._news.take()) is not None:
+        while self._news and not self._is_closed and (news := self._news.take()) is not None:
             self.letters.append(news)
 
     def _hear_out(self, peer: bytes) -> Heard:
@@ -735,6 +736,10 @@ class Mail:
         for link in self._links.values():
             link.dealer.close(linger_ms=200)
         self._inbox.close(linger_ms=200)
+        # The supervisor may go on talking (`settle`): about others, who are of no concern any more.
+        self._links.clear()
+        self._kept.clear()
+        self._is_closed = True
 
 
 def _deadline(timeout: float) -> int:
