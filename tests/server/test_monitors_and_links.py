@@ -523,8 +523,8 @@ def test_a_stopping_server_ends_linked_actors_in_order(closed_house: House) -> N
     assert house.await_end() == 0
     house.open()
     for row in rows:
+        assert house.await_incarnation(row.id, 2).incarnation == 2
         last = house.row(row.id).last_exit
-        assert house.row(row.id).incarnation == 2
         assert last is not None
         assert (last.reason, last.commanded, last.detail) == ("shutdown", True, None)
 
