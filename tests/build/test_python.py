@@ -218,13 +218,17 @@ def test_a_standalone_build_is_a_component_that_acts_alike(tmp_path):
     from recording_host import RecordingHost
 
     counter = Path(__file__).parents[2] / "examples" / "counter" / "actor.py"
-    made = python.build(project(tmp_path, actor=counter.read_text()), manifest(), standalone=True)
+    more = '[[handler]]\ntype = "supervisor"\n[[handler]]\ntype = "monitors"'
+    made = python.build(project(tmp_path, actor=counter.read_text()), manifest(more=more), standalone=True)
     assert made == tmp_path / "build" / "a.wasm"
     artefact = ensure_compiled(config.cache() / "artefacts", made)
     assert {name for name, _ in artefact.meta.imports if name.startswith("theater:")} == {
         "theater:simple/runtime",
         "theater:simple/message-server-host",
+        "theater:simple/supervisor",
         "theater:otp/identity@0.1.0",
+        "theater:otp/links@0.1.0",
+        "theater:otp/monitors@0.1.0",
         "theater:otp/requests@0.1.0",
     }
     guest = Guest(artefact, RecordingHost())
@@ -232,3 +236,6 @@ def test_a_standalone_build_is_a_component_that_acts_alike(tmp_path):
     client = "theater:simple/message-server-client"
     answer = guest.call(client, "handle-request", (state, ("r1", b'{"add": 2}'))).value
     assert answer == (b'{"count":2}', (b'{"count":2}',))
+    gone = {"kind": "no-process", "detail": None, "signal": None, "status": None, "commanded": False}
+    assert guest.call("theater:otp/monitor-handlers@0.1.0", "handle-down", (b"1", (1, "a", gone))).value == (b"1",)
+    assert guest.call("theater:simple/supervisor-handlers", "handle-child-exit", (b"1", ("a", None))).value == (b"1",)
