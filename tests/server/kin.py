@@ -53,7 +53,8 @@ class Kin:
         if children is not None or parent:
             facts = {"component": "parent.wasm", "handlers": HANDLERS, **facts}
         facts.setdefault("limits", {"call_timeout": "20s"})
-        self.house.write(name, register=False, **facts)
+        facts.setdefault("register", False)
+        self.house.write(name, **facts)
         return f"{name}.toml"
 
     def parent(self, children: Mapping[str, object] | None = None, *, state: bytes = b"", **facts: Any) -> Row:

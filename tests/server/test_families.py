@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house import House, bare_actor, count, eventually, is_running
-from kin import Kin, text_of_child
+from house import House, bare_actor, count, eventually, flooding, is_running
+from kin import HANDLERS, Kin, text_of_child
 
 from theater.core.ids import is_id
 from theater.errors import ActorFailed, StartFailed, UnknownActor
@@ -324,6 +324,34 @@ def test_a_stop_by_somebody_else_is_told(kin: Kin) -> None:
     assert kin.house.count(child) == 1
     kin.house.client.restart(child)
     kin.await_heard(parent.id, child, "stopped", "stopped")
+
+
+def test_what_a_child_has_sent_is_heard_before_its_end(kin: Kin) -> None:
+    """Worker to worker, and from the supervisor: two ways, one order (OTP 1.13, 8)."""
+    name = kin.name()
+    file = kin.write(parent=True, supervision={"restart": "temporary"})
+    kin.house.write(name, component="parent.wasm", handlers=HANDLERS)
+    parent = kin.house.client.start(kin.house.folder / f"{name}.toml").id
+    for _ in range(5):
+        child = kin.spawn(parent, file)
+        kin.ask(parent, b"w")
+        kin.house.client.send(child, flooding(name, 200, b"nm"))
+        kin.house.client.send(child, b"u")
+        notes = eventually(lambda: _until(b"child-error ", kin.ask(parent, b"g")))
+        assert notes.count(b"note m") == 200
+
+
+def _until(news: bytes, notes: bytes) -> bytes | None:
+    return notes.partition(news)[0] if news in notes else None
+
+
+def test_the_name_of_a_child_is_free_when_its_parent_hears_of_its_end(kin: Kin) -> None:
+    parent = kin.parent(EASY)
+    file = kin.write(register=True, supervision={"restart": "temporary"})
+    for _ in range(20):
+        child = kin.spawn(parent.id, file)
+        kin.house.client.request(child, b"q")
+        kin.await_heard(parent.id, child, "exit")
 
 
 # ---- deciding oneself

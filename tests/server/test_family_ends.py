@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from house import House, eventually, is_running
-from kin import Kin, text_of_child
+from kin import Kin, text_of_child, toml_table
 
 from theater.errors import ActorDown, WrongState
 
@@ -290,6 +290,10 @@ def test_a_family_that_gives_up_ends_its_parent_which_its_supervisor_restarts(ki
     row = kin.await_life(parent.id, 2)
     assert row.last_exit is not None
     assert (row.last_exit.reason, row.last_exit.commanded) == ("gave_up", False)
+    assert row.last_exit.detail is not None
+    assert children[0] in row.last_exit.detail
+    assert "signal 9" in row.last_exit.detail
+    assert kin.house.row(children[1]).last_exit.reason == "shutdown"  # type: ignore[union-attr]
     for child in children:
         kin.await_life(child, 2)
 
@@ -330,6 +334,56 @@ def test_a_significant_child_that_is_done_ends_its_parent(kin: Kin) -> None:
     assert row.last_exit is not None
     assert (row.last_exit.reason, row.last_exit.commanded) == ("shutdown", False)
     assert not is_running(pid)
+
+
+# ---- parents in a tree
+
+
+@pytest.fixture
+def tree(closed_house: House, name: Callable[[], str]) -> Kin:
+    """A server with a tree: in a pool of one_for_all a parent, and one of its siblings."""
+    kin = Kin(closed_house, name)
+    house = closed_house
+    parent, sibling = kin.write(EASY, supervision={}), kin.write(supervision={})
+    pool = toml_table("[supervisor]", {"name": "pool", "strategy": "one_for_all", **EASY})
+    rows = [("parent", parent), ("sibling", sibling)]
+    children = [toml_table("[child]", {"name": name, "under": "pool", "manifest": file}) for name, file in rows]
+    (house.folder / "theater.toml").write_text(pool + "".join(children))
+    house.open("--tree", str(house.folder / "theater.toml"))
+    for actor in ("parent", "sibling"):
+        kin.pid(actor)
+    return kin
+
+
+def test_a_parent_in_a_tree_is_stopped_with_its_family_and_comes_back_with_it(tree: Kin) -> None:
+    kin = tree
+    kin.note("parent")
+    children = spawn_all(kin, "parent", 2)
+    everybody = [kin.house.row("parent").id, *children]
+    for life, victim in ((2, "sibling"), (3, "parent")):
+        kin.kill(victim)
+        for actor in (*everybody, "sibling"):
+            kin.await_life(actor, life)
+        assert kin.children("parent") == children
+    exits = [actor for event, actor in kin.story(*everybody) if event == "exited"]
+    assert exits[:3] == everybody[::-1]
+    restarted = [actor for event, actor in kin.story(*everybody) if event == "restarted"]
+    assert restarted == everybody * 2
+    assert [row.id for row in kin.house.client.list() if row.parent is not None] == children
+
+
+def test_a_parent_in_a_tree_comes_back_with_its_family_after_a_kill_of_the_server(tree: Kin) -> None:
+    kin = tree
+    kin.note("parent")
+    child = kin.spawn("parent", kin.write())
+    kin.house.count(child)
+    before = {row.id for row in kin.house.client.list()}
+    kin.house.send_signal(signal.SIGKILL)
+    kin.house.await_end()
+    kin.house.open("--tree", str(kin.house.folder / "theater.toml"))
+    kin.await_life(child, 2)
+    assert kin.house.count(child) == 2
+    assert {row.id for row in kin.house.client.list()} == before
 
 
 # ---- the server ends

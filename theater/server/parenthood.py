@@ -75,6 +75,9 @@ class Parenthood:
             role = replace(role, init_state=self._content.put(wish.state) if wish.state is not None else None)
 
         def ready(artefact: Artefact) -> None:
+            name = role.manifest.name if role.manifest.actor.register else ""
+            if self._switchboard.waits_for_fate(worker, name, lambda: ready(artefact)):
+                return  # The parent may know that the owner of this name is dead, while that is still being settled.
             try:
                 self._add(worker, wish, role, artefact, failed)
             except TheaterError as error:

@@ -230,7 +230,9 @@ class Stage:
         facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": note.child.incarnation}
         if note.kind is NoteKind.GAVE_UP:
             # The one who gives up says so: the last reason stays visible as the offender's.
-            self._ledger.event("gave-up", {**facts, "supervisor": branch.name})
+            because = note.reason.describe() if note.reason is not None else "was restarted too often"
+            branch.offence = f"{actor.manifest.name} ({actor.id}) {because}"
+            self._ledger.event("gave-up", {**facts, "supervisor": branch.name, "why": because})
             self._log.error("gave up: restarted too often", supervisor=branch.name, **facts)
             if branch.name == actor.id:
                 actor.last_exit = ExitReason.gave_up(note.reason.describe() if note.reason else None)

@@ -272,11 +272,11 @@ class Switchboard:
                 return
 
     def _on_whereis(self, worker: Worker, message: Whereis) -> None:
-        if not self._waits_for_fate(worker, message.name, lambda: self._on_whereis(worker, message)):
+        if not self.waits_for_fate(worker, message.name, lambda: self._on_whereis(worker, message)):
             self.tell(worker, Named(message.number, self.directory.owner(message.name)))
 
     def _on_register(self, worker: Worker, message: Register) -> None:
-        if self._waits_for_fate(worker, message.name, lambda: self._on_register(worker, message)):
+        if self.waits_for_fate(worker, message.name, lambda: self._on_register(worker, message)):
             return
         try:
             self.directory.register(message.name, worker.actor.id)
@@ -294,7 +294,7 @@ class Switchboard:
             self._forget(message.name, watchers)
             self.tell(worker, Named(message.number, None))
 
-    def _waits_for_fate(self, asker: Worker, name: str, ask_again: Callable[[], None]) -> bool:
+    def waits_for_fate(self, asker: Worker, name: str, ask_again: Callable[[], None]) -> bool:
         """Whether a question about a name has to wait: its owner is dead, and may stay so.
 
         Names outlive lives, and are free before a death is announced if there is no further life (OTP 1.13, 7). It is

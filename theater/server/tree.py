@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from theater.core.child_spec import ChildSpec, ShutdownRule, Strategy, SupervisorFlags
-from theater.core.exit_reason import ExitReason
+from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.supervision import (
     Answer,
     CancelTimer,
@@ -101,6 +101,7 @@ class Branch:
         incarnation: which of its lives this is.
         fallen: children that have ended and of which the machine has not decided yet whether they come back.
         when_ended: what else is to be done when it has ended.
+        offence: the restart that was one too many, in words.
     """
 
     wish: Bough
@@ -115,6 +116,7 @@ class Branch:
     alarms: dict[Timer, Alarm] = field(default_factory=dict)
     fallen: set[str] = field(default_factory=set)
     when_ended: list[Callable[[], None]] = field(default_factory=list)
+    offence: str | None = None
     is_up: bool = False
     ended: Ended | None = None
 
@@ -244,6 +246,8 @@ class Branch:
             self.on_up()
 
     def _ended(self, command: Ended) -> None:
+        if command.reason.kind is ExitKind.GAVE_UP:
+            command = replace(command, reason=ExitReason.gave_up(self.offence))
         self.ended = command
         self.troupe.gave_up(self)
         if self.parent is not None:
