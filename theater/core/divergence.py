@@ -179,8 +179,11 @@ def _msgpack(data: bytes) -> Any:
 def _plain(value: Any) -> Any:
     """With words of JSON for what a chain can hold."""
     if isinstance(value, bytes):
-        text = _text(value)
-        return text if text is not None else f"0x{value[:_SHORT].hex()}"
+        text = _text(value[:_MOST_BYTES])
+        if text is None:
+            return f"0x{value[:_SHORT].hex()}"
+        found = _json(text)
+        return found if isinstance(found, dict | list) else text
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

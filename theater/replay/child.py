@@ -8,7 +8,8 @@ nothing:
     offset  type  field
     0       u64   entries that have been reproduced
     8       u64   how long the next took when it was recorded, ns
-    16      32 b  digest of the last
+    16      u8    1 once it has begun
+    17      32 b  digest of the last
 
 Whoever started it is its guard (theater/replay/guard.py): kills it when it does not get on, or dies with it.
 """
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from theater.core.chain import Head
+from theater.core.chain import START, Head
 from theater.core.replay import Script
 from theater.errors import TheaterError
 from theater.replay.performance import Performance
@@ -35,7 +36,7 @@ from theater.store.content import ContentStore
 from theater.wasm.artefacts import ArtefactCache
 
 PAGE_SIZE = 4096
-PROGRESS = struct.Struct("<QQ32s")
+PROGRESS = struct.Struct("<QQB32s")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -57,7 +58,8 @@ def main() -> int:
 
 def _watch(page: mmap.mmap) -> Callable[[Head, int], None]:
     write = PROGRESS.pack_into
-    return lambda head, took_ns: write(page, 0, head[0], took_ns, head[1])
+    write(page, 0, 0, 0, 1, START.digest)
+    return lambda head, took_ns: write(page, 0, head[0], took_ns, 1, head[1])
 
 
 def _say(words: dict[str, Any]) -> None:

@@ -98,21 +98,22 @@ class _Guard:
         while True:
             try:
                 said = child.communicate(told, timeout=_LOOK_EVERY_S)
-                self.entries, _, self.head = PROGRESS.unpack_from(self._page, 0)
+                self.entries, _, _, self.head = PROGRESS.unpack_from(self._page, 0)
                 return said
             except subprocess.TimeoutExpired:
                 told = None
                 self._look(child)
 
     def _look(self, child: subprocess.Popen[str]) -> None:
-        entries, took_ns, _ = PROGRESS.unpack_from(self._page, 0)
+        entries, took_ns, has_begun, self.head = PROGRESS.unpack_from(self._page, 0)
         now = time.monotonic()
         if entries != self.entries:
             self.entries, self._since = entries, now
             self._on_progress(entries)
             return
         self.waited_s = now - self._since
-        if self.waited_s > self._patience + _TIMES * took_ns / 1e9:
+        patience = self._patience + _TIMES * took_ns / 1e9 if has_begun else PATIENCE_S
+        if self.waited_s > patience:
             self.is_stuck = True
             child.kill()
 
