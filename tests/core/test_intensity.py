@@ -39,7 +39,7 @@ def test_the_true_window_depends_on_where_in_a_second_the_attempts_fall(
 
 @pytest.mark.parametrize("intensity", [0, 1, 2, 10])
 def test_an_intensity_admits_as_many_attempts_and_refuses_the_next(intensity: int) -> None:
-    """1.5.2: 0 allows none."""
+    """(1.5.2, 1.5.8) 1.5.2: 0 allows none."""
     window = RestartIntensity(intensity, 5)
     assert [window.admit(7.0) for _ in range(intensity + 1)] == [True] * intensity + [False]
 

@@ -31,6 +31,7 @@ def last_reason(house: House, actor: str) -> tuple[str, int | None, bool]:
 
 
 def test_a_stopped_worker_with_mail_is_killed_by_its_watchdog(house: House, name: Name) -> None:
+    """(1.24) A watchdog that goes by progress."""
     row = house.start(name(), supervision={**RESTLESS, "watchdog": "300ms"}, limits={"call_timeout": "infinity"})
     house.kill(row.pid or 0, signal.SIGSTOP)
     assert outcome(lambda: house.client.request(row.id, b"e")) == "ActorDown"
@@ -95,6 +96,7 @@ def small_group() -> Iterator[Path]:
 def test_a_worker_that_the_kernel_took_for_want_of_memory_ran_out_of_memory(
     house: House, name: Name, small_group: Path
 ) -> None:
+    """(1.24, 1.25) SIGKILL does not say whose it was."""
     row = house.start(name(), supervision=RESTLESS, limits={"message": "32MiB", "memory": "128MiB"})
     (small_group / "cgroup.procs").write_text(str(row.pid))
     assert outcome(lambda: house.client.request(row.id, b"e" + bytes(31 * MIB), timeout=20.0)) == "ActorDown"

@@ -92,6 +92,7 @@ def nothing_is_left(house: House, actor: str) -> None:
 
 
 def test_a_start_whose_init_answers_err_says_what_it_said(house: House, name: Name) -> None:
+    """(1.3.1) The cause of a failed start reaches who asked for it."""
     actor = name()
     with pytest.raises(StartFailed, match="init answered with an error: fail") as failed:
         house.start(actor, init_state=b"fail")
@@ -100,6 +101,7 @@ def test_a_start_whose_init_answers_err_says_what_it_said(house: House, name: Na
 
 
 def test_a_start_whose_init_traps_says_how(house: House, name: Name) -> None:
+    """(1.3.1) So does a trap, with its frames."""
     actor = name()
     with pytest.raises(StartFailed, match="trapped \\(unreachable") as failed:
         house.start(actor, init_state=b"trap")
@@ -108,6 +110,7 @@ def test_a_start_whose_init_traps_says_how(house: House, name: Name) -> None:
 
 
 def test_the_name_of_a_start_that_failed_is_free(house: House, name: Name) -> None:
+    """(1.3.6) A start that failed leaves nothing behind."""
     actor = name()
     assert outcome(lambda: house.start(actor, init_state=b"fail")) == "StartFailed"
     assert house.start(actor).state == "running"
@@ -128,6 +131,7 @@ def test_a_start_whose_content_the_store_lacks_is_refused(house: House, name: Na
 
 
 def test_a_start_under_a_name_that_is_taken_says_by_whom(house: House, name: Name) -> None:
+    """(1.3.7, 1.16) The one who comes later leaves nothing behind."""
     actor = name()
     first = house.start(actor)
     with pytest.raises(NameTaken, match=first.id):

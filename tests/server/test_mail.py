@@ -81,6 +81,7 @@ def test_an_err_of_the_asked_reaches_the_asker_as_its_sentence(house: House, nam
 
 
 def test_an_unknown_name_is_an_error_at_once(house: House, name: Name) -> None:
+    """(1.14, 1.16) No message goes to nobody in silence."""
     asker = house.start(name())
     begun = time.monotonic()
     assert "'nobody'" in refusal(house.client, asker.id, asking("nobody", b"e"))
@@ -100,6 +101,7 @@ def test_an_actor_that_takes_no_messages_says_what_its_manifest_lacks(house: Hou
 
 
 def test_an_answer_that_does_not_come_in_time_is_a_timeout(house: House, name: Name) -> None:
+    """(1.15) The asker is told; the message may still be handled."""
     asker, asked = house.start(name(), limits={"request_timeout": "150ms"}), house.start(name())
     begun = time.monotonic()
     assert "did not answer in time" in refusal(house.client, asker.id, asking(asked.name, b"n"))
@@ -108,6 +110,7 @@ def test_an_answer_that_does_not_come_in_time_is_a_timeout(house: House, name: N
 
 
 def test_a_late_answer_is_not_taken_for_the_next(house: House, name: Name) -> None:
+    """(1.15) An answer that nobody waits for any more is dropped."""
     asker, asked = house.start(name(), limits={"request_timeout": "400ms"}), house.start(name())
     first = submit(house.client, asker.id, asking(asked.name, b"n first"))
     eventually(lambda: b"n first" in bodies(house, asked.id))
@@ -122,6 +125,7 @@ def test_a_late_answer_is_not_taken_for_the_next(house: House, name: Name) -> No
 
 
 def test_whoever_waits_for_an_actor_that_is_killed_is_told(house: House, name: Name) -> None:
+    """(1.15) The wait ends with the reason of the other's end."""
     asker, asked = house.start(name()), house.start(name())
     number = submit(house.client, asker.id, asking(asked.name, b"n"))
     eventually(lambda: b"n" in bodies(house, asked.id))
@@ -136,6 +140,7 @@ def test_whoever_waits_for_an_actor_that_is_killed_is_told(house: House, name: N
 
 
 def test_an_actor_that_is_being_restarted_is_waited_for(house: House, name: Name) -> None:
+    """(1.23) A message to an actor that is between two lives waits for the next one."""
     asker, asked = house.start(name()), house.start(name(), supervision=RESTLESS)
     house.client.request(asker.id, asking(asked.name, b"e"))
     for life in range(2, 12):
@@ -156,6 +161,7 @@ def test_an_actor_that_was_stopped_is_an_error_at_once(house: House, name: Name)
 
 
 def test_a_name_means_its_new_owner_as_soon_as_it_has_one(house: House, name: Name) -> None:
+    """(1.16) Names, not addresses of processes, are what lasts."""
     asker, shared = house.start(name()), name()
     first = house.start(shared)
     assert house.client.request(asker.id, asking(shared, b"c")) == b"\x01\0\0\0"
@@ -170,6 +176,7 @@ def test_a_name_means_its_new_owner_as_soon_as_it_has_one(house: House, name: Na
 
 
 def test_an_actor_that_asks_itself_is_refused(house: House, name: Name) -> None:
+    """(1.15) It could only be answered after itself."""
     actor = house.start(name())
     begun = time.monotonic()
     assert "could never be answered" in refusal(house.client, actor.id, asking(actor.name, b"e"))
@@ -219,6 +226,7 @@ def test_three_that_ask_each_other_in_a_circle_all_end(house: House, name: Name)
 
 
 def test_ten_thousand_sends_arrive_in_order(house: House, name: Name) -> None:
+    """(1.14) Messages from one actor to another arrive in the order of sending."""
     sender, receiver = house.start(name()), house.start(name(), limits={"mailbox": 100_000})
     window: list[int] = []
     for number in range(10_000):
@@ -242,6 +250,7 @@ def test_an_actor_may_send_to_itself(house: House, name: Name) -> None:
 
 
 def test_a_full_mailbox_is_an_error_at_once(house: House, name: Name) -> None:
+    """(1.14) A mailbox is bounded here, and whoever fills it is told."""
     sender, busy = house.start(name()), house.start(name(), limits={"mailbox": 10, "call_timeout": "20s"})
     number = submit(house.client, busy.id, b"b")
     in_a_call(house, busy.id)
@@ -341,6 +350,7 @@ def dead_letters(house: House, receiver: Row) -> list[bytes]:
 
 
 def test_what_a_killed_receiver_had_not_taken_becomes_dead_letters(house: House, name: Name) -> None:
+    """(1.14, 1.23) At most once; and what is lost can be seen."""
     sender, busy = house.start(name()), house.start(name(), limits={"call_timeout": "20s"})
     number = submit(house.client, busy.id, b"b")
     in_a_call(house, busy.id)

@@ -36,6 +36,7 @@ def end_by_signal(number: int) -> object:
     ],
 )
 def test_an_orderly_end_stops_actors_in_reverse_order_and_leaves_nothing(own_house: House, end: object) -> None:
+    """(1.9.1, 1.9.3) Whoever stops the server stops the root supervisor, and nobody else can."""
     house = own_house
     ids = three_actors(house)
     assert callable(end)
@@ -64,6 +65,7 @@ def test_the_second_interrupt_kills(own_house: House) -> None:
 
 
 def test_an_actor_that_does_not_end_in_time_is_killed(own_house: House) -> None:
+    """(1.8, 1.24) The time to end is limited."""
     house = own_house
     row = house.start("busy", supervision={"shutdown": 100})
     link = house.connect()._link
@@ -105,6 +107,7 @@ def test_a_server_that_stops_starts_nothing_any_more(own_house: House) -> None:
 
 
 def test_when_the_server_is_killed_every_process_dies_within_a_second(own_house: House) -> None:
+    """(1.9.6, 1.24, 1.25) Death of the parent is a signal that nobody can trap; the whole group goes."""
     house = own_house
     three_actors(house)
     assert len(house.processes()) >= 6
