@@ -133,18 +133,21 @@ class Link:
 
     def post(self, me: str) -> list[list[bytes]]:
         """Sends what is in the outbox; returns what the queue did not take."""
-        number = self.sent - len(self.outbox) + 1
+        outbox, again = self.outbox, self.again
+        number = self.sent - len(outbox) + 1
+        self.outbox, self.outbox_bytes, self.again = [], 0, 0
         taken = 0
         try:
-            for kind, letters in ((SendAgain, self.outbox[: self.again]), (Send, self.outbox[self.again :])):
+            if not again:
+                self.dealer.send(encode(Send(me, number, outbox)))
+                return []
+            for kind, letters in ((SendAgain, outbox[:again]), (Send, outbox[again:])):
                 for batch in _batches(letters):
                     self.dealer.send(encode(kind(me, number + taken, batch)))
                     taken += len(batch)
         except Full:
-            pass
-        returned = self.outbox[taken:]
-        self.outbox, self.outbox_bytes, self.again = [], 0, 0
-        return returned
+            return outbox[taken:]
+        return []
 
     def drain(self) -> None:
         """Takes in all that the receiver has sent."""
@@ -301,12 +304,15 @@ class Mail:
     def post(self) -> None:
         """Sends what `send` has taken. The entries that record it must be on the disk."""
         for link in self._outgoing:
-            returned = link.post(self.me)
-            # A queue that takes no more, although the mailbox should.
-            self._report(link.actor, [(cause, body) for cause, body in returned], "its receiver's queue was full")
-            for _ in returned:
-                link.unconfirmed.pop()
+            if returned := link.post(self.me):
+                self._return_to_sender(link, returned)
         self._outgoing.clear()
+
+    def _return_to_sender(self, link: Link, returned: list[list[bytes]]) -> None:
+        """The queue to a receiver takes no more, although its mailbox should: what was meant for it is dead."""
+        self._report(link.actor, [(cause, body) for cause, body in returned], "its receiver's queue was full")
+        for _ in returned:
+            link.unconfirmed.pop()
 
     def ask(self, to: str, body: bytes, cause: bytes, timeout: float) -> Answer:
         """Sends `body` and waits for its answer, whose `value` is then the reply.
