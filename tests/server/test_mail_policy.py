@@ -57,6 +57,7 @@ def fall(house: House, actor: Row) -> None:
 
 
 def test_a_message_waits_for_an_actor_that_comes_back(house: House, name: Name) -> None:
+    """(1.23)"""
     row = house.start(name(), supervision=in_a_pause("300ms"))
     fall(house, row)
     assert house.client.request(row.id, b"e at last") == b"e at last"
@@ -145,6 +146,7 @@ def test_a_first_start_is_waited_for_by_everybody(house: House, name: Name) -> N
 
 
 def test_messages_that_a_life_had_not_taken_go_to_the_next_one_in_order(house: House, name: Name) -> None:
+    """(1.23) (1.25)"""
     row = house.start(name(), supervision={**RESTLESS, "mail": "keep"}, limits={"call_timeout": "20s"})
     loop = submit(house, row, b"b")
     in_a_call(house, row)
@@ -187,6 +189,7 @@ def test_requests_are_not_kept(house: House, name: Name) -> None:
 
 
 def test_without_keep_the_senders_are_told(house: House, name: Name) -> None:
+    """(1.14) (1.25): mail for a dead life never reaches its successor unless the manifest says so."""
     row = house.start(name(), supervision=RESTLESS, limits={"call_timeout": "20s"})
     loop = submit(house, row, b"b")
     in_a_call(house, row)

@@ -385,6 +385,18 @@ def test_who_traps_exits_is_told_of_every_end_and_lives(house: House, name: Name
     assert house.row(one.id).incarnation == 1
 
 
+def test_a_kill_cannot_be_trapped(house: House, name: Name) -> None:
+    """(1.13.5)"""
+    one, other = start(house, name(), supervision=MORTAL), start(house, name(), supervision=MORTAL)
+    trap_exits(house, one)
+    link(house, one, other.id)
+    house.kill(one.pid or 0)
+    for row in (one, other):
+        last = ended(house, row).last_exit
+        assert last is not None
+        assert (last.reason, last.signal) == ("signal", 9)
+
+
 def test_trapping_ends_when_the_actor_says_so_and_with_its_life(house: House, name: Name) -> None:
     """(1.13.4)"""
     one, other = start(house, name(), supervision=RESTLESS), start(house, name(), supervision=RESTLESS)
