@@ -26,6 +26,8 @@ STYLES = {
     "failed": "red",
     "ok": "green",
     "BROKEN": "red",
+    "reproduced": "green",
+    "DIVERGED": "red",
 }
 """Words that stand in colour wherever they fill a cell."""
 

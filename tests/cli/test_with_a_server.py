@@ -92,6 +92,20 @@ def test_a_crash_is_an_error_to_the_sender_and_a_new_incarnation(live: Theater, 
     assert live("verify", "counter").code == 0
 
 
+def test_a_chain_is_replayed_with_the_server_up_and_down(theater: Theater, project: Path) -> None:
+    with serving(theater):
+        actor = theater("start", str(project), "--id-only").text.strip()
+        theater("message", "counter", '{"add": 2}', "--request")
+        theater("message", "counter", '{"crash": true}', "--request")
+        theater("message", "counter", '{"add": 1}', "--request")
+        done = theater("replay", "counter", "--json", THEATER_CACHE=str(theater.home / "cache"))
+        assert (done.code, json.loads(done.out)["ok"]) == (0, True)
+    done = theater("replay", "--all", "--json", THEATER_CACHE=str(theater.home / "other-cache"))
+    (found,) = json.loads(done.out)["actors"]
+    assert (done.code, found["id"], found["error"]) == (0, actor, None)
+    assert [found] == json.loads(theater("verify", "--json").out)["actors"]
+
+
 def test_names_stop_restart_and_remove(live: Theater, project: Path) -> None:
     live("start", str(project), "--name", "one")
     actor = live("start", str(project), "--name", "two", "--id-only").text.strip()
