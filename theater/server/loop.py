@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 _LONGEST_WAIT = 1.0
 _QUIET_S = 0.005
 _PUT_OFF_S = 0.25
+_SLICE_S = 0.01
+"""How long one kind of work goes on before the loop looks for what else has come: a thousand deaths at once must not
+keep a client waiting."""
 
 
 @dataclass(order=True, slots=True)
@@ -110,7 +113,8 @@ class Loop:
     def run(self) -> None:
         while not self._stopped:
             self.turn()
-        self._run_later()
+        while self._later:
+            self._later.popleft()()
 
     def turn(self) -> None:
         """Waits for something, then carries out all that is due."""
@@ -123,7 +127,7 @@ class Loop:
         self._run_soon()
         self._run_drains()
         if self._later and not self._soon and (not events or self.now() >= self._later_by):
-            self._run_later()
+            self._run_slice(self._later)
 
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -149,17 +153,20 @@ class Loop:
                 action()
 
     def _run_soon(self) -> None:
-        for _ in range(len(self._soon)):
-            self._soon.popleft()()
+        self._run_slice(self._soon)
 
     def _run_drains(self) -> None:
         # Every one of them, not the first that found something.
         while sum(drain() for drain in self._drains):
             self._run_soon()
 
-    def _run_later(self) -> None:
-        for _ in range(len(self._later)):
-            self._later.popleft()()
+    def _run_slice(self, actions: deque[Callable[[], None]]) -> None:
+        """Those that are there now, in order, as far as the time goes."""
+        until = self.now() + _SLICE_S
+        for _ in range(len(actions)):
+            actions.popleft()()
+            if self.now() > until:
+                return
 
     def _on_wake(self) -> None:
         try:

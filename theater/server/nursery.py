@@ -30,6 +30,10 @@ _SPAWNER_PAUSE = 0.5
 _MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 _LOAD_LIMIT = 30.0
 _QUICK_DEATHS = 5
+_BIRTHS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
+"""More lives that begin at the same time would only take the processors from each other, and from the server."""
+_YOUNG_S = 0.1
+"""After that a life that has not come up counts no longer: its actor may take its time to initialise itself."""
 _REST_S = 0.03
 """So long nobody has ordered a worker when a spare is made: its fork and rehearsal would hold up whoever comes now."""
 
@@ -93,6 +97,7 @@ class Nursery:
         self._spawner: int | None = None
         self._spawner_line: socket.socket | None = None
         self._asked: deque[_Template] = deque()
+        self._young: set[int] = set()
         self._quick_deaths = 0
         self._spawner_born = 0.0
         self._closing = False
@@ -123,7 +128,13 @@ class Nursery:
             self._keep_spares(template)
         else:
             template.waiting.append(order)
-            self._work(template)
+            self._work()
+
+    def is_up(self, pid: int) -> None:
+        """A worker that was handed over has come up, or has ended: the next may be born."""
+        if pid in self._young:
+            self._young.remove(pid)
+            self._work()
 
     def processes(self) -> dict[str, object]:
         """Process ids of the spawner and of the templates, for `inspect` and for tests."""
@@ -243,7 +254,7 @@ class Nursery:
             self._loop.forget(line.fileno())
         elif "ready" in answer:
             template.ready = True
-            self._work(template)
+            self._work()
         elif "error" in answer:
             template.error = from_wire(answer)
         elif "fork" in answer:
@@ -260,6 +271,7 @@ class Nursery:
         newborn = Newborn(pid, line)
         if order is not None:
             self._hand_over(order, newborn)
+            self._work()  # Unless it was taken up, there is a place for another.
         else:
             self._processes.adopt(pid, lambda ended: self._on_spare_end(newborn, ended))
             template.spares.append(newborn)
@@ -270,6 +282,9 @@ class Nursery:
             newborn.line.close()  # It waits for an assignment and ends when nobody can give one.
             self._processes.adopt(newborn.pid, lambda ended: None)
         else:
+            pid = newborn.pid
+            self._young.add(pid)
+            self._loop.after(_YOUNG_S, lambda: self.is_up(pid))
             order.on_born(newborn)
 
     def _on_spare_end(self, newborn: Newborn, ended: Ended) -> None:
@@ -310,12 +325,21 @@ class Nursery:
             for order in orders:
                 self.order(template.breed, order)
 
-    def _work(self, template: _Template) -> None:
-        """Sends what waits to a template that can take it."""
-        while template.ready and template.waiting:
+    def _work(self) -> None:
+        """Sends what waits to templates that can take it, to each of them in turn."""
+        able = deque(template for template in self._templates.values() if template.ready and template.waiting)
+        while able and self._births() < _BIRTHS_AT_ONCE:
+            template = able.popleft()
             order = template.waiting.popleft()
             if not order.cancelled:
                 self._fork(template, order)
+            if template.waiting:
+                able.append(template)
+
+    def _births(self) -> int:
+        """How many lives are about to begin."""
+        coming = (order for template in self._templates.values() for _, order in template.forking.values())
+        return len(self._young) + sum(order is not None for order in coming)
 
     def _fork(self, template: _Template, order: Order | None) -> None:
         try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from theater.server.loop import Loop
 
 _UNCLAIMED_MAX = 4096
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,9 @@ class Processes:
         return list(self._ending)
 
     def reap(self) -> None:
-        """Takes the status of all children that have ended."""
-        while True:
+        """Takes the status of children that have ended: of some, and of the others in the loop's next turns, so that a
+        thousand deaths at once do not keep it from everything else."""
+        for _ in range(_AT_ONCE):
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
@@ -91,6 +93,7 @@ class Processes:
                 on_end(ended)
             else:
                 self.keep(pid, ended)
+        self._loop.soon(self.reap)
 
 
 def _is_child(pid: int) -> bool:

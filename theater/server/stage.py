@@ -316,6 +316,7 @@ class Stage:
 
     def _turn_away(self, newborn: Newborn) -> None:
         newborn.line.close()
+        self._nursery.is_up(newborn.pid)
         self._processes.adopt(newborn.pid, lambda ended: None)
 
     def _assignment(self, worker: Worker) -> Assignment:
@@ -387,6 +388,8 @@ class Stage:
         if worker.ready or worker.actor.worker is not worker:
             return
         worker.ready = True
+        if worker.pid is not None:
+            self._nursery.is_up(worker.pid)
         actor = worker.actor
         if worker.incarnation > 1 and actor.state is State.RESTARTING:
             actor.restarts += 1
@@ -452,6 +455,8 @@ class Stage:
         actor = worker.actor
         actor.worker = None
         actor.last_exit = reason
+        if worker.pid is not None:
+            self._nursery.is_up(worker.pid)
         if worker.alarm is not None:
             worker.alarm.cancel()
         self._home.inbox(actor.id, worker.incarnation).unlink(missing_ok=True)
