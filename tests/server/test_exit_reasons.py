@@ -146,8 +146,9 @@ def test_an_end_is_told_with_what_it_used_in_every_place(house: House, name: Nam
     assert [(end["reason"], end["commanded"], end["max_rss"]) for end in ends] == [("trap", False, usage["max_rss"])]
     own = [details for event, details in house.history(row.id) if event == "ended"]
     assert [end["reason"] for end in own] == ["trap"]
-    lines = [line.text for line in house.client.logs(row.id).lines]
-    assert any(line.startswith("ended: trapped (unreachable") for line in lines)
+    eventually(
+        lambda: any(line.text.startswith("ended: trapped (unreachable") for line in house.client.logs(row.id).lines)
+    )
     eventually(lambda: "ended" in house.log_text() and row.id in house.log_text())
 
 
