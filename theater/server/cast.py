@@ -59,6 +59,7 @@ class Actor:
         family: the supervisor of its children, of its present or its last life.
         killer: content digest of the message that ended it last, and how often in a row it did.
         renewal: what it will be from its next life on, if a tree was applied that says so.
+        in_transit: this life is ended only so that the next can begin.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Actor:
     worker: Worker | None = None
     family: Branch | None = None
     renewal: tuple[Role, Artefact] | None = None
+    in_transit: bool = False
 
     @property
     def is_parent(self) -> bool:
@@ -100,7 +102,8 @@ class Actor:
         self.program, self.init_state = role.program, role.init_state
 
     def renew(self) -> None:
-        """Becomes what it is to be from this life on."""
+        """Becomes what it is to be from this life on, which begins."""
+        self.in_transit = False
         if self.renewal is not None:
             role, self.artefact = self.renewal
             self.renewal = None

@@ -147,12 +147,8 @@ class Graft:
 
         Whoever asks for restarts wants the next life to come; one who has not asked is told of a change once.
         """
-        now = Role(actor.manifest, actor.where, actor.component, actor.program, actor.init_state)
-        if actor.renewal is not None and not self.wishes.restart_changed:
-            now = actor.renewal[0]
-        parts = ("component", "program", "init_state")
-        changed = tuple(part for part in parts if getattr(now, part) != getattr(role, part))
-        return changed if plain_manifest(now.manifest) == plain_manifest(role.manifest) else ("manifest", *changed)
+        told = actor.renewal is not None and not self.wishes.restart_changed
+        return _differences(actor.renewal[0] if told and actor.renewal else _role_of(actor), role)
 
     def _refuse_while_stopping(self) -> None:
         if self.grove.ground.lives.stopping:
@@ -213,14 +209,20 @@ class Graft:
                 part.number = grove.ground.cast.next_number()
                 grove.ground.lives.enlist(part)
                 admitted.append(part)
-            grove.keep(Application(self.wished.where, tree, roles))
+            leaving = (actor.id for name, actor in grove.actors.items() if name not in roles)
+            grove.keep(Application(self.wished.where, tree, roles), leaving)
         except TheaterError:
             for part in admitted:
                 grove.ground.directory.release(part.id)
                 grove.ground.cast.remove(part)
             raise
         self._adopt(Application(self.wished.where, tree, roles))
+        beginning = self._supervisors(Verdict.ADDED, Verdict.STARTED, Verdict.MOVED)
+        grove.transfer(self._supervisors(Verdict.MOVED), beginning)
         self._record()
+
+    def _supervisors(self, *verdicts: Verdict) -> list[str]:
+        return [step.row.name for step in self.change.of(*verdicts) if isinstance(step.row, SupervisorRow)]
 
     def _role(self, name: str) -> Role:
         return self.wished.roles[name] if name in self.wished.roles else self.grove.applied.roles[name]
@@ -230,18 +232,27 @@ class Graft:
         grove, ground = self.grove, self.grove.ground
         known = grove.known()
         actors: dict[str, Actor] = {}
+        transient = {step.row.name for step in self.change.of(Verdict.MOVED, Verdict.RESTARTED)}
         for row in applied.tree.children:
             actor, part = known[row.name], self.parts[row.name]
             actors[row.name] = actor
             actor.supervisor, actor.in_tree = row.under, True
+            in_transit = row.name in transient and not _rests(actor)
             if row.name in self.wished.roles:
-                assert part.artefact is not None
-                actor.renewal = (self.wished.roles[row.name], part.artefact)
-                if actor.worker is None:
-                    actor.renew()
+                self._recast(actor, self.wished.roles[row.name], part)
+            actor.in_transit = in_transit
             ground.stage.keep(actor)
         self.pruned = {name: actor for name, actor in grove.actors.items() if name not in actors}
         grove.applied, grove.actors = applied, actors
+
+    def _recast(self, actor: Actor, role: Role, part: Actor) -> None:
+        """A life that is under way keeps what it was given; one that is not finds the new."""
+        assert part.artefact is not None
+        actor.renewal = (role, part.artefact)
+        if actor.worker is None:
+            actor.renew()
+        elif not _differences(_role_of(actor), role):
+            actor.renewal = None
 
     def _record(self) -> None:
         done: dict[str, list[str]] = {}
@@ -306,9 +317,7 @@ class Graft:
             actor = self._actor(row)
             if actor is not None and actor.worker is None and actor.state is not State.FAILED:
                 ground.stage.rest(actor, State.STOPPED)
-        for step in self.change.of(Verdict.PRUNED):
-            if isinstance(step.row, SupervisorRow):
-                ground.kept.forget(step.row.name)
+        ground.kept.retain({ROOT, *(row.name for row in self.change.tree.supervisors)})
         for name, actor in self.pruned.items():
             self.grove.release(actor)
             try:
@@ -390,6 +399,7 @@ class Graft:
         done()
 
     def _report(self) -> None:
+        self.grove.in_transit = frozenset()
         self.on_done([self._told(step) for step in self.change.steps])
 
     def _told(self, step: Step) -> dict[str, Any]:
@@ -425,6 +435,18 @@ class Graft:
 
     def _later(self, action: Next) -> None:
         self.grove.ground.loop.after(_AGAIN_S, action)
+
+
+def _role_of(actor: Actor) -> Role:
+    """What the actor is in its present life."""
+    return Role(actor.manifest, actor.where, actor.component, actor.program, actor.init_state)
+
+
+def _differences(now: Role, then: Role) -> tuple[str, ...]:
+    """In which parts two roles differ."""
+    parts = ("component", "program", "init_state")
+    changed = tuple(part for part in parts if getattr(now, part) != getattr(then, part))
+    return changed if plain_manifest(now.manifest) == plain_manifest(then.manifest) else ("manifest", *changed)
 
 
 def _rests(actor: Actor) -> bool:

@@ -62,6 +62,7 @@ class Grove:
         root: the root supervisor, once it grows.
         applied: the tree as it is wished now.
         actors: those of the tree, by the names of their rows.
+        in_transit: supervisors that an apply ends only to begin them again.
         failure: why the tree could not grow, or has ended.
         on_failure: called when there is one.
     """
@@ -71,6 +72,7 @@ class Grove:
         self.root: Branch | None = None
         self.applied: Application = NOTHING
         self.actors: dict[str, Actor] = {}
+        self.in_transit: frozenset[str] = frozenset()
         self.failure: TheaterError | None = None
         self.on_failure: Callable[[], None] = ground.loop.stop
         self._unsaved = False
@@ -113,6 +115,7 @@ class Grove:
         self.applied = wished or kept or NOTHING
         if wished is not None and kept is not None:
             self._retire(kept, wished)
+        self._finish_removals()
         known = self.known()
         self.actors = {row.name: self._engage(row, known.get(row.name)) for row in self.applied.tree.children}
         return self.applied
@@ -128,9 +131,7 @@ class Grove:
             anew: it was given, and is not the one that the home keeps: what has failed in it gets another chance.
         """
         asleep = frozenset(row.name for row in self.applied.tree.rows if self._sleeps(row, anew))
-        for name, actor in self.actors.items():
-            if name not in asleep:
-                actor.wanted, actor.state = True, State.STARTING
+        self._set_states(asleep)
 
         def ready(artefacts: Mapping[Kind, Artefact]) -> None:
             if self.ground.lives.stopping:
@@ -182,14 +183,17 @@ class Grove:
         for kind in wanted:
             self.ground.workshop.prepare(*kind, wish(kind))
 
-    def keep(self, applied: Application) -> None:
+    def keep(self, applied: Application, leaving: Iterable[str] = ()) -> None:
         """Keeps a tree for the next server on this home.
+
+        Args:
+            leaving: ids of the actors that are about to be removed.
 
         Raises:
             DiskFull: the disk does not take it.
         """
         try:
-            self.ground.kept.save(applied)
+            self.ground.kept.save(applied, leaving)
         except OSError as error:
             raise DiskFull(f"the home does not take the tree: {error.strerror}") from error
 
@@ -230,6 +234,20 @@ class Grove:
 
     # ---- growing, step by step
 
+    def _set_states(self, asleep: frozenset[str]) -> None:
+        """What is going to start can be waited for; what is under a supervisor that sleeps shares its fate."""
+        fates: dict[str, State] = {}
+        for row in self.applied.tree.rows:
+            fate = fates.get(row.under)
+            if isinstance(row, ChildRow):
+                actor = self.actors[row.name]
+                if fate is not None:
+                    actor.state = fate
+                elif row.name not in asleep:
+                    actor.wanted, actor.state = True, State.STARTING
+            elif fate is not None or row.name in asleep:
+                fates[row.name] = fate or (State.FAILED if has_failed(self.standing(row.name)) else State.STOPPED)
+
     def _load(self, *, must: bool) -> Application | None:
         try:
             return self.ground.kept.load()
@@ -239,6 +257,16 @@ class Grove:
             self.ground.log.error("the tree that this home keeps is lost", why=error.message)
             return None
 
+    def _finish_removals(self) -> None:
+        """A server that was killed while it applied a tree has not removed everything, or has added too much."""
+        cast = self.ground.cast
+        for actor in [found for key in self.ground.kept.leaving if (found := cast.get(key)) is not None]:
+            self.ground.lives.forget(actor)
+        for name, actor in self.known().items():
+            if name not in self.applied.roles and actor.incarnation == 0 and actor.head is None:
+                self.ground.lives.forget(actor)
+        self.ground.kept.retain({ROOT, *(row.name for row in self.applied.tree.supervisors)})
+
     def _retire(self, kept: Application, wished: Application) -> None:
         """Children that the given file does not have any more stay down for good; a user may start one by itself."""
         gone = {row.name for row in kept.tree.children} - {row.name for row in wished.tree.children}
@@ -247,10 +275,6 @@ class Grove:
                 self.ground.log.warning("no longer in the tree, stays down", actor=actor.id, name=name)
                 self.ground.ledger.event("retired", {"actor": actor.id, "name": name})
                 self.release(actor)
-        supervisors = {row.name for row in wished.tree.supervisors}
-        for row in kept.tree.supervisors:
-            if row.name not in supervisors:
-                self.ground.kept.forget(row.name)
 
     def release(self, actor: Actor) -> None:
         """The actor is down, and of the tree no more."""
@@ -354,13 +378,21 @@ class Grove:
         return top is self.root
 
     def _stays_down(self, name: str) -> None:
-        """A supervisor has ended, and the one above it does not start it again."""
-        self.mark_down(name)
+        """A supervisor has ended, and the one above it does not start it again; nor does an apply that is under way."""
+        if name not in self.in_transit and any(row.name == name for row in self.applied.tree.supervisors):
+            self.mark_down(name)
+
+    def transfer(self, leaving: Iterable[str], coming: Iterable[str]) -> None:
+        """Supervisors end because a tree is applied, and begin again, or begin for the first time."""
+        self.in_transit = frozenset(leaving)
+        for name in coming:
+            self.standing(name).down = False
+        self._save_standings()
 
     def mark_down(self, name: str) -> None:
         """A supervisor is down until somebody starts it."""
         self.standing(name).down = True
-        self._save_standings_later()
+        self._save_standings()
 
     def _save_standings_later(self) -> None:
         if not self._unsaved:

@@ -9,10 +9,10 @@ a number that is too low, and no harm.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from theater.config import Home
 from theater.core import manifest as manifests
@@ -25,6 +25,7 @@ from theater.server.wishes import Application, Role
 
 _LARGEST = 256 << 20
 _FORMAT = 1
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -48,9 +49,11 @@ class KeptTree:
 
     Args:
         standings: of the supervisors, by name.
+        leaving: ids of the actors that are taken out of the tree; whoever finds one of them alive ends it.
     """
 
     home: Home
+    leaving: tuple[str, ...] = ()
     standings: dict[str, Standing] = field(default_factory=dict)
 
     def standing(self, supervisor: str) -> Standing:
@@ -64,17 +67,24 @@ class KeptTree:
             IntegrityError: it cannot be read.
         """
         self.standings = _read(self.home.supervisors, _standings) or {}
-        return _kept(self.home)
+        kept = _read(self.home.tree, _application)
+        if kept is None:
+            return None
+        application, self.leaving = kept
+        return application
 
-    def save(self, applied: Application) -> None:
+    def save(self, applied: Application, leaving: Iterable[str] = ()) -> None:
         """Keeps what is applied, for whoever starts on this home next; it is on the disk when this returns.
+
+        Args:
+            leaving: ids of the actors that are about to be removed.
 
         Raises:
             OSError: the disk does not take it, and the home keeps what it had.
         """
         roles = {name: _plain_role(role) for name, role in applied.roles.items()}
         plain = {"format": _FORMAT, "where": applied.where, "tree": to_plain(applied.tree), "roles": roles}
-        _replace(self.home.tree, pack(plain))
+        _replace(self.home.tree, pack({**plain, "leaving": list(leaving)}))
 
     def save_standings(self) -> None:
         """Writes how the supervisors have fared.
@@ -88,9 +98,9 @@ class KeptTree:
         }
         _replace(self.home.supervisors, pack({"format": _FORMAT, "standings": plain}))
 
-    def forget(self, supervisor: str) -> None:
-        """The supervisor is no more."""
-        self.standings.pop(supervisor, None)
+    def retain(self, supervisors: Collection[str]) -> None:
+        """All other supervisors are no more."""
+        self.standings = {name: each for name, each in self.standings.items() if name in supervisors}
 
 
 def kept_digests(home: Home) -> set[str]:
@@ -99,17 +109,12 @@ def kept_digests(home: Home) -> set[str]:
     Raises:
         IntegrityError: it cannot be read.
     """
-    kept = _kept(home)
-    roles = kept.roles.values() if kept is not None else ()
+    kept = _read(home.tree, _application)
+    roles = kept[0].roles.values() if kept is not None else ()
     return {part for role in roles for part in (role.component, role.program, role.init_state) if part is not None}
 
 
-def _kept(home: Home) -> Application | None:
-    found: Application | None = _read(home.tree, _application)
-    return found
-
-
-def _read(path: Path, reader: Any) -> Any:
+def _read(path: Path, reader: Callable[[Any], _T]) -> _T | None:
     try:
         return reader(unpack(path.read_bytes(), max_len=_LARGEST))
     except FileNotFoundError:
@@ -118,9 +123,10 @@ def _read(path: Path, reader: Any) -> Any:
         raise IntegrityError(f"{path} cannot be read: {error}; remove it to begin without a tree") from error
 
 
-def _application(plain: Mapping[str, Any]) -> Application:
+def _application(plain: Mapping[str, Any]) -> tuple[Application, tuple[str, ...]]:
     roles = {name: _role(role) for name, role in plain["roles"].items()}
-    return Application(plain["where"], from_plain(plain["tree"], plain["where"]), roles)
+    tree = from_plain(plain["tree"], plain["where"])
+    return Application(plain["where"], tree, roles), tuple(plain["leaving"])
 
 
 def _plain_role(role: Role) -> list[Any]:

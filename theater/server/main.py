@@ -76,9 +76,9 @@ class _Server:
             house.loop.on_signal(number, self._stop)
         house.loop.on_signal(signal.SIGHUP, lambda: None)
         house.log.info("serving", home=str(house.home.root), pid=os.getpid(), version=house.version)
-        house.revive(self._application)
-        self._on_up(house)
         try:
+            house.revive(self._application)
+            self._on_up(house)
             house.loop.run()
         finally:
             self._control.close()

@@ -265,7 +265,9 @@ class Stage:
         if found is None:
             self.on_supervisor_down(actor)
         if found is not None and found.worker is None and found.state in (*COMING, State.STOPPING):
-            found.wanted = False  # It has done its work: a server that starts again leaves it be.
+            if not found.in_transit:
+                found.wanted = False  # It has done its work: a server that starts again leaves it be, even one that
+                self.keep(found)  # does so because this one is killed at once.
             self.rest(found, State.STOPPED)
             self.families.tidy(found)
 
