@@ -118,7 +118,7 @@ class Actor:
             assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
         )
         limits = self._limits
-        wake = _wake_on_signals()
+        self._woken = wake = _wake_on_signals()
         who = assignment.actor, assignment.incarnation
         self._mail = Mail(context, *who, inbox, self.signals, limits.message, limits.mailbox, wake)
         self._mail.on_pardon = self._poison.discard
@@ -173,6 +173,8 @@ class Actor:
         self._rest(0.0)
         self._record.close()
         self._mail.close()
+        os.close(signal.set_wakeup_fd(-1))
+        os.close(self._woken)
 
     def serve(self) -> NoReturn:
         """Takes what comes, one at a time, until something ends the life."""

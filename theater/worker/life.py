@@ -56,6 +56,7 @@ def run(line: int, warm: Warm, supervisor: int, signals: str, *, spare: bool) ->
         dealer = context.dealer(signals, identity=str(os.getpid()).encode(), linger_ms=_LINGER_MS)
         to_supervisor = Signals(dealer)
         if spare:
+            warm.guest.prepare_deadlines()
             rehearse(warm, context, to_supervisor, Path(signals.removeprefix("ipc://")).parent)
         told = socket.socket(fileno=line)
         data, fds, _, _ = socket.recv_fds(told, _LARGEST_ASSIGNMENT, 1)

@@ -23,6 +23,7 @@ from theater.core.wire import Answer, Ask, Deliver, Handled, Ready, Send, decode
 from theater.errors import TheaterError
 from theater.worker.actor import Actor
 from theater.worker.assignment import REHEARSAL, Assignment, Limits
+from theater.worker.hollow import HollowContext
 from theater.worker.letters import Letter
 from theater.worker.signals import Signals
 from theater.worker.warm import Player, Warm
@@ -31,6 +32,7 @@ _NOBODY = "00000000-0000-4000-8000-000000000000"
 _NO_DIGEST = bytes(32)
 _MIB = 1 << 20
 _FAR_AWAY_NS = 1 << 62
+_BY_HEART = 8
 
 
 def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> None:
@@ -43,7 +45,6 @@ def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> No
     cast = Warm(_Understudy(warm.guest), warm.host, warm.seam, warm.artefact)
     pulse = Pulse(memoryview(bytearray(SIZE)))
     try:
-        warm.guest.prepare_deadlines()
         stage.mkdir(mode=0o700)
         for incarnation in (1, 2):
             plain = pack(_assignment(stage, incarnation, pulse.read_mark()).to_plain())
@@ -62,6 +63,22 @@ def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> No
         pass  # The disk is full, say. Then the first call pays the price, and a life is not lost for its rehearsal.
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def learn_by_heart(warm: Warm, folder: Path) -> None:
+    """Rehearses in a template, again and again, without a ZeroMQ context and without a thread.
+
+    Python adapts code that has run a few times, and remembers what it looked up. It writes both into the code and the
+    classes, which all workers that are forked later then share, instead of each writing them into a copy of its own.
+
+    Args:
+        folder: as for `rehearse`.
+    """
+    context = HollowContext()
+    for _ in range(_BY_HEART):
+        signals = Signals(context.dealer(""))
+        rehearse(warm, context, signals, folder)
+        signals.dealer.close()
 
 
 class _Understudy:

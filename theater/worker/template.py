@@ -2,7 +2,8 @@
 
 It is single-threaded, opens no ZeroMQ context and compiles nothing (D1). For an actor written in Python the
 component is the runner, and the template has also loaded the actor's program into it, so that a worker is born
-with everything in memory. `gc.freeze` before the first fork keeps Python from touching, and so copying, pages
+with everything in memory. It plays short lives until Python has adapted to them (theater/worker/rehearsal.py).
+`gc.freeze` before the first fork keeps Python from touching, and so copying, pages
 that it shares with its workers.
 
 Protocol, over a SEQPACKET socket pair, msgpack: the template says {"ready": pid} or {"error": ...}. Then each
@@ -29,6 +30,7 @@ from theater.host.wasi import GuestHost
 from theater.wasm.artefacts import ArtefactCache
 from theater.wasm.guest import Guest, Trap
 from theater.worker import confine, life, program
+from theater.worker.rehearsal import learn_by_heart
 from theater.worker.warm import Warm
 
 _LARGEST_ORDER = 65536
@@ -49,6 +51,7 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
         confine.own_nothing_but(orders.fileno())
         confine.default_signals()
         warm = _load(order)
+        learn_by_heart(warm, Path(order["signals"].removeprefix("ipc://")).parent)
         gc.collect()
         gc.freeze()
         orders.send(pack({"ready": os.getpid()}))
