@@ -33,7 +33,7 @@ from theater.core.chain import (
 )
 from theater.core.codec import content_digest
 from theater.core.values import Err, Ok
-from theater.errors import Diverged, IntegrityError
+from theater.errors import Diverged, OtherEngine
 from theater.replay import End, replay_chain, words
 from theater.store.content import ContentStore
 
@@ -77,6 +77,11 @@ class Recording:
         assert text.startswith(f"entry {entry}: recorded was ")
         return text
 
+
+REFUSING = """(component
+  (core module $m (func $start unreachable) (start $start))
+  (core instance (instantiate $m)))"""
+"""A component that traps while it is instantiated."""
 
 KINDS = {
     Genesis: Kind.GENESIS,
@@ -287,7 +292,7 @@ def test_another_wasmtime_is_said_in_a_sentence(recording: Recording) -> None:
     genesis = recording.payloads()[0]
     assert isinstance(genesis, Genesis)
     end = recording.replayed(replacing(0, engine={**genesis.engine, "version": "49.0.0"})(recording.payloads()))
-    assert end.entries == 0
+    assert end.entries == 1
     assert end.error is not None
     here = genesis.engine["version"]
     assert end.error.message == (
@@ -300,6 +305,7 @@ def test_another_engine_in_a_later_life(recording: Recording) -> None:
     assert isinstance(life, Lifecycle)
     engine = {**life.details["engine"], "version": "49.0.0"}
     end = recording.replayed(replacing(18, details={**life.details, "engine": engine})(recording.payloads()))
+    assert end.entries == 19, "what is before it is replayed"
     assert end.error is not None
     assert end.error.message.startswith("entry 18: this life ran on wasmtime 49.0.0")
 
@@ -328,11 +334,19 @@ def test_another_processor_is_no_hindrance(recording: Recording) -> None:
 
 
 def test_another_component_than_the_one_that_was_run(recording: Recording) -> None:
+    genesis = recording.payloads()[0]
+    assert isinstance(genesis, Genesis)
     text = (Path(__file__).parents[1] / "actors" / "clock.wat").read_text()
     other = recording.content.put(bytes(wasmtime.wat2wasm(text)))
     end = recording.replayed(replacing(0, component=bytes.fromhex(other))(recording.payloads()))
-    assert isinstance(end.error, IntegrityError)
-    assert end.entries < 9
+    assert isinstance(end.error, OtherEngine), "it has another wrapper"
+    plain = {"wrapper": None, "engine": {**genesis.engine, "mode": "plain"}}
+    refusing = recording.content.put(bytes(wasmtime.wat2wasm(REFUSING)))
+    changed = replacing(0, component=bytes.fromhex(refusing), **plain)(recording.payloads())
+    end = recording.replayed(changed)
+    assert isinstance(end.error, Diverged)
+    assert end.entries == 1
+    assert "in the replay the component did not come to life: " in end.error.message
 
 
 # ---- guests that do not come back

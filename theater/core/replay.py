@@ -227,6 +227,14 @@ class Script:
         kind, message, backtrace = recorded.value
         self._reproduce(Kind.OUTCOME, outcome_trap(kind, message, backtrace, self.state_digest, recorded.fuel))
 
+    def refuse(self, why: str) -> NoReturn:
+        """The guest could not be made, or not be loaded: there is nobody to go on.
+
+        Raises:
+            Diverged: always, for when it was recorded there was.
+        """
+        self._diverge(Nothing(why))
+
     @property
     def life_is_empty(self) -> bool:
         """Whether nothing more is recorded of this life, so that nothing need be run for it."""
@@ -258,7 +266,8 @@ class Script:
     def _end_without_answer(self) -> NoReturn:
         if self._is_cut():
             raise Cut
-        outcome = self._payload() if self._next is not None and self._next.kind is Kind.OUTCOME else None
+        in_call = self._phase is _Phase.GOING_ON
+        outcome = self._payload() if in_call and self._next is not None and self._next.kind is Kind.OUTCOME else None
         if isinstance(outcome, Outcome) and outcome.ending == Ending.TRAP and _trap_kind(outcome) in _HOST_TRAPS:
             raise Failed(outcome)
         self._diverge(Nothing("a host-result is missing"))
@@ -325,8 +334,11 @@ class Script:
 
     def _payload(self) -> Payload:
         """The payload of the next entry, with everything that it refers to."""
-        entry = self._next
+        entry, record = self._next, self._record
         assert entry is not None
+        assert record is not None
+        if not record.has_refs:
+            return entry.read()
         return _having(entry.seq, lambda: read_payload(entry.kind, resolve(entry.payload, self._get)))
 
     def _begins_life(self) -> bool:

@@ -6,7 +6,9 @@ before, by throw-away processes into the machine's cache, so that the process of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,9 @@ from theater.build.compiled import ensure_compiled
 from theater.chainlog.verify import verify_home
 from theater.config import Home
 from theater.core.chain import START
-from theater.core.replay import check_engine, lives
+from theater.core.replay import Life, check_engine, lives
 from theater.core.verification import Verdict
-from theater.errors import TheaterError
+from theater.errors import OtherEngine, TheaterError
 from theater.replay.guard import PATIENCE_S, End, perform
 from theater.replay.sources import manifest_of, records_of
 from theater.store.content import ContentStore
@@ -35,16 +37,14 @@ def replay_home(
     actors: Iterable[str] | None = None,
     *,
     say: Say = _silent,
-    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     patience: float = PATIENCE_S,
 ) -> list[Verdict]:
-    """Replays chains of a home.
+    """Replays chains of a home, as many at once as there are processors.
 
     Args:
         cache: the folder of compiled components.
         actors: ids of the actors; None for all.
-        say: told what is being done.
-        on_verdict: called with each verdict as it is found.
+        say: told what is being done, from several threads.
         patience: seconds for which a replay may stay at one entry, beyond what follows from its record.
 
     Returns:
@@ -55,26 +55,18 @@ def replay_home(
     """
     content = ContentStore(home.content)
     wanted = None if actors is None else list(actors)
-    verified = verify_home(home, content, wanted, lambda verdict: say(f"verified {verdict.id}"))
-    return [_replayed(home, verdict, content, cache, say, on_verdict, patience) for verdict in verified.actors]
+    verified = verify_home(home, content, wanted, lambda verdict: say(f"verified {verdict.id}")).actors
 
-
-def _replayed(
-    home: Home,
-    verdict: Verdict,
-    content: ContentStore,
-    cache: Path,
-    say: Say,
-    on_verdict: Callable[[Verdict], None],
-    patience: float,
-) -> Verdict:
-    if verdict.ok and verdict.entries:
+    def replay(verdict: Verdict) -> Verdict:
+        if not verdict.ok or not verdict.entries:
+            return verdict
         who = verdict.name or verdict.id
         end = replay_chain(home.chain(verdict.id), content, cache, lambda text: say(f"{who}: {text}"), patience)
         error = None if end.error is None else words(end.error)
-        verdict = replace(verdict, entries=end.entries, head=end.head, ok=error is None, error=error)
-    on_verdict(verdict)
-    return verdict
+        return replace(verdict, entries=end.entries, head=end.head, ok=error is None, error=error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(replay, verified))
 
 
 def replay_chain(
@@ -98,19 +90,25 @@ def words(error: TheaterError) -> str:
 
 
 def _prepare(chain: Path, content: ContentStore, cache: Path, say: Say) -> None:
-    """Has what the lives of a chain need compiled.
+    """Has what the lives of a chain need compiled, up to one that ran on another engine, where the replay will end.
 
     Raises:
-        OtherEngine: one of them cannot be replayed here.
-        IntegrityError: what one was made of is not there.
+        IntegrityError: what a life was made of is not there.
         BuildFailed, ComponentError: it could not be compiled.
     """
     prepared: set[tuple[str, bool]] = set()
     for life in lives(records_of(chain)):
         fuel = manifest_of(life, content.get).limits.fuel is not None
-        check_engine(life, engine_identity(fuel))
         key = life.component, fuel
-        if key not in prepared:
+        if key not in prepared and not _is_foreign(life, fuel):
             prepared.add(key)
             content.check(life.component)
             ensure_compiled(cache, content.path(life.component), say, fuel=fuel)
+
+
+def _is_foreign(life: Life, fuel: bool) -> bool:
+    try:
+        check_engine(life, engine_identity(fuel))
+    except OtherEngine:
+        return True
+    return False

@@ -9,14 +9,15 @@ from __future__ import annotations
 from theater.core.chain import Get, Outcome, outcome_trap
 from theater.core.manifest import Manifest
 from theater.core.replay import Cue, Cut, Failed, Life, Script, check_engine, check_wrapper
-from theater.errors import ContentDamaged, IntegrityError
+from theater.errors import ComponentError, ContentDamaged, IntegrityError
+from theater.host.base import Refused
 from theater.host.outcomes import concluded, ended_by
 from theater.host.recorded import RecordedSeam
 from theater.host.wasi import GuestHost
 from theater.replay.sources import manifest_of
 from theater.wasm.artefacts import Artefact, ArtefactCache
 from theater.wasm.engine import engine_identity
-from theater.wasm.guest import Guest
+from theater.wasm.guest import Guest, Trap
 from theater.worker import program
 
 
@@ -65,6 +66,8 @@ class Performance:
             self._guest = self._load(life, artefact)
         except Cut:
             self._script.abandon()
+        except (ComponentError, Trap, Refused) as error:
+            self._script.refuse(f"the component did not come to life: {error}")
 
     def _load(self, life: Life, artefact: Artefact) -> Guest:
         guest = Guest(artefact, GuestHost(self._seam))
@@ -107,6 +110,7 @@ class Performance:
             return ended_by(error, before, fuel())
 
     def _artefact(self, life: Life, fuel: bool) -> Artefact:
+        check_engine(life, engine_identity(fuel))
         key = life.component, fuel
         if key not in self._artefacts:
             found = self._cache.find(*key)
@@ -114,6 +118,5 @@ class Performance:
                 raise ContentDamaged(f"the compiled form of component {life.component} is gone from the cache")
             self._artefacts[key] = found
         artefact = self._artefacts[key]
-        check_engine(life, engine_identity(fuel))
         check_wrapper(life, artefact.meta.wrapper, artefact.meta.mode.value)
         return artefact
