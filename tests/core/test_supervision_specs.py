@@ -8,10 +8,12 @@ import pytest
 
 from theater.core.child_spec import (
     AutoShutdown,
+    Backoff,
     ChildSpec,
     ChildType,
     Restart,
     ShutdownRule,
+    StopOrder,
     Strategy,
     SupervisorFlags,
     check_child_specs,
@@ -44,6 +46,12 @@ def test_flags_have_the_defaults_of_otp() -> None:
         ({"period": "infinity"}, "invalid_period"),
         ({"period": 2.5}, "invalid_period"),
         ({"auto_shutdown": "sometimes"}, "invalid_auto_shutdown"),
+        ({"strategy": "dynamic", "auto_shutdown": "any_significant"}, "bad_combination"),
+        ({"max_children": 0}, "invalid_max_children"),
+        ({"max_children": "infinity"}, "invalid_max_children"),
+        ({"stop": "backwards"}, "invalid_stop"),
+        ({"stop_deadline": -1}, "invalid_stop_deadline"),
+        ({"stop_deadline": 0.5}, "invalid_stop_deadline"),
         ({"auto_shutdown": "x", "period": 0}, "invalid_period"),
         ({"period": 0, "intensity": -1}, "invalid_intensity"),
         ({"intensity": -1, "strategy": "x"}, "invalid_strategy"),
@@ -79,11 +87,39 @@ def test_a_spec_has_the_defaults_of_otp() -> None:
         ({"shutdown": None}, "invalid_shutdown"),
         ({"modules": ["m"]}, "invalid_modules"),
         ({"modules": (1,)}, "invalid_module"),
+        ({"start_deadline": 0}, "invalid_start_deadline"),
+        ({"start_deadline": "infinity"}, "invalid_start_deadline"),
     ],
 )
 def test_a_wrong_field_is_refused(fields: dict[str, Any], term: str) -> None:
     """1.2."""
     assert term_of(lambda: ChildSpec(**{"id": "a", "start": "x", **fields})) == term
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"initial": 0},
+        {"initial": 0.5},
+        {"initial": 200, "max": 100},
+        {"jitter": -0.1},
+        {"jitter": 1.1},
+        {"jitter": "some"},
+        {"jitter": True},
+        {"jitter": float("nan")},
+    ],
+)
+def test_a_wrong_backoff_is_refused(fields: dict[str, Any]) -> None:
+    """1.23."""
+    assert term_of(lambda: Backoff(**fields)) == "invalid_backoff"
+
+
+def test_what_otp_lacks_is_off_unless_asked_for() -> None:
+    """1.1, 1.2, 1.25: no pauses, no deadlines, no limit, one stop after the other."""
+    flags, spec = SupervisorFlags(), ChildSpec("a", "x")
+    assert (flags.backoff, flags.max_children, flags.stop_deadline) == (None, None, None)
+    assert flags.stop is StopOrder.SEQUENTIAL
+    assert (spec.start_deadline, spec.backoff) == (None, None)
 
 
 def test_fields_are_checked_in_the_order_of_otp() -> None:

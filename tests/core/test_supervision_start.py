@@ -42,7 +42,7 @@ def test_an_ignored_start_is_a_success_without_a_process() -> None:
 
 
 def test_a_failed_start_stops_the_others_in_reverse_and_fails_the_supervisor() -> None:
-    """1.3.3: later ones are never attempted, nothing is restarted."""
+    """1.3.3, 1.3.6: later ones are never attempted, nothing is restarted, and the end comes when nothing is left."""
     world = stage(*children("abcd"), intensity=10)
     world.script.starts = {"c": [Fate(0, CRASH)]}
     world.boot()
