@@ -107,6 +107,21 @@ def test_a_supervisor_that_gives_up_is_restarted_by_its_own(plant: Plant) -> Non
     assert "gave-up" in {event for event, _ in house.history()}
 
 
+def test_who_writes_to_an_actor_whose_supervisor_is_being_restarted_waits_for_it(plant: Plant) -> None:
+    """(1.7) The supervisor pauses; its children keep their names meanwhile, at any depth."""
+    root = '[[supervisor]]\nname = "root"\nintensity = 3\nperiod = 60\nbackoff = { initial = "1s", jitter = 0 }\n'
+    tree = root + supervisor("pool", intensity=0, period=60) + child("a", "pool") + supervisor("inner", "pool")
+    house = plant(tree + child("b", "inner") + child("c", "root"))
+    running(house, "a", "b", "c")
+    house.count("b")
+    house.kill(house.row("a").pid or 0)
+    for name in "ab":
+        house.await_row(name, lambda row: row.state == "restarting")
+        assert house.client.inspect(name).facts["registered"] == [name]
+    assert house.count("b") == 2
+    assert lives(house, "a", "b", "c") == [2, 2, 1]
+
+
 def test_a_server_whose_root_gives_up_ends_with_everybody(plant: Plant) -> None:
     house = plant(
         '[[supervisor]]\nname = "root"\nintensity = 0\nperiod = 60\n' + child("a", "root") + child("b", "root")

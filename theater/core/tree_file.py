@@ -128,6 +128,10 @@ class TreeFile:
         """The children of a supervisor, in starting order."""
         return tuple(row for row in self.rows if row.under == name)
 
+    def all_under(self, name: str) -> tuple[Row, ...]:
+        """The children of a supervisor and all that is under them."""
+        return tuple(below for row in self.under(name) for below in (row, *self.all_under(row.name)))
+
     @property
     def children(self) -> tuple[ChildRow, ...]:
         """The rows that are actors."""

@@ -386,7 +386,7 @@ class Graft:
             self._failed_row(row, ground.stage.refusal(actor, refused), done)
             return
         self.grove.mark_down(row.name)
-        for child in _all_under(self.change.tree, row.name):
+        for child in self.change.tree.all_under(row.name):
             below = self._actor(child)
             if below is not None and below.worker is None:
                 ground.stage.rest(below, State.FAILED)
@@ -452,13 +452,6 @@ def _differences(now: Role, then: Role) -> tuple[str, ...]:
 def _rests(actor: Actor) -> bool:
     """Whether an actor is down because somebody stopped it, or because it has done its work."""
     return actor.worker is None and not actor.wanted and actor.state is State.STOPPED
-
-
-def _all_under(tree: TreeFile, name: str) -> list[Row]:
-    found = list(tree.under(name))
-    for row in found:
-        found += tree.under(row.name)
-    return found
 
 
 class Grafts:

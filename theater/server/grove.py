@@ -19,7 +19,7 @@ from theater.core.supervision import Accepted, Ended, Refusal, Refused, Result
 from theater.core.tree_file import ROOT, ChildRow, Row, TreeFile
 from theater.errors import DiskFull, IntegrityError, TheaterError
 from theater.log import Logger
-from theater.server.cast import Actor, Cast, State, packed_manifest
+from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
 from theater.server.kept_tree import NOTHING, KeptTree, Standing
 from theater.server.ledger import Ledger
 from theater.server.lives import Lives
@@ -369,6 +369,8 @@ class Grove:
         else:
             standing.last_exit = branch.ended.reason
             self.ground.ledger.event("supervisor-ended", {**facts, **branch.ended.reason.to_dict()})
+            if branch is self.root:
+                self._rest_under(ROOT)
         self._save_standings_later()
 
     def _is_ours(self, branch: Branch) -> bool:
@@ -381,6 +383,15 @@ class Grove:
         """A supervisor has ended, and the one above it does not start it again; nor does an apply that is under way."""
         if name not in self.in_transit and any(row.name == name for row in self.applied.tree.supervisors):
             self.mark_down(name)
+            self._rest_under(name)
+
+    def _rest_under(self, name: str) -> None:
+        """Nobody starts these again, so nobody has to wait for them."""
+        fate = State.FAILED if has_failed(self.standing(name)) else State.STOPPED
+        for row in self.applied.tree.all_under(name):
+            actor = self.actors.get(row.name) if isinstance(row, ChildRow) else None
+            if actor is not None and actor.worker is None and actor.state in COMING:
+                self.ground.stage.rest(actor, fate)
 
     def transfer(self, leaving: Iterable[str], coming: Iterable[str]) -> None:
         """Supervisors end because a tree is applied, and begin again, or begin for the first time."""

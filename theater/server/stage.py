@@ -249,7 +249,7 @@ class Stage:
         self.on_supervisor(branch)
 
     def gave_up(self, branch: Branch) -> None:
-        """A supervisor has ended: its actors that are down stay down, but for those that wait for their parent."""
+        """A supervisor has ended: its actors that are down stay down, unless it or their parent may come back."""
         owner = self._cast.get(branch.name)
         if owner is not None and owner.family is branch:
             return
@@ -257,7 +257,10 @@ class Stage:
         failed = ended is not None and ended.reason.kind in (ExitKind.GAVE_UP, ExitKind.START_FAILED)
         for actor in self._cast:
             if actor.branch is branch and actor.worker is None and actor.state is not State.STOPPED:
-                self.rest(actor, State.FAILED if failed else State.STOPPED)
+                if actor.wanted and branch.may_return:
+                    actor.state = State.RESTARTING
+                else:
+                    self.rest(actor, State.FAILED if failed else State.STOPPED)
         self.on_supervisor(branch)
 
     def stays_down(self, actor: str) -> None:

@@ -128,6 +128,16 @@ class Branch:
     def name(self) -> str:
         return self.wish.name
 
+    @property
+    def may_return(self) -> bool:
+        """Whether a supervisor above has still to decide if this one is started again."""
+        branch = self
+        while branch.parent is not None:
+            branch = branch.parent[0]
+            if branch.machine.phase is Phase.RUNNING:
+                return True
+        return False
+
     def spec(self, child: str) -> ChildSpec | None:
         """How a child is wished; None if nobody wished it from the beginning."""
         return next((spec for spec in self.wish.children if spec.id == child), None)
