@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import wasmtime
 from house import RESTLESS, House, asking, eventually, flooding, make_house, outcome, sending
+from kin import Kin
 from replays import endings, entries_of, replayed, reproduced
 
 from theater import config
 from theater.build import build
 from theater.client import Row
-from theater.core.chain import HostCall, HostResult, Kind, Lifecycle, Outcome
+from theater.core.chain import Call, HostCall, HostResult, Kind, Lifecycle, Outcome
 from theater.core.manifest import parse
 from theater.core.values import Err, Ok
 
@@ -479,6 +480,32 @@ def test_a_c_actor(house: House, name: Name) -> None:
     house.await_incarnation(row.id, 2)
     house.client.request(row.id, b"again")
     assert endings(reproduced(house, row.id)) == ["ok", "ok", "ok", "unreachable", "ok"]
+
+
+def test_a_parent_that_hears_of_its_children_and_of_others(house: House, name: Name) -> None:
+    kin = Kin(house, name)
+    parent = kin.parent({"intensity": 1000, "period": 1})
+    ask = kin.ask
+    child = kin.spawn(parent.id, kin.write())
+    other = kin.spawn_with(parent.id, kin.write(), b"\x05\0\0\0")
+    third = kin.resume(parent.id, kin.write(), b"\x07\0\0\0")
+    ask(parent.id, b"t1")
+    for order in (b"m" + child.encode(), b"l" + other.encode(), b"L", b"G" + other.encode(), b"E" + other.encode()):
+        ask(parent.id, order)
+    house.count(third)
+    house.kill_worker(child)
+    house.kill_worker(other)
+    kin.stop(parent.id, third)
+    eventually(lambda: {b"down", b"exit", b"child-error"} <= {row.split(b" ")[0] for row in notes(kin, parent.id)})
+    payloads = reproduced(house, parent.id)
+    called = {found.function for found in payloads if isinstance(found, Call)}
+    assert {"handle-down", "handle-exit", "handle-child-error"} <= called
+    for actor in (child, other, third):
+        reproduced(house, actor)
+
+
+def notes(kin: Kin, parent: str) -> list[bytes]:
+    return kin.ask(parent, b"g").split(b"\n")
 
 
 # ---- the process of a replay
