@@ -24,6 +24,7 @@ ADDRESSES = {
     "zmq": {"bus"},
     "msgpack": {"core"},
     "blake3": {"core"},
+    "cryptography": {"core"},
     "structlog": {"log"},
     "click": {"cli"},
     "rich": {"cli"},

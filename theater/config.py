@@ -44,6 +44,15 @@ class Home:
         return self.root / "supervisor.chain"
 
     @property
+    def key(self) -> Path:
+        """The secret with which this home's server signs (0600)."""
+        return self.root / "key"
+
+    @property
+    def public_key(self) -> Path:
+        return self.root / "key.pub"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

@@ -155,6 +155,10 @@ class ContentDamaged(IntegrityError):
     """Stored content or an artefact does not have the digest that names it."""
 
 
+class CheckpointRefused(IntegrityError):
+    """A signed checkpoint is not what was signed, or not by the key that is trusted."""
+
+
 class Diverged(IntegrityError):
     """A replay did something else than the record says: the message says entry, recorded and happened, and
     `details["diff"]` shows the difference line by line."""

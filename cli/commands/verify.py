@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from theater.errors import IntegrityError, NotFound
+import click
+
+from theater.errors import IntegrityError, InvalidInput, NotFound, TheaterError
 
 from ..lines import short
-from ..options import App, actors_argument, json_option, named, theater_command
-from ..output import line, print_json, progress, table
+from ..options import App, actors_argument, json_option, named, read_input, theater_command
+from ..output import line, print_json, progress, table, when
 
 if TYPE_CHECKING:
+    from theater.chainlog import HomeVerdict
+    from theater.config import Home
+    from theater.core.signed_checkpoint import SignedCheckpoint
     from theater.core.verification import Verdict
 
 _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
@@ -19,14 +24,17 @@ _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
 
 @theater_command("verify")
 @actors_argument(required=False)
+@click.option("--checkpoint", "kept", metavar="FILE", help="Holds chains against a checkpoint that was kept elsewhere.")
+@click.option("--key", "words", metavar="KEY", help="The public key to trust, or a file with it; else the home's own.")
 @json_option
-def command(app: App, actors: tuple[str, ...]) -> int:
+def command(app: App, actors: tuple[str, ...], kept: str | None, words: str | None) -> int:
     """Verifies chains on disk.
 
     Without ACTORs all of the home, with the server up or down. Every digest is computed again, every content that
-    entries refer to looked at, and every chain held against the checkpoints in the server's own. It ends with 0 if
-    all is as it was, else with 9.
+    entries refer to looked at, and every chain held against the checkpoints in the server's own, and against one that
+    `theater checkpoint` gave and that was kept elsewhere. It ends with 0 if all is as it was, else with 9.
     """
+    from theater.chainlog.keys import given_key, public_key
     from theater.chainlog.verify import verify_home
     from theater.store.content import ContentStore
 
@@ -36,15 +44,68 @@ def command(app: App, actors: tuple[str, ...]) -> int:
     if not home.root.is_dir():
         raise NotFound(f"there is no home {home.root}; name one with --home")
     wanted = find_chains(home, named(actors)) if actors else None
+    own = public_key(home)
+    key = given_key(words) if words is not None else None
+    checkpoint = _read_checkpoint(kept, key, own, home) if kept is not None else None
     with progress("verifying") as say:
-        found = verify_home(home, ContentStore(home.content), wanted, lambda verdict: say(f"verified {verdict.id}"))
-    if app.json:
-        print_json(
-            {"ok": found.ok, "actors": [_plain(each) for each in found.actors], "supervisor": _plain(found.supervisor)}
+        found = verify_home(
+            home,
+            ContentStore(home.content),
+            wanted,
+            lambda verdict: say(f"verified {verdict.id}"),
+            checkpoint=checkpoint,
+            key=key or own,
         )
+    if app.json:
+        print_json(_plain_home(found))
     else:
         _show((found.supervisor, *found.actors))
+        if key or own:
+            _show_signature(found)
     return 0 if found.ok else IntegrityError.exit_code
+
+
+def _read_checkpoint(file: str, key: bytes | None, own: bytes | None, home: Home) -> SignedCheckpoint:
+    """The checkpoint in a file, signed by the key that is trusted, and by the home's own if it has one."""
+    from theater.core.signed_checkpoint import SignedCheckpoint
+
+    try:
+        found = SignedCheckpoint.read(read_input(file))
+        if key is not None:
+            found.require_key(key, "the key that you trust")
+        elif own is None:
+            raise InvalidInput(f"{home.root} has no key to check it with; give the one that you know with --key")
+        if own is not None:
+            found.require_key(own, "that of this home")
+    except TheaterError as error:
+        raise type(error)(f"{file}: {error.message}", **error.details) from error
+    return found
+
+
+def _plain_home(found: HomeVerdict) -> dict[str, Any]:
+    signed = found.signed
+    return {
+        "ok": found.ok,
+        "actors": [_plain(each) for each in found.actors],
+        "supervisor": _plain(found.supervisor),
+        "signed": signed and {"key": signed.key.hex(), "entries": _signed(signed), "time_ns": signed.time_ns},
+    }
+
+
+def _signed(signed: SignedCheckpoint) -> int:
+    """How many entries of the supervisor's chain are signed."""
+    from theater.core.verification import SUPERVISOR
+
+    return signed.positions[SUPERVISOR][0]
+
+
+def _show_signature(found: HomeVerdict) -> None:
+    signed = found.signed
+    if signed is not None:
+        entries = _signed(signed)
+        line(f"supervisor: {entries} entries signed by key {signed.key.hex()} at {when(signed.time_ns)}")
+    elif found.supervisor.entries:
+        line("supervisor: not signed by a key that is trusted here")
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

@@ -16,9 +16,21 @@ from typing import Protocol
 
 from theater.chainlog.recovery import read_at
 from theater.config import Home
-from theater.core.chain import REMOVED, Checkpoint, Kind, Lifecycle, Mark, Record, read_payload, refs_in_value, resolve
+from theater.core.chain import (
+    REMOVED,
+    SIGNED,
+    Checkpoint,
+    Kind,
+    Lifecycle,
+    Mark,
+    Record,
+    read_payload,
+    refs_in_value,
+    resolve,
+)
 from theater.core.codec import Form, Ref
 from theater.core.ids import is_id
+from theater.core.signed_checkpoint import Seal, SignedCheckpoint
 from theater.core.verification import ANY_SIZE, SUPERVISOR, Checkpoints, Verdict, Verifier, needed_content
 from theater.errors import ContentDamaged, TheaterError, UnknownActor, disk_error
 
@@ -44,10 +56,13 @@ class HomeVerdict:
     Args:
         supervisor: about the supervisor's chain.
         actors: about each actor's chain, in the order of their ids.
+        signed: the last entry of the supervisor's chain that the trusted key has signed, with everything before it;
+            None if there is none, or no key.
     """
 
     supervisor: Verdict
     actors: tuple[Verdict, ...]
+    signed: SignedCheckpoint | None = None
 
     @property
     def ok(self) -> bool:
@@ -79,6 +94,9 @@ def verify_home(
     content: Content,
     actors: Collection[str] | None = None,
     on_verdict: Callable[[Verdict], None] | None = None,
+    *,
+    checkpoint: SignedCheckpoint | None = None,
+    key: bytes | None = None,
 ) -> HomeVerdict:
     """Verifies the chains of a home, whether its server runs or not.
 
@@ -86,22 +104,30 @@ def verify_home(
         content: the home's content store.
         actors: ids of the actors to look at; None for all, also for those of which only a checkpoint is left.
         on_verdict: called with each verdict about an actor as it is found.
+        checkpoint: one that was kept elsewhere; whose it is has been checked. All chains that it names must be there,
+            also of actors that were removed since.
+        key: the public key that is trusted to have signed the supervisor's chain.
 
     Raises:
         UnknownActor: an id that was given is neither in the home nor in a checkpoint.
     """
     contents = _Contents(content)
-    supervisor, known = _verify_supervisor(home, contents)
+    supervisor, known, signed = _verify_supervisor(home, contents, checkpoint, key)
     verdicts = []
     for actor in _chosen(home, known, actors):
         verifier = Verifier(actor, known.get(actor))
         verdicts.append(_verify(home.chain(actor), verifier, _look(contents, verifier)))
         if on_verdict is not None:
             on_verdict(verdicts[-1])
-    return HomeVerdict(supervisor, tuple(verdicts))
+    return HomeVerdict(supervisor, tuple(verdicts), signed)
 
 
 def _verify(path: Path | str, verifier: Verifier, look: Callable[[Record], None]) -> Verdict:
+    _read(path, verifier, look)
+    return verifier.verdict()
+
+
+def _read(path: Path | str, verifier: Verifier, look: Callable[[Record], None]) -> None:
     try:
         with _reading(path) as blocks:
             for block in blocks:
@@ -111,7 +137,6 @@ def _verify(path: Path | str, verifier: Verifier, look: Callable[[Record], None]
         pass  # An empty chain, which is an error if a checkpoint knows better.
     except TheaterError as error:
         verifier.fail(str(error))
-    return verifier.verdict()
 
 
 @contextmanager
@@ -184,23 +209,36 @@ def _look_nowhere(record: Record) -> None:
 # ---- the supervisor's chain
 
 
-def _verify_supervisor(home: Home, contents: _Contents) -> tuple[Verdict, dict[str, Checkpoints]]:
-    """The verdict about the supervisor's chain, and what it says about others."""
-    verifier = Verifier(label=SUPERVISOR)
+def _verify_supervisor(
+    home: Home, contents: _Contents, checkpoint: SignedCheckpoint | None, key: bytes | None
+) -> tuple[Verdict, dict[str, Checkpoints], SignedCheckpoint | None]:
+    """The verdict about the supervisor's chain, what is known about others, and how far it is signed."""
+    kept = checkpoint.positions if checkpoint is not None else {}
+    own = [(1, checkpoint.home), kept[SUPERVISOR]] if checkpoint is not None else []
+    verifier = Verifier(checkpoints=Checkpoints(own), label=SUPERVISOR)
     known: defaultdict[str, Checkpoints] = defaultdict(Checkpoints)
+    seal = Seal(key)
 
     def look(record: Record) -> None:
         contents.require(verifier, record)
         try:
-            _take_in(record, contents, known)
+            _take_in(record, contents, known, seal)
         except TheaterError as error:
             verifier.fail(f"entry {record.seq}: expected a checkpoint, found: {error}")
 
-    verdict = _verify(home.supervisor_chain, verifier, look)
-    return verdict, dict(known)
+    _read(home.supervisor_chain, verifier, look)
+    try:
+        signed = seal.open()
+    except TheaterError as error:
+        signed = None
+        verifier.fail(f"entry {seal.seq}: expected a signature of all before it, found: {error}")
+    for actor, position in kept.items():
+        if actor != SUPERVISOR:
+            known[actor].add(*position)
+    return verifier.verdict(), dict(known), signed
 
 
-def _take_in(record: Record, contents: _Contents, known: defaultdict[str, Checkpoints]) -> None:
+def _take_in(record: Record, contents: _Contents, known: defaultdict[str, Checkpoints], seal: Seal) -> None:
     number = record.kind_number
     if number not in (Kind.CHECKPOINT, Kind.LIFECYCLE):
         return
@@ -212,6 +250,8 @@ def _take_in(record: Record, contents: _Contents, known: defaultdict[str, Checkp
             known[actor].add(mark.entries, mark.digest)
     elif isinstance(payload, Lifecycle) and payload.event == REMOVED:
         known.pop(str(payload.details.get("actor")), None)
+    elif isinstance(payload, Lifecycle) and payload.event == SIGNED:
+        seal.note(record.seq, record.previous, payload.details)
 
 
 def _chosen(home: Home, known: Collection[str], actors: Collection[str] | None) -> list[str]:

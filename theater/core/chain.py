@@ -92,6 +92,9 @@ INCARNATION: Final = "incarnation"
 REMOVED: Final = "removed"
 """Lifecycle event of the supervisor's chain: the actor `details["actor"]` was deleted, its chain need not exist."""
 
+SIGNED: Final = "signed"
+"""Lifecycle event of the supervisor's chain: `details["checkpoint"]` signs everything before (signed_checkpoint.py)."""
+
 UNCHANGED: Final[tuple[Any, ...]] = ()
 """The `state` of an outcome that leaves the state as it was."""
 
