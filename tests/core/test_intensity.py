@@ -39,7 +39,7 @@ def test_the_true_window_depends_on_where_in_a_second_the_attempts_fall(
 
 @pytest.mark.parametrize("intensity", [0, 1, 2, 10])
 def test_an_intensity_admits_as_many_attempts_and_refuses_the_next(intensity: int) -> None:
-    """(1.5.2, 1.5.8) 1.5.2: 0 allows none."""
+    """1.5.2: 0 allows none."""
     window = RestartIntensity(intensity, 5)
     assert [window.admit(7.0) for _ in range(intensity + 1)] == [True] * intensity + [False]
 
@@ -70,3 +70,20 @@ def test_it_agrees_with_the_definition(intensity: int, period: int, pauses: list
         assert window.admit(now) is expected
         if not expected:
             return
+
+
+def test_no_more_is_remembered_than_can_count() -> None:
+    """1.5.8: the cost is that of the attempts within the window."""
+    window = RestartIntensity(3, 2)
+    for second in range(1000):
+        assert window.admit(float(second))
+        assert window.recent(float(second)) <= 3
+
+
+@pytest.mark.parametrize(("intensity", "period", "survives"), [(2, 5, True), (1, 5, False), (1, 1, True)])
+def test_other_bounds_hold_from_now_on(intensity: int, period: int, survives: bool) -> None:
+    """1.5, 1.18: what was counted still counts."""
+    window = RestartIntensity(9, 9)
+    window.admit(10.0)
+    window.change(intensity, period)
+    assert window.admit(12.0) is survives

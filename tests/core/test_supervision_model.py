@@ -15,7 +15,6 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from supervised_clerk import Ledger
 from supervised_world import CRASH, Fate, Script, World
 
 from theater.core.child_spec import AutoShutdown, ChildSpec, Restart, ShutdownRule, Strategy, SupervisorFlags
@@ -39,7 +38,7 @@ class Shutdown(Exception):
     """The supervisor process ends."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """A child in Erlang's sense: `pid` is an incarnation, or one of two atoms."""
 
@@ -89,6 +88,10 @@ class Otp:
     def report(self, kind: str, record: Record) -> None:
         self.reports.append(f"{kind} {record.spec.id}")
 
+    @property
+    def is_dynamic(self) -> bool:
+        return self.flags.strategy is Strategy.DYNAMIC
+
     # ---- starting and stopping, blocking
 
     def start_one(self, record: Record) -> str:
@@ -123,7 +126,7 @@ class Otp:
 
     def del_child(self, record: Record) -> None:
         record.pid = UNDEFINED
-        if record.spec.restart is Restart.TEMPORARY:
+        if record.spec.restart is Restart.TEMPORARY or self.is_dynamic:
             self.children = [other for other in self.children if other is not record]
 
     def find(self, id: str) -> Record | None:
@@ -161,7 +164,7 @@ class Otp:
             self.report("gave_up", record)
             self.del_child(record)
             raise Shutdown("gave_up")
-        if self.flags.strategy is Strategy.ONE_FOR_ONE:
+        if self.flags.strategy is Strategy.ONE_FOR_ONE or self.is_dynamic:
             self.start_all([record])
             return
         first = 0 if self.flags.strategy is Strategy.ONE_FOR_ALL else self.children.index(record)
@@ -202,29 +205,41 @@ class Otp:
 
     def terminate_child(self, id: str) -> Any:
         record = self.find(id)
-        if record is None:
-            return "not_found"
-        self.terminate([record])
-        return "ok"
+        if record is not None:
+            self.terminate([record])
+            return "ok"
+        return "ok" if self.is_dynamic and self.lives[id] > 0 else "not_found"
 
     def restart_child(self, id: str) -> Any:
         record = self.find(id)
-        if record is None or record.pid != UNDEFINED:
+        if self.is_dynamic or record is None or record.pid != UNDEFINED:
             return self.in_the_way(record)
         return "start_failed" if self.start_one(record) == "failed" else record.pid
 
     def delete_child(self, id: str) -> Any:
         record = self.find(id)
-        if record is None or record.pid != UNDEFINED:
+        if self.is_dynamic or record is None or record.pid != UNDEFINED:
             return self.in_the_way(record)
         self.children.remove(record)
         return "ok"
 
-    @staticmethod
-    def in_the_way(record: Record | None) -> str:
+    def in_the_way(self, record: Record | None) -> str:
+        if self.is_dynamic:
+            return "dynamic"
         if record is None:
             return "not_found"
         return "restarting" if record.pid == RESTARTING else "running"
+
+    def change(self, flags: SupervisorFlags, specs: list[ChildSpec]) -> Any:
+        becomes_dynamic = flags.strategy is Strategy.DYNAMIC
+        if becomes_dynamic is not self.is_dynamic or (specs and becomes_dynamic):
+            return "bad_spec"
+        self.flags = flags
+        listed = [self.find(spec.id) or Record(spec, UNDEFINED) for spec in specs]
+        for record, spec in zip(listed, specs, strict=True):
+            record.spec = spec
+        self.children = listed + [record for record in self.children if record not in listed]
+        return "ok"
 
     def which_children(self) -> Any:
         return [(record.spec.id, record.pid) for record in reversed(self.children)]
@@ -239,7 +254,7 @@ def plain(call: str, result: Any) -> Any:
     if isinstance(result, Refused):
         return result.why.value
     if isinstance(result, Accepted):
-        if call in ("terminate_child", "delete_child"):
+        if call in ("terminate_child", "delete_child", "change"):
             return "ok"
         return UNDEFINED if result.child is None else result.child.incarnation
     if isinstance(result, ChildCounts):
@@ -258,15 +273,25 @@ REASONS = [
     CRASH,
 ]
 IDS = st.sampled_from("abcde")
+CALLS = [
+    "start_child", "terminate_child", "restart_child", "delete_child", "which_children", "count_children", "change",
+]  # fmt: skip
 OUTCOMES = st.lists(st.sampled_from(sorted(FATES)), min_size=1, max_size=3)
-FLAGS = st.builds(
-    SupervisorFlags,
-    st.sampled_from([Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]),
-    st.sampled_from([0, 1, 3, 8, 1000]),
-    st.sampled_from([1, 5]),
-    st.sampled_from(AutoShutdown),
+INTENSITIES, PERIODS = st.sampled_from([0, 1, 3, 8, 1000]), st.sampled_from([1, 5])
+STATIC = st.sampled_from([Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+FLAGS = st.one_of(
+    st.builds(SupervisorFlags, STATIC, INTENSITIES, PERIODS, st.sampled_from(AutoShutdown)),
+    st.builds(SupervisorFlags, STATIC, INTENSITIES, PERIODS, st.sampled_from(AutoShutdown)),
+    st.builds(SupervisorFlags, st.just(Strategy.DYNAMIC), INTENSITIES, PERIODS),
 )
 FIELDS = st.tuples(st.sampled_from(Restart), st.booleans(), st.sampled_from([0, 5000, *ShutdownRule]))
+
+
+class Nobody:
+    """A clerk who is not there: here the model is the judge."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *facts: None
 
 
 class Agreement(RuleBasedStateMachine):
@@ -279,8 +304,10 @@ class Agreement(RuleBasedStateMachine):
     @initialize(flags=FLAGS, fields=st.lists(FIELDS, max_size=5), unlucky=st.dictionaries(IDS, OUTCOMES, max_size=1))
     def begin(self, flags: SupervisorFlags, fields: list[Any], unlucky: dict[str, list[str]]) -> None:
         self.flags = flags
-        specs = [self.spec(id, *chosen) for id, chosen in zip("abcde", fields, strict=False)]
-        self.world = World(Supervisor(flags, specs), Script(), Ledger(flags, tuple(specs)))
+        chosen = [] if flags.strategy is Strategy.DYNAMIC else fields
+        specs = [self.spec(id, *each) for id, each in zip("abcde", chosen, strict=False)]
+        nobody: Any = Nobody()
+        self.world = World(Supervisor(flags, specs), Script(), nobody)
         outcomes: dict[str, deque[str]] = defaultdict(deque)
         for id, planned in unlucky.items():
             self.world.script.starts[id] = [FATES[outcome] for outcome in planned]
@@ -332,7 +359,7 @@ class Agreement(RuleBasedStateMachine):
         self.otp.ended = "shutdown"
 
     def happen(self, data: st.DataObject) -> None:
-        alive = sorted(child.id for child, is_up in self.world.root.ledger.alive.items() if is_up)
+        alive = sorted(id for id, state in self.world.states().items() if state == "running" and id in self.world.lives)
         somebody_dies: bool = data.draw(st.booleans()) if alive else False
         if somebody_dies:
             self.dies(data.draw(st.sampled_from(alive)), data.draw(st.sampled_from(REASONS)))
@@ -346,18 +373,26 @@ class Agreement(RuleBasedStateMachine):
         self.world.drop(id, reason)
 
     def is_called(self, data: st.DataObject) -> None:
-        call = data.draw(st.sampled_from(
-            ["start_child", "terminate_child", "restart_child", "delete_child", "which_children", "count_children"]
-        ))  # fmt: skip
+        call = data.draw(st.sampled_from(CALLS))
         arguments: tuple[Any, ...] = ()
         if call == "start_child":
             arguments = (self.spec(data.draw(IDS), *data.draw(FIELDS)),)
+        elif call == "change":
+            arguments = self.is_changed(data)
         elif call.endswith("child"):
             arguments = (data.draw(IDS),)
         token = len(self.calls)
         self.calls[token] = call
         self.otp.mailbox.append(("call", token, call, *arguments))
         self.world.ask(token, call, *arguments)
+
+    def is_changed(self, data: st.DataObject) -> tuple[SupervisorFlags, list[ChildSpec]]:
+        flags = data.draw(FLAGS)
+        is_dynamic = self.flags.strategy is Strategy.DYNAMIC
+        if (flags.strategy is Strategy.DYNAMIC) is is_dynamic:
+            self.flags = flags
+        ids = data.draw(st.lists(IDS, max_size=1 if is_dynamic else 4, unique=True))
+        return flags, [self.spec(id, *data.draw(FIELDS)) for id in ids]
 
     # ---- in what they must agree
 
@@ -386,10 +421,6 @@ class Agreement(RuleBasedStateMachine):
         assert (self.world.root.supervisor.phase is Phase.ENDED) is not self.going
         if self.world.root.ended is not None:
             assert self.world.root.ended.reason.kind.value == self.otp.ended
-
-    def teardown(self) -> None:
-        if hasattr(self, "world"):
-            self.world.root.ledger.settle_accounts()
 
 
 TestAgreement = Agreement.TestCase

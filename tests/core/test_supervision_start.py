@@ -146,7 +146,10 @@ def test_an_exit_that_is_reported_twice_counts_once() -> None:
 
 
 def test_a_stop_overtakes_a_start_that_hangs() -> None:
-    """1.3, 1.9: where OTP's parent would wait; the half-started child is stopped by its own rule, then the others."""
+    """1.3, 1.9.7: where OTP's parent would wait, for ever if it is the starting child that asks for the stop.
+
+    The half-started child is stopped by its own rule, then the others.
+    """
     world = stage(*children("abc"))
     world.script.starts = {"b": [None]}
     world.boot().call("waits", "count_children").stop()
