@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from house import House, eventually, is_running
 from kin import Kin, text_of_child, toml_table
 
-from theater.errors import ActorDown, WrongState
+from theater.client import Client
+from theater.errors import ActorDown, TheaterError, WrongState
 
 EASY = {"intensity": 1000, "period": 1}
 
@@ -455,6 +459,53 @@ def test_a_stopped_parent_stays_down_with_its_children_over_a_kill_of_the_server
     assert [kin.house.row(actor).state for actor in (parent.id, child)] == ["stopped", "stopped"]
     kin.house.client.restart(parent.id)
     assert kin.house.count(child) == 2
+
+
+def test_a_server_killed_in_the_middle_of_everything_restores_whole_families(own_kin: Kin) -> None:
+    """Children are being spawned, and killed, as are their parents, when the server is."""
+    kin, house, chance = own_kin, own_kin.house, random.Random(3)
+    parent = kin.parent(EASY).id
+    kin.note(parent)
+    middle = kin.spawn(parent, kin.write({**EASY, "strategy": "rest_for_one"}))
+    kin.note(middle)
+    order = b"S" + kin.write().encode()
+
+    def spawn(client: Client) -> None:
+        client.request(middle, order, timeout=5.0)
+
+    def kill(client: Client) -> None:
+        house.kill(chance.choice([row.pid for row in client.list() if row.pid is not None]))
+        time.sleep(chance.uniform(0.0, 0.05))
+
+    for _ in range(4):
+        with restless(house, spawn), restless(house, kill):
+            time.sleep(chance.uniform(0.2, 0.6))
+            house.send_signal(signal.SIGKILL)
+        house.await_end()
+        house.open()
+        eventually(lambda: {row.state for row in house.client.list()} == {"running"})
+        assert kin.children(parent) == [middle]
+        assert {*kin.children(middle), parent, middle} == {row.id for row in house.client.list()}
+    house.verify()
+
+
+@contextmanager
+def restless(house: House, action: Callable[[Client], None]) -> Iterator[None]:
+    """Does something again and again, whatever comes of it, until the end."""
+    client, over = house.connect(), threading.Event()
+
+    def go_on() -> None:
+        while not over.is_set():
+            with suppress(TheaterError):
+                action(client)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_kills_at_any_moment_leave_a_family_whole(kin: Kin) -> None:

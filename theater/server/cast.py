@@ -197,15 +197,19 @@ class Cast:
         fresh.write_bytes(pack(actor.to_plain()))
         os.replace(fresh, path)
 
-    def add(self, actor: Actor) -> None:
+    def add(self, actor: Actor, *, keep: bool = True) -> None:
         """Makes an actor known.
+
+        Args:
+            keep: to a server that starts again, too.
 
         Raises:
             OSError, InvalidInput: the disk does not take its row.
         """
         self._take_in(actor)
         private_directory(self.home.actor(actor.id))
-        self.save(actor)
+        if keep:
+            self.save(actor)
 
     def remove(self, actor: Actor) -> None:
         """Forgets the actor; its chain stays where it is, for `verify`."""

@@ -47,8 +47,9 @@ class Ledger:
         self._append(Kind.LIFECYCLE, Lifecycle(event, details))
 
     def checkpoint(self, actors: Iterable[Actor]) -> None:
-        """Records how far the chains of these actors are."""
-        marks = {actor.id: list(actor.head) for actor in actors if actor.head is not None}
+        """Records how far the chains of these actors are. Of one that was killed before its first entry there is
+        nothing to be said."""
+        marks = {actor.id: list(actor.head) for actor in actors if actor.head is not None and actor.head.entries}
         if marks:
             self._append(Kind.CHECKPOINT, Checkpoint(marks))
 

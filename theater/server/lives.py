@@ -113,7 +113,7 @@ class Lives:
         if actor.manifest.actor.register:
             self._directory.register(actor.manifest.name, actor.id)
         try:
-            self._cast.add(actor)
+            self._cast.add(actor, keep=actor.parent is None)  # A child is kept when it is up and its parent is told.
             self._content.put(packed_manifest(actor.manifest))
         except (OSError, TheaterError) as error:
             self._directory.release(actor.id)

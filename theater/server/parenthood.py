@@ -98,7 +98,6 @@ class Parenthood:
         child.parent = child.supervisor = worker.actor.id
         child.resumed = wish.resume
         child.branch = family
-        child.wanted = False  # Until it is up.
         self._lives.check(child)
         self._lives.enlist(child)
 
