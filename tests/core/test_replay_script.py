@@ -247,7 +247,7 @@ def test_an_outcome_where_the_record_has_a_host_call_diverges() -> None:
 
 def test_arguments_that_have_no_place_in_a_record_are_the_guests_to_hear_of() -> None:
     with pytest.raises(ValueError, match="64 bits"):
-        calling(NOW, HostResult(1)).ask("clock", "now", (1 << 64,))
+        calling(outcome_trap("host", "Refused: no place", [], STATE)).ask("clock", "now", (1 << 64,))
 
 
 @pytest.mark.parametrize(
@@ -387,6 +387,22 @@ def test_lives_say_what_they_were_made_of_and_the_genesis_what_they_leave_out() 
     assert (first.entry, first.policy, first.wrapper, first.initial) == (0, "fresh", None, None)
     assert (second.entry, second.policy, second.engine) == (3, "last", GENESIS.engine)
     assert (third.incarnation, third.engine, third.wrapper, third.initial) == (3, engine, "ab" * 32, "cd" * 32)
+
+
+def test_a_deadline_is_known_for_one_whose_words_are_kept_elsewhere() -> None:
+    played = begun(CALL, outcome_trap("timeout", "late", ["a frame"] * 10_000, STATE))
+    assert played.next() == Cue("client", "handle", ("a message",), is_cut=True)
+    played.abandon()
+    assert played.next() is None
+
+
+def test_an_entry_of_another_shape_is_named() -> None:
+    encoder = Encoder()
+    data = encoder.entry(Kind.GENESIS, GENESIS, 0)[0] + encoder.entry(Kind.CALL, [1, 2, 3], 0)[0]
+    played = Script(iter(Scanner().feed(data)), Store().fetch)
+    played.next()
+    with pytest.raises(IntegrityError, match=r"^entry 1: "):
+        played.next()
 
 
 def test_a_life_must_say_its_component() -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from theater.core.chain import (
     INCARNATION,
@@ -61,8 +61,6 @@ ENDED: Final = "ended"
 _TIMEOUT: Final = "timeout"
 _HOST_TRAPS: Final = ("host", "limit")
 _FRESH: Final = "fresh"
-
-_T = TypeVar("_T")
 
 
 class _Phase(Enum):
@@ -286,7 +284,10 @@ class Script:
 
     def _initial(self, life: Life) -> bytes | None:
         digest = life.initial
-        return None if digest is None else _having(life.entry, lambda: self._get(digest))
+        try:
+            return None if digest is None else self._get(digest)
+        except TheaterError as error:
+            raise _damaged(life.entry, error) from error
 
     def _cue(self, call: Call) -> Cue:
         if self._expects_init != ((call.interface, call.function) == (ACTOR, "init")):
@@ -308,15 +309,16 @@ class Script:
     # ---- the record
 
     def _reproduce(self, kind: Kind, payload: Payload) -> None:
-        """The guest has done this: it must be what the next entry says, to the digest."""
+        """The guest has done this: it must be what the next entry says, to the digest.
+
+        It is encoded before it is compared, for what has no place in a record ends the guest first, now as then.
+        """
         entry, record = self._next, self._record
-        if entry is None or record is None or entry.kind is not kind:
-            self._diverge(payload)
-        is_inline = len(record.body) > INLINE_MAX and not refs(entry.payload)
+        is_inline = entry is not None and record is not None and _is_inline(entry, record)
         encoder = self._inline_encoder if is_inline else self._encoder
         encoder.entries, encoder.digest, encoder.offset = self.head
-        _, digest = encoder.entry(kind, payload, entry.time_ns)
-        if digest != entry.digest:
+        _, digest = encoder.entry(kind, payload, 0 if entry is None else entry.time_ns)
+        if entry is None or digest != entry.digest:
             self._diverge(payload)
         self._advance(digest)
 
@@ -337,14 +339,16 @@ class Script:
         entry, record = self._next, self._record
         assert entry is not None
         assert record is not None
-        if not record.has_refs:
-            return entry.read()
-        return _having(entry.seq, lambda: read_payload(entry.kind, resolve(entry.payload, self._get)))
+        payload = entry.payload
+        try:
+            return read_payload(entry.kind, resolve(payload, self._get) if record.has_refs else payload)
+        except TheaterError as error:
+            raise _damaged(entry.seq, error) from error
 
     def _begins_life(self) -> bool:
         if self._next is None or self._next.kind is not Kind.LIFECYCLE:
             return False
-        payload = self._next.read()
+        payload = self._payload()
         return isinstance(payload, Lifecycle) and payload.event == INCARNATION
 
     def _is_cut(self) -> bool:
@@ -354,7 +358,7 @@ class Script:
         if self._phase is _Phase.LOADING:
             return self.life_is_empty
         if self._next.kind is Kind.OUTCOME:
-            outcome = self._next.read()
+            outcome = self._payload()
             return isinstance(outcome, Outcome) and outcome.ending == Ending.TRAP and _trap_kind(outcome) == _TIMEOUT
         return self._next.kind is Kind.LIFECYCLE
 
@@ -388,7 +392,8 @@ def first_life(genesis: Genesis) -> Life:
 
 def next_life(entry: int, incarnation: Lifecycle, genesis: Genesis) -> Life:
     """What an incarnation says of the life that it begins. Where it is silent, the genesis has said it."""
-    said = {"wrapper": genesis.wrapper, "engine": genesis.engine, **incarnation.details}
+    details = incarnation.details if isinstance(incarnation.details, Mapping) else {}
+    said = {"wrapper": genesis.wrapper, "engine": genesis.engine, **details}
     return _life(entry, said.get(INCARNATION), said, said.get("program"), said["engine"], said.get("state"))
 
 
@@ -437,11 +442,11 @@ def check_wrapper(life: Life, wrapper: str, mode: str) -> None:
     Raises:
         OtherEngine: it was.
     """
-    recorded = life.engine.get("mode", mode), life.wrapper or ""
-    if recorded != (mode, wrapper):
+    recorded = life.engine.get("mode", mode)
+    if (recorded, life.wrapper or "") != (mode, wrapper):
         raise OtherEngine(
-            f"entry {life.entry}: this life ran in a wrapper ({' '.join(recorded)}) that this Theater does not make of "
-            f"its component ({mode} {wrapper}); replay it with the version of Theater that recorded it"
+            f"entry {life.entry}: this life ran in a wrapper ({recorded} {life.wrapper or ''}) that this Theater does "
+            f"not make of its component ({mode} {wrapper}); replay it with the version of Theater that recorded it"
         )
 
 
@@ -464,8 +469,10 @@ def _name_content(content: bytes) -> str:
     return content_digest(content).hex()
 
 
-def _having(seq: int, what: Callable[[], _T]) -> _T:
-    try:
-        return what()
-    except TheaterError as error:
-        raise IntegrityError(f"entry {seq}: what it refers to cannot be had: {error.message}", index=seq) from error
+def _is_inline(entry: Entry, record: Record) -> bool:
+    """Whether the writer of this entry kept nothing elsewhere, though it is long enough."""
+    return len(record.body) > INLINE_MAX and not refs(entry.payload)
+
+
+def _damaged(seq: int, error: TheaterError) -> IntegrityError:
+    return IntegrityError(f"entry {seq}: what it says, or refers to, cannot be had: {error.message}", index=seq)

@@ -29,6 +29,9 @@ PATIENCE_S = 30.0
 _TIMES = 20
 """How many times slower than when it was recorded."""
 
+_LONGEST_S = 3600.0
+"""More than that is not waited for, whatever the record says."""
+
 _LOOK_EVERY_S = 0.1
 
 
@@ -112,7 +115,7 @@ class _Guard:
             self._on_progress(entries)
             return
         self.waited_s = now - self._since
-        patience = self._patience + _TIMES * took_ns / 1e9 if has_begun else PATIENCE_S
+        patience = self._patience + min(_TIMES * took_ns / 1e9, _LONGEST_S) if has_begun else PATIENCE_S
         if self.waited_s > patience:
             self.is_stuck = True
             child.kill()
