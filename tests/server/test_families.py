@@ -146,6 +146,14 @@ def test_there_may_be_no_more_children_than_the_manifest_says(kin: Kin) -> None:
     assert kin.children(parent.id) == kept
 
 
+def test_a_significant_child_needs_a_parent_for_whom_that_means_something(kin: Kin) -> None:
+    file = kin.write(supervision={"restart": "transient", "significant": True})
+    with pytest.raises(ActorFailed, match="auto_shutdown"):
+        kin.spawn(kin.parent(EASY).id, file)
+    decides_itself = kin.parent().id
+    assert kin.house.row(kin.spawn(decides_itself, file)).state == "running"
+
+
 def test_a_start_deadline_ends_a_spawn(kin: Kin) -> None:
     parent = kin.parent(EASY)
     (kin.house.folder / "slow.wasm").write_bytes(bare_actor(init="(loop $l (br $l)) (i32.const 64)"))

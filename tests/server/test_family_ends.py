@@ -265,6 +265,21 @@ def test_a_brutal_kill_takes_everybody_at_once(kin: Kin) -> None:
     assert {kin.house.row(actor).last_exit.reason for actor in (parent.id, *children)} == {"killed"}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("stop", ["sequential", "parallel"])
+def test_a_deadline_of_the_end_holds_for_the_whole_subtree(kin: Kin, stop: str) -> None:
+    parent = kin.parent({**EASY, "stop": stop, "stop_deadline": 300})
+    child = kin.spawn(parent.id, kin.write(EASY))
+    file = kin.write(limits={"call_timeout": "infinity"}, supervision={"shutdown": "infinity"})
+    stubborn = [kin.spawn(parent.id, file), kin.spawn(child, file)]
+    pids = [kin.pid(actor) for actor in (parent.id, child, *stubborn)]
+    for actor in stubborn:
+        kin.house.client.send(actor, b"b")
+    kin.house.client.stop(parent.id)
+    assert not any(is_running(pid) for pid in pids)
+    assert {kin.house.row(actor).last_exit.reason for actor in stubborn} == {"killed"}  # type: ignore[union-attr]
+    assert kin.house.row(parent.id).last_exit.reason == "shutdown"  # type: ignore[union-attr]
+
+
 def test_a_parent_that_is_removed_takes_the_rows_of_its_children_along(kin: Kin) -> None:
     parent = kin.parent(EASY)
     child = kin.spawn(parent.id, kin.write(EASY))
