@@ -130,3 +130,27 @@ def test_a_signal_is_handled_from_the_loop() -> None:
         turn_until(lambda: told)
         assert told == ["usr1"]
     """)
+
+
+def test_an_end_that_is_kept_goes_to_who_has_adopted_the_child_after_its_end() -> None:
+    run("""
+        pid = child()
+        processes.adopt(pid, lambda ended: (processes.adopt(pid, told.append), processes.keep(pid, ended)))
+        turn_until(lambda: told)
+        assert processes.alive == []
+    """)
+
+
+def test_many_ends_at_once_are_told_in_several_turns_and_all_of_them() -> None:
+    run("""
+        pids = [child("import time; time.sleep(60)") for _ in range(40)]
+        for pid in pids:
+            processes.adopt(pid, told.append)
+            os.kill(pid, signal.SIGKILL)
+        while any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None for pid in pids):
+            time.sleep(0.01)
+        loop.turn()
+        assert 0 < len(told) < 40
+        turn_until(lambda: len(told) == 40)
+        assert processes.alive == []
+    """)

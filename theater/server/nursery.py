@@ -2,6 +2,7 @@
 
 A template is made when the first actor of its component starts, and ends when nobody has used it for a while. A
 *spare* is a worker that was forked ahead and waits for an assignment, so that a restart does not wait for a fork.
+When many are about to be ordered, one after the other, they are forked *ahead*, together, while others end or begin.
 The spawner and templates may die at any time: they are replaced when needed, and running workers go on.
 """
 
@@ -34,6 +35,9 @@ _BIRTHS_AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
 """More lives that begin at the same time would only take the processors from each other, and from the server."""
 _YOUNG_S = 0.1
 """After that a life that has not come up counts no longer: its actor may take its time to initialise itself."""
+_AHEAD_MOST = 32
+_AHEAD_S = 10.0
+"""How long workers that were forked ahead wait to be ordered: as long as it may take to stop those before them."""
 _REST_S = 0.03
 """So long nobody has ordered a worker when a spare is made: its fork and rehearsal would hold up whoever comes now."""
 
@@ -65,6 +69,19 @@ class Order:
     cancelled: bool = False
 
 
+class _Fork(NamedTuple):
+    """A worker that is being forked.
+
+    Args:
+        order: who waits for it; None for one that is made in reserve.
+        spare: nobody is about to order it, so that it has time for a rehearsal.
+    """
+
+    line: socket.socket
+    order: Order | None
+    spare: bool = False
+
+
 @dataclass(slots=True)
 class _Template:
     breed: Breed
@@ -73,12 +90,20 @@ class _Template:
     ready: bool = False
     ended: bool = False
     waiting: deque[Order] = field(default_factory=deque)
-    forking: dict[int, tuple[socket.socket, Order | None]] = field(default_factory=dict)
+    forking: dict[int, _Fork] = field(default_factory=dict)
     spares: deque[Newborn] = field(default_factory=deque)
+    ahead: deque[Newborn] = field(default_factory=deque)
+    expected: int = 0
+    expected_until: float = 0.0
     number: int = 0
     used_at: float = 0.0
     resting: bool = False
     error: TheaterError | None = None
+
+    @property
+    def unclaimed(self) -> int:
+        """Workers on their way that the next who come may have."""
+        return sum(fork.order is None and not fork.spare for fork in self.forking.values())
 
 
 class Nursery:
@@ -123,12 +148,23 @@ class Nursery:
         """Has a worker of `breed` made, or hands over a spare at once; answers through `order`."""
         template = self._template(breed)
         template.used_at = self._loop.now()
-        if template.spares:
-            self._hand_over(order, template.spares.popleft())
+        ready = template.spares or template.ahead
+        if ready:
+            self._hand_over(order, ready.popleft())
             self._keep_spares(template)
         else:
             template.waiting.append(order)
             self._work()
+
+    def expect(self, breed: Breed, count: int) -> None:
+        """So many workers of `breed` are about to be ordered, one after the other: they are made now, together."""
+        template = self._templates.get(breed)
+        if template is None or count <= 1:
+            return
+        template.expected = min(count, _AHEAD_MOST) - len(template.spares) - len(template.ahead)
+        template.expected_until = self._loop.now() + _AHEAD_S
+        self._work()
+        self._keep_spares(template)
 
     def is_up(self, pid: int) -> None:
         """A worker that was handed over has come up, or has ended: the next may be born."""
@@ -267,14 +303,16 @@ class Nursery:
             self._processes.kill(template.pid)
 
     def _on_forked(self, template: _Template, number: int, pid: int) -> None:
-        line, order = template.forking.pop(number)
+        line, order, spare = template.forking.pop(number)
         newborn = Newborn(pid, line)
+        if order is None:
+            self._processes.adopt(pid, lambda ended: self._on_spare_end(newborn, ended))
+            order = None if spare else _next_of(template.waiting)
         if order is not None:
             self._hand_over(order, newborn)
-            self._work()  # Unless it was taken up, there is a place for another.
         else:
-            self._processes.adopt(pid, lambda ended: self._on_spare_end(newborn, ended))
-            template.spares.append(newborn)
+            (template.spares if spare else template.ahead).append(newborn)
+        self._work()  # There may be a place for another.
         self._keep_spares(template)
 
     def _hand_over(self, order: Order, newborn: Newborn) -> None:
@@ -289,10 +327,13 @@ class Nursery:
 
     def _on_spare_end(self, newborn: Newborn, ended: Ended) -> None:
         for template in self._templates.values():
-            if newborn in template.spares:
-                template.spares.remove(newborn)
-                newborn.line.close()
-                return
+            for reserve in (template.spares, template.ahead):
+                if newborn in reserve:
+                    reserve.remove(newborn)
+                    newborn.line.close()
+                    if self._loop.now() < template.used_at + _REST_S:
+                        self._keep_spares(template)  # The one who came last found it here, and had no other made.
+                    return
         self._processes.keep(newborn.pid, ended)  # It is on its way to an actor, which will ask for its end.
 
     def _on_template_end(self, template: _Template, ended: Ended) -> None:
@@ -302,9 +343,9 @@ class Nursery:
             del self._templates[template.breed]
         if self._closing:
             return
-        orders = [order for _, order in template.forking.values() if order is not None] + list(template.waiting)
-        for line, _ in template.forking.values():
-            line.close()
+        orders = [fork.order for fork in template.forking.values() if fork.order is not None] + list(template.waiting)
+        for fork in template.forking.values():
+            fork.line.close()
         error = template.error
         if error is None and not template.ready and ended.signal != signal.SIGKILL:
             error = StartFailed(f"the component's template ended while it loaded ({_how(ended)})")
@@ -314,34 +355,37 @@ class Nursery:
                     order.on_failed(error)
             self._drop_spares(template)
             return
-        if template.spares or orders:
+        if template.spares or template.ahead or orders:
             self._log.warning("a template ended and is replaced", signal=ended.signal, status=ended.status)
-        spares = template.spares
-        template.spares = deque()
-        if orders or spares:
+        spares, ahead = template.spares, template.ahead
+        template.spares, template.ahead = deque(), deque()
+        if orders or spares or ahead:
             successor = self._template(template.breed)
-            successor.used_at = template.used_at
+            successor.used_at, successor.expected_until = template.used_at, template.expected_until
             successor.spares.extend(spares)
+            successor.ahead.extend(ahead)
             for order in orders:
                 self.order(template.breed, order)
 
     def _work(self) -> None:
-        """Sends what waits to templates that can take it, to each of them in turn."""
-        able = deque(template for template in self._templates.values() if template.ready and template.waiting)
+        """Has templates fork for what waits, each of them in turn, and then for what is expected."""
+        able = deque(template for template in self._templates.values() if template.ready)
         while able and self._births() < _BIRTHS_AT_ONCE:
             template = able.popleft()
-            order = template.waiting.popleft()
-            if not order.cancelled:
+            if len(template.waiting) > template.unclaimed and (order := _next_of(template.waiting)) is not None:
                 self._fork(template, order)
-            if template.waiting:
-                able.append(template)
+            elif template.expected > template.unclaimed:
+                template.expected -= 1
+                self._fork(template, None)
+            else:
+                continue
+            able.append(template)
 
     def _births(self) -> int:
         """How many lives are about to begin."""
-        coming = (order for template in self._templates.values() for _, order in template.forking.values())
-        return len(self._young) + sum(order is not None for order in coming)
+        return len(self._young) + sum(len(template.forking) for template in self._templates.values())
 
-    def _fork(self, template: _Template, order: Order | None) -> None:
+    def _fork(self, template: _Template, order: Order | None, *, spare: bool = False) -> None:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -350,39 +394,45 @@ class Nursery:
                 self._loop.soon(lambda: None if wanted.cancelled else wanted.on_failed(failed))
             return
         template.number += 1
-        template.forking[template.number] = (ours, order)
+        template.forking[template.number] = _Fork(ours, order, spare)
         try:
             if template.orders is None:
                 raise OSError("hung up")
-            socket.send_fds(
-                template.orders, [pack({"fork": template.number, "spare": order is None})], [theirs.fileno()]
-            )
+            socket.send_fds(template.orders, [pack({"fork": template.number, "spare": spare})], [theirs.fileno()])
         except OSError:
             pass  # It is dying: its end gives the order to a successor.
         finally:
             theirs.close()
 
     def _keep_spares(self, template: _Template) -> None:
-        """Has spares made as soon as nobody waits for anything."""
-        if not template.resting and len(template.spares) < self._spares:
+        """Has spares made as soon as nobody waits for anything, and lets go of those that nobody has ordered."""
+        if not template.resting and (template.ahead or len(template.spares) < self._spares):
             template.resting = True
             self._loop.after(_REST_S, lambda: self._rested(template))
 
     def _rested(self, template: _Template) -> None:
-        left = template.used_at + _REST_S - self._loop.now()
+        rest = template.used_at + _REST_S
+        until = max(rest, template.expected_until) if template.ahead or template.expected > 0 else rest
+        left = until - self._loop.now()
         if left > 0:
             self._loop.after(left, lambda: self._rested(template))
             return
         template.resting = False
+        template.expected = 0
+        self._let_go(template.ahead)
         idle = template.ready and template.orders is not None and not template.forking and not template.waiting
         if idle and len(template.spares) < self._spares:
-            self._fork(template, None)
+            self._fork(template, None, spare=True)
 
     def _drop_spares(self, template: _Template) -> None:
-        for newborn in template.spares:
+        self._let_go(template.spares)
+        self._let_go(template.ahead)
+
+    def _let_go(self, reserve: deque[Newborn]) -> None:
+        for newborn in reserve:
             newborn.line.close()
             self._processes.adopt(newborn.pid, lambda ended: None)
-        template.spares.clear()
+        reserve.clear()
 
     def _fail(self, template: _Template, error: TheaterError) -> None:
         if self._templates.get(template.breed) is template:
@@ -403,3 +453,12 @@ def _how(ended: Ended) -> str:
 
 def _no_line(error: OSError) -> StartFailed:
     return StartFailed(f"the server has no socket for another worker: {error.strerror}")
+
+
+def _next_of(waiting: deque[Order]) -> Order | None:
+    """Takes out the first that has not been withdrawn."""
+    while waiting:
+        order = waiting.popleft()
+        if not order.cancelled:
+            return order
+    return None

@@ -56,7 +56,11 @@ class Processes:
             self._loop.soon(lambda: on_end(early))
 
     def keep(self, pid: int, ended: Ended) -> None:
-        """Keeps the end of a child for whoever adopts it next."""
+        """Keeps the end of a child for whoever adopts it next, or has adopted it after it had ended."""
+        on_end = None if _is_child(pid) else self._ending.pop(pid, None)
+        if on_end is not None:
+            self._loop.soon(lambda: on_end(ended))
+            return
         if len(self._unclaimed) >= _UNCLAIMED_MAX:
             del self._unclaimed[next(iter(self._unclaimed))]
         self._unclaimed[pid] = ended

@@ -13,7 +13,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,13 @@ class Stage:
         except TheaterError as error:
             return error.message
         return None
+
+    def expect(self, actors: Iterable[str]) -> None:
+        """These are about to begin, one after the other."""
+        found = (self._cast.get(actor) for actor in actors)
+        breeds = Counter(self._breed(actor, actor.artefact) for actor in found if actor and actor.artefact)
+        for breed, count in breeds.items():
+            self._nursery.expect(breed, count)
 
     def ask_to_end(self, actor: str) -> None:
         worker = self._worker(actor)
@@ -443,11 +451,13 @@ class Stage:
         """Reads from the chain what the dead worker had done last."""
         assert worker.pulse is not None
         known = worker.pulse.read_mark() or worker.actor.head
-        found = autopsy.examine(self._home.chain(worker.actor.id), known, worker.pulse.last_call())
+        guests_doing = not worker.by_link and autopsy.is_guests_doing(reason)
+        last_call = worker.pulse.last_call() if guests_doing else None
+        found = autopsy.examine(self._home.chain(worker.actor.id), known, last_call)
         actor = worker.actor
         actor.head = found.mark
         message = found.last_message
-        if message is None or worker.by_link or not autopsy.is_guests_doing(reason):
+        if message is None or not guests_doing:
             return
         digest, times = actor.killer
         times = times + 1 if digest == message else 1

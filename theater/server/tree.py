@@ -12,7 +12,7 @@ actor that has children of its own is their supervisor (families.py).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -67,6 +67,9 @@ class Troupe(Protocol):
 
     def begin(self, twig: Twig, incarnation: int, branch: Branch, child: ChildRef) -> None:
         """Starts an incarnation; ends in `branch.started`, or `branch.start_failed`, or `branch.exited`."""
+
+    def expect(self, actors: Iterable[str]) -> None:
+        """These are about to begin, one after the other."""
 
     def ask_to_end(self, actor: str) -> None: ...
 
@@ -163,9 +166,21 @@ class Branch:
     def exited(self, child: ChildRef, reason: ExitReason) -> None:
         def event(now: float) -> Sequence[Command]:
             self.fallen.add(child.id)  # Not before: what happens until then would find it running.
-            return self.machine.exited(child, reason, now)
+            commands = self.machine.exited(child, reason, now)
+            others_end = any(isinstance(command, Shutdown | Kill) for command in commands)
+            if others_end and self.machine.phase is Phase.RUNNING:
+                self.troupe.expect(self._fall_with(child.id))
+            return commands
 
         self._feed(event)
+
+    def _fall_with(self, child: str) -> list[str]:
+        """The actors that the death of `child` concerns, which come back together."""
+        views = self.machine.snapshot()
+        if self.wish.flags.strategy is Strategy.REST_FOR_ONE:
+            place = next((number for number, view in enumerate(views) if view.id == child), len(views))
+            views = views[place:]
+        return [view.id for view in views if view.id not in self.branches]
 
     def call(self, operation: str, answer: Callable[[Result], None], *arguments: Any, **more: Any) -> None:
         """Asks the machine, by the name of one of its calls; `answer` is called from the loop, exactly once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,7 +90,9 @@ class Assignment:
 
     def to_plain(self) -> dict[str, Any]:
         """As msgpack values."""
-        plain = asdict(self)
+        # By name, not by `asdict`: that copies every value, and somebody waits.
+        plain = {name: getattr(self, name) for name in _FIELDS}
+        plain["limits"] = {name: getattr(self.limits, name) for name in _LIMITS}
         plain["known"] = list(self.known) if self.known is not None else None
         return plain
 
@@ -110,3 +112,7 @@ class Assignment:
     def path(self, name: str) -> Path:
         """A file in the actor's folder."""
         return Path(self.folder) / name
+
+
+_FIELDS = tuple(field.name for field in fields(Assignment))
+_LIMITS = tuple(field.name for field in fields(Limits))
