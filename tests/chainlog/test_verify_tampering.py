@@ -97,7 +97,8 @@ def exchanged(rows: list[bytes]) -> list[tuple[int, list[bytes]]]:
     """Chains in which an entry was removed, doubled or swapped with the next; and the first entry that is wrong."""
     found = [(number, rows[:number] + rows[number + 1 :]) for number in range(len(rows))]
     found += [(number + 1, rows[: number + 1] + rows[number:]) for number in range(len(rows))]
-    swapped = [rows[:number] + [rows[number + 1], rows[number]] + rows[number + 2 :] for number in range(len(rows) - 1)]
+    neighbours = range(len(rows) - 1)
+    swapped = [[*rows[:at], rows[at + 1], rows[at], *rows[at + 2 :]] for at in neighbours]
     return found + list(enumerate(swapped))
 
 

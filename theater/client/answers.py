@@ -55,7 +55,7 @@ def read_list(cls: type[_A], value: object) -> tuple[_A, ...]:
 @dataclass(frozen=True, slots=True)
 class Hello(Answer):
     """Who answers: version of Theater and of the protocol, process, home, start (ms since 1970), how many actors
-    it has, how many malformed messages it has refused, and which processes it consists of."""
+    it has, how many malformed messages it has refused, which processes it consists of, and its public key (hex)."""
 
     version: str
     protocol: int
@@ -65,6 +65,16 @@ class Hello(Answer):
     actors: int
     refused: int
     processes: Mapping[str, Any] | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenCheckpoint(Answer):
+    """A signed checkpoint to keep elsewhere: its text (core/signed_checkpoint.py), by whom (hex) and when."""
+
+    text: bytes
+    key: str
+    time_ns: int
 
 
 @dataclass(frozen=True, slots=True)

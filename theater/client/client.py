@@ -100,6 +100,10 @@ class Client:
         if not self._link.wait_gone(timeout):
             raise TimedOut(f"the server at {self.address} still runs after {timeout:g} s")
 
+    def checkpoint(self, actors: Iterable[str] = (), timeout: float = 30.0) -> answers.GivenCheckpoint:
+        """A signed checkpoint of the server's own chain and those of `actors`, or of all if none is named."""
+        return answers.GivenCheckpoint.read(self.call("checkpoint", {"actors": [*actors]}, timeout))
+
     def tree(self, timeout: float = 30.0) -> answers.Supervisor:
         """The supervision tree from its root."""
         return answers.Supervisor.read(self.call("tree", {}, timeout))

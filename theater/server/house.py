@@ -10,12 +10,13 @@ from typing import Any
 
 from theater import config
 from theater.bus.sockets import Context
+from theater.chainlog import keys
 from theater.config import Home
 from theater.errors import (
     DiskFull,
 )
 from theater.log import Logger
-from theater.server import vigil
+from theater.server import ledger, vigil
 from theater.server.bonds import Registrar
 from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
@@ -63,7 +64,8 @@ class House:
         self.cast.load()
         for row in self.cast.unreadable:
             log.error("an actor of this home cannot be read and is left alone", row=row)
-        self.ledger = Ledger(home, log, self.version)
+        # The secret is read after the spawner was executed, so that no worker inherits it.
+        self.ledger = Ledger(home, log, self.version, keys.open_signer(home))
         self.dead_letters = DeadLetters(home.dead_letters, log)
         self.watch = Watch(self.loop, self.cast)
         self.workshop = Workshop(
@@ -112,6 +114,7 @@ class House:
         self.control: Control | None = None
         self._every(vigil.EVERY_S, self.vigil.look)
         self._every(_TIDY_EVERY_S, self._tidy)
+        self._every(ledger.SIGN_EVERY_S, self.ledger.sign)
 
     def refused(self) -> int:
         """Frames on both sockets that were no message."""

@@ -4,6 +4,9 @@ Started, spawned, ready, exited, gave up, stopped, removed: each is an entry, wr
 checkpoint holds the heads of chains, so that one that was shortened or rewritten is caught (D3). When the disk is
 full the server goes on and says so; what could not be written is kept in memory, in order, and written as soon as
 the disk takes it.
+
+From time to time an entry "signed" signs all that is before it, and so the checkpoints that are there; that costs one
+signature however many there are, and none on the way of a death.
 """
 
 from __future__ import annotations
@@ -14,44 +17,96 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from theater.chainlog import actor_log
+from theater.chainlog.reader import ChainReader
 from theater.chainlog.writer import ChainWriter
 from theater.config import Home
-from theater.core.chain import Checkpoint, Genesis, Kind, Lifecycle
-from theater.errors import DiskFull, IntegrityError
+from theater.core.chain import REMOVED, SIGNED, Checkpoint, Genesis, Kind, Lifecycle
+from theater.core.codec import content_digest
+from theater.core.signed_checkpoint import Position, SignedCheckpoint, Signer
+from theater.errors import DiskFull, IntegrityError, TheaterError
 from theater.log import Logger
 from theater.server.cast import Actor
 
 SUPERVISOR = "supervisor"
 _KEPT = 10_000
 
+SIGN_EVERY_S = 10.0
+"""How often what is new in the supervisor's chain is signed."""
+
 
 class Ledger:
     """Writes the supervisor's chain.
+
+    Args:
+        signer: who signs it.
 
     Raises:
         ChainBroken: the chain of this home is damaged; `theater verify` says where.
     """
 
-    def __init__(self, home: Home, log: Logger, version: str) -> None:
+    def __init__(self, home: Home, log: Logger, version: str, signer: Signer) -> None:
         self._home = home
         self._log = log
+        self._signer = signer
+        self._first: bytes | None = None
+        self._signed = 0
+        self._noted: dict[str, bytes] = {}
         self._unwritten: deque[tuple[Kind, Any]] = deque(maxlen=_KEPT)
         self._writer: ChainWriter | None = self._open()
         self.on_change: Callable[[str], None] = lambda subject: None
         if self._writer is not None and self._writer.mark.entries == 0:
             self._append(Kind.GENESIS, Genesis(SUPERVISOR, SUPERVISOR, None, None, None, {"theater": version}))
-        self.event("server-started", {"version": version})
+        self.event("server-started", {"version": version, "key": self.key})
+
+    @property
+    def key(self) -> str:
+        """The public key of who signs, hex."""
+        return self._signer.public.hex()
 
     def event(self, event: str, details: dict[str, Any]) -> None:
         """Records something that happened to an actor or to the server."""
         self._append(Kind.LIFECYCLE, Lifecycle(event, details))
+        if event == REMOVED:
+            self._noted.pop(details["actor"], None)
 
     def checkpoint(self, actors: Iterable[Actor]) -> None:
         """Records how far the chains of these actors are. Of one that was killed before its first entry there is
         nothing to be said."""
-        marks = {actor.id: list(actor.head) for actor in actors if actor.head is not None and actor.head.entries}
-        if marks:
-            self._append(Kind.CHECKPOINT, Checkpoint(marks))
+        heads = {actor.id: actor.head for actor in actors if actor.head is not None and actor.head.entries}
+        if heads:
+            self._append(Kind.CHECKPOINT, Checkpoint({actor: list(head) for actor, head in heads.items()}))
+            self._noted.update((actor, head.digest) for actor, head in heads.items())
+
+    def sign(self) -> None:
+        """Signs all that was written since the last time, if there is anything; not while the disk refuses."""
+        if self._writer is None or self.is_behind or self._writer.head.entries == self._signed:
+            return
+        try:
+            home = self._home_digest()
+        except TheaterError as error:
+            self._log.error("the supervisor's chain cannot be read", why=str(error))
+            return
+        text = self._signer.sign(home, {SUPERVISOR: self._position()}, time.time_ns()).text
+        self.event(SIGNED, {"checkpoint": text.decode()})
+        self._signed = self._writer.head.entries if self._writer is not None else 0
+
+    def give_checkpoint(self, actors: Iterable[Actor]) -> SignedCheckpoint:
+        """A signed checkpoint of the supervisor's chain and of those of `actors`, for somebody to keep elsewhere. The
+        chain says that it was given.
+
+        Raises:
+            DiskFull: the disk has not taken all that was to be recorded.
+        """
+        heads = {actor: actor.head for actor in actors if actor.head is not None and actor.head.entries}
+        self.checkpoint(actor for actor, head in heads.items() if self._noted.get(actor.id) != head.digest)
+        self._require_disk()
+        positions: dict[str, Position] = {actor.id: (head.entries, head.digest) for actor, head in heads.items()}
+        positions[SUPERVISOR] = self._position()
+        given = self._signer.sign(self._home_digest(), positions, time.time_ns())
+        self.event("checkpoint-given", {"digest": content_digest(given.text).hex(), "chains": len(positions)})
+        self._require_disk()
+        self.sign()
+        return given
 
     def system_line(self, actor: str, incarnation: int, text: str) -> None:
         """Puts a line of the server's into an actor's log."""
@@ -67,11 +122,27 @@ class Ledger:
         return bool(self._unwritten)
 
     def close(self) -> None:
+        self.sign()
         if self._writer is not None:
             self._writer.close()
 
     def _open(self) -> ChainWriter | None:
         return ChainWriter.open(self._home.supervisor_chain, clock=time.time_ns)
+
+    def _require_disk(self) -> None:
+        if self._writer is None or self.is_behind:
+            raise DiskFull("no checkpoint is given now: the disk does not take the supervisor's chain")
+
+    def _position(self) -> Position:
+        assert self._writer is not None
+        return self._writer.written.entries, self._writer.written.digest
+
+    def _home_digest(self) -> bytes:
+        """Digest of the chain's first entry: which home this is."""
+        if self._first is None:
+            with ChainReader(self._home.supervisor_chain) as reader:
+                self._first = reader.records(1)[0].digest
+        return self._first
 
     def _append(self, kind: Kind, payload: Any) -> None:
         self._unwritten.append((kind, payload))

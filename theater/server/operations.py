@@ -17,6 +17,7 @@ from theater.server.control import Arguments, Caller, Operation
 from theater.server.graft import Graft, Wishes
 from theater.server.house import House
 from theater.server.pages import Pages
+from theater.server.vigil import note_growth
 from theater.server.wishes import Application, Role, role_of_child
 
 SUPERVISOR = "supervisor"
@@ -42,7 +43,7 @@ class Operations:
         """Operation by name."""
         names = (
             "hello have put start stop restart list inspect state events logs message dead_letters "
-            "tree tree_apply stop_server"
+            "tree tree_apply checkpoint stop_server"
         )
         return {name: getattr(self, f"_{name}") for name in names.split()}
 
@@ -60,8 +61,18 @@ class Operations:
                 "actors": len(house.cast.actors),
                 "refused": house.refused(),
                 "processes": house.nursery.processes(),
+                "key": house.ledger.key,
             }
         )
+
+    def _checkpoint(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        words = args.items("actors", str)
+        actors = [house.find(each) for each in words] if words else list(house.cast)
+        for actor in actors:
+            note_growth(actor)
+        given = house.ledger.give_checkpoint(actors)
+        caller.reply({"text": given.text, "key": given.key.hex(), "time_ns": given.time_ns})
 
     def _stop_server(self, args: Arguments, caller: Caller) -> None:
         caller.reply({"stopping": True})

@@ -49,9 +49,7 @@ class Vigil:
                 if reason is not None:
                     worker.overdue = reason
                     self._processes.kill(worker.pid)
-            head = worker.pulse.read_mark()
-            if head is not None and head != actor.head:
-                actor.head = head
+            if note_growth(actor):
                 grown.append(actor)
         if grown:
             self._ledger.checkpoint(grown)
@@ -84,6 +82,16 @@ class Vigil:
             return None
         where = "in a call" if in_call else "with mail waiting"
         return ExitReason.deadline(f"it made no progress for {hung:.1f} s {where} ([supervision] watchdog)")
+
+
+def note_growth(actor: Actor) -> bool:
+    """Takes in how far a living actor's chain is; returns whether that is news."""
+    pulse = actor.worker.pulse if actor.worker is not None else None
+    head = pulse.read_mark() if pulse is not None else None
+    if head is None or head == actor.head:
+        return False
+    actor.head = head
+    return True
 
 
 def _seconds_in_queue(pid: int) -> float | None:
