@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,6 +211,22 @@ def test_patterns_name_the_manifests_that_may_be_used(kin: Kin, tmp_path: Path, 
             kin.spawn(parent.id, refused)
     with pytest.raises(ActorFailed, match="names files"):
         kin.spawn(parent.id, text_of_child("x"))
+
+
+@pytest.mark.parametrize("given", ["", "a\0b", "x" * 5000, "loop", "pipe", "x/" * 2000, "init of pipe"])
+def test_a_manifest_that_nothing_can_be_harms_nobody_but_the_spawn(kin: Kin, given: str) -> None:
+    folder = kin.house.folder
+    if given == "loop":
+        (folder / "loop").symlink_to("loop")
+    elif given == "pipe":
+        os.mkfifo(folder / "pipe")
+    elif given == "init of pipe":
+        os.mkfifo(folder / "other")
+        given = text_of_child("x", more='init_state = "other"')
+    parent = kin.parent(EASY)
+    with pytest.raises(ActorFailed, match=r"cannot|no file"):
+        kin.spawn(parent.id, given)
+    assert kin.house.client.hello().pid == kin.house.pid
 
 
 def test_a_text_grants_nothing_that_the_parent_lacks(kin: Kin) -> None:

@@ -65,15 +65,17 @@ class Larder:
             DiskFull, IntegrityError: the content store does not take it.
         """
         folder = _folder_of(parent)
-        found = _text(parent, folder, given) if "\n" in given else _file(parent, folder, given)
-        ready = _deployment(found)
+        try:
+            ready, manifest = _find(parent, folder, given)
+        except (OSError, ValueError) as error:  # What no file can be called, or nobody may look at.
+            raise ManifestError(f"cannot use {given[:200]!r}: {error}") from error
         for digest, file in ready.contents.items():
             if not self._content.exists(digest):
                 self._take(digest, file)
         if not self._content.exists(ready.component):
             raise UnknownContent(f"the store has no content {ready.component}; put it first")
         initial = None if ready.init_state is None else self._content.put(ready.init_state)
-        return Role(found.manifest, ready.where, ready.component, ready.program, initial)
+        return Role(manifest, ready.where, ready.component, ready.program, initial)
 
     def _take(self, digest: str, file: Path) -> None:
         try:
@@ -93,6 +95,11 @@ def _folder_of(parent: Actor) -> Path:
     return Path(os.path.realpath(folder))
 
 
+def _find(parent: Actor, folder: Path, given: str) -> tuple[Deployment, Manifest]:
+    found = _text(parent, folder, given) if "\n" in given else _file(parent, folder, given)
+    return _deployment(found), found.manifest
+
+
 # ---- which manifest
 
 
@@ -108,6 +115,8 @@ def _file(parent: Actor, folder: Path, given: str) -> _Found:
         roots += (file.parent,)
         if not any(file.match(pattern) or path.match(pattern) for pattern in _absolute(folder, patterns)):
             raise ManifestError(f"{given} fits none of the manifests that its parent may use: {', '.join(patterns)}")
+    if not file.is_file():
+        raise ManifestError(f"cannot read {file}: there is no such file")
     text = read_text(file)
     return _Found(file, text, parse(text, str(file)), roots)
 
@@ -175,3 +184,5 @@ def _confine(found: _Found, file: Path) -> None:
     real = Path(os.path.realpath(file))
     if not any(real.is_relative_to(root) for root in found.roots):
         raise ManifestError(f"{found.file} names {file}, which is not in {found.roots[-1]}")
+    if real.exists() and not real.is_file():
+        raise ManifestError(f"{found.file} names {file}, which is no file")

@@ -15,7 +15,7 @@ from theater.core.exit_reason import ExitReason
 from theater.core.ids import is_id
 from theater.core.supervision import Accepted, Refusal, Refused, Result
 from theater.core.wire import Missing, Named, OfChild, Spawn, Told
-from theater.errors import InvalidInput, LifecycleError, NameTaken, TheaterError, UnknownActor, WrongState
+from theater.errors import InvalidInput, LifecycleError, NameTaken, TheaterError, UnknownActor, WrongState, disk_error
 from theater.log import Logger
 from theater.server.cast import Actor, Cast, State
 from theater.server.larder import Larder
@@ -204,6 +204,8 @@ class Parenthood:
                     raise InvalidInput(f"{unknown!r} is nothing that can be asked about a child")
         except TheaterError as error:
             failed(error)
+        except OSError as error:
+            failed(disk_error(error, f"reading the chain of {question.child}"))
 
     def _descendant(self, parent: Actor, words: str) -> Actor:
         """The child, grandchild... of that id.
