@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from math import log
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -77,7 +77,7 @@ def draw_flags(rng: random.Random) -> SupervisorFlags:
     auto_shutdown = draw(rng, (AutoShutdown.NEVER, AutoShutdown.NEVER, *AutoShutdown))
     return SupervisorFlags(
         strategy,
-        draw(rng, (0, 1, 3, 10, 100, 1000)),
+        draw(rng, (0, 1, 3, 10, 100, 1000, 1000, 1000)),
         draw(rng, (1, 2, 5)),
         AutoShutdown.NEVER if strategy is Strategy.DYNAMIC else auto_shutdown,
         draw(rng, BACKOFFS),
@@ -95,12 +95,8 @@ SPEC_BACKOFFS = (None, None, None, Backoff(50, 1000, 0.2))
 
 
 @cache
-def specs_of(id: str, may_count: bool, like: ChildSpec | None = None) -> tuple[ChildSpec, ...]:
-    """All specs of a child, or those that are like another in what decides about restarts.
-
-    They are made once, since making one takes longer than what is done with it.
-    """
-    kinds = [(like.restart, like.significant)] if like is not None else _kinds(may_count)
+def specs_of(id: str, restart: Restart, significant: bool) -> tuple[ChildSpec, ...]:
+    """Those that agree in what decides about restarts; made once, since making one takes longer than using it."""
     return tuple(
         ChildSpec(
             id,
@@ -112,20 +108,27 @@ def specs_of(id: str, may_count: bool, like: ChildSpec | None = None) -> tuple[C
             start_deadline=deadline,
             backoff=backoff,
         )
-        for (restart, significant), shutdown, deadline, backoff in product(kinds, SHUTDOWNS, DEADLINES, SPEC_BACKOFFS)
+        for shutdown, deadline, backoff in product(SHUTDOWNS, DEADLINES, SPEC_BACKOFFS)
     )
 
 
-def _kinds(may_count: bool) -> list[tuple[Restart, bool]]:
-    return [
-        (restart, significant)
-        for restart, significant in product(RESTARTS, (False, False, True) if may_count else (False,))
-        if not (significant and restart is PERMANENT)
-    ]
+@cache
+def all_specs_of(id: str, may_count: bool) -> tuple[ChildSpec, ...]:
+    """Whether some are significant depends on the supervisor."""
+    kinds = product(RESTARTS, (False, False, True) if may_count else (False,))
+    return tuple(
+        chain.from_iterable(
+            specs_of(id, restart, significant)
+            for restart, significant in kinds
+            if not (significant and restart is PERMANENT)
+        )
+    )
 
 
 def draw_spec(rng: random.Random, id: str, flags: SupervisorFlags, like: ChildSpec | None = None) -> ChildSpec:
-    return draw(rng, specs_of(id, flags.auto_shutdown is not NEVER, like))
+    if like is not None:
+        return draw(rng, specs_of(id, like.restart, like.significant))
+    return draw(rng, all_specs_of(id, flags.auto_shutdown is not NEVER))
 
 
 # ---- how processes behave

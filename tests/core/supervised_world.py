@@ -204,7 +204,7 @@ class World:
         node = node or self.root
         node.ledger.asked_by(token, name, arguments)
         method = getattr(node.supervisor, name)
-        self.feed(node, name, method(token, *arguments, now=self.now))
+        self.feed(node, name, method(token, *arguments, self.now))
 
     def stop(self, reason: ExitReason | None = None) -> World:
         """The root's parent says stop."""
@@ -270,6 +270,8 @@ class World:
         if self._record:
             self._record_event(node, event, child)
         node.ledger.observe(self.now, commands)
+        if not commands:
+            return
         if self._is_carrying_out:
             self._orders.append((node, commands))
             return
