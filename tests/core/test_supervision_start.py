@@ -123,7 +123,7 @@ def test_a_child_that_lived_elsewhere_goes_on_counting(given: int, number: int) 
 
 @pytest.mark.parametrize("late", [ChildRef("a", 1), ChildRef("a", 3), ChildRef("nobody", 1)])
 def test_news_of_another_incarnation_or_of_strangers_is_ignored(late: ChildRef) -> None:
-    """1.12: silently."""
+    """1.9.1, 1.12: silently; the end of a stranger ends nobody."""
     world = stage(*children("a")).boot().die("a")
     machine = world.root.supervisor
     before = machine.snapshot()
