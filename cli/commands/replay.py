@@ -33,7 +33,7 @@ def command(app: App, actors: tuple[str, ...], everyone: bool) -> int:
     if everyone == bool(actors):
         raise click.UsageError("name ACTORs, or give --all")
     from theater import config
-    from theater.replay import replay_home
+    from theater.replay.home import replay_home
 
     from ..home_files import find_chains
 

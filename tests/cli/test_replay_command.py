@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,10 @@ def test_actors_are_named_or_all_are_meant(theater: Theater, home: Path) -> None
 def test_progress_is_shown_on_a_terminal_only(theater: Theater, home: Path) -> None:
     assert theater("replay", "--all").err == ""
     assert "reproduced" in theater.on_terminal("replay", "--all").text
+
+
+def test_the_command_itself_loads_no_wasmtime() -> None:
+    """What a guest may do to a process, it does to that of its replay."""
+    probe = "import sys, theater.replay.home; print('wasmtime' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -122,23 +122,25 @@ def test_checkpoints_come_in_order_however_they_were_written() -> None:
     assert len(known) == 3
 
 
-def test_a_genesis_needs_the_manifest_and_the_component_that_it_names() -> None:
-    manifest, component = content_digest(b"m"), content_digest(b"c")
-    data, _ = Encoder().entry(Kind.GENESIS, Genesis(ACTOR, "n", manifest, component, b"w" * 32, {}), 1)
+def test_a_genesis_needs_the_manifest_the_component_and_the_initial_state_that_it_names() -> None:
+    manifest, component, initial = content_digest(b"m"), content_digest(b"c"), content_digest(b"i")
+    genesis = Genesis(ACTOR, "n", manifest, component, b"w" * 32, {}, initial=initial)
+    data, _ = Encoder().entry(Kind.GENESIS, genesis, 1)
     (record,) = Scanner().feed(data)
-    assert needed_content(record) == [Ref(manifest, ANY_SIZE), Ref(component, ANY_SIZE)]
+    assert needed_content(record) == [Ref(named, ANY_SIZE) for named in (manifest, component, initial)]
 
 
 def test_a_later_life_needs_what_it_was_made_of() -> None:
     encoder = Encoder()
-    program, manifest = content_digest(b"p"), content_digest(b"m")
+    program, manifest, initial = content_digest(b"p"), content_digest(b"m"), content_digest(b"i")
     facts = {"fuel": False, "program": program.hex()}
     scanner = Scanner()
     (first,) = scanner.feed(encoder.entry(Kind.GENESIS, Genesis(ACTOR, "n", None, None, None, facts), 1)[0])
     assert needed_content(first) == [Ref(program, ANY_SIZE)]
-    details = {"incarnation": 2, "manifest": manifest, "component": "no digest", "program": program.hex()}
+    made_of = {"manifest": manifest, "component": "no digest", "program": program.hex(), "initial": initial.hex()}
+    details = {"incarnation": 2, **made_of}
     (later,) = scanner.feed(encoder.entry(Kind.LIFECYCLE, Lifecycle("incarnation", details), 1)[0])
-    assert needed_content(later) == [Ref(manifest, ANY_SIZE), Ref(program, ANY_SIZE)]
+    assert needed_content(later) == [Ref(named, ANY_SIZE) for named in (manifest, program, initial)]
 
 
 def test_an_entry_needs_what_it_refers_to() -> None:

@@ -10,7 +10,7 @@ from theater.config import Home
 from theater.core.chain import Entry, Outcome, Payload, resolve
 from theater.core.chain import read_payload as read
 from theater.core.verification import Verdict
-from theater.replay import replay_home
+from theater.replay.home import replay_home
 from theater.store.content import ContentStore
 
 

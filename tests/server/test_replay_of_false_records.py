@@ -34,7 +34,8 @@ from theater.core.chain import (
 from theater.core.codec import content_digest
 from theater.core.values import Err, Ok
 from theater.errors import Diverged, OtherEngine
-from theater.replay import End, replay_chain, words
+from theater.replay.guard import End
+from theater.replay.home import replay_chain, words
 from theater.store.content import ContentStore
 
 Change = Callable[[list[Payload]], list[Payload]]

@@ -2,14 +2,7 @@
 
 It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor}. It reads
 the chain, content and compiled components, opens nothing else, and says by one line of JSON on standard output how it
-ended: {"ok": true}, or {"error", "message", "details"}. The page tells how far it is, for a guest that loops says
-nothing:
-
-    offset  type  field
-    0       u64   entries that have been reproduced
-    8       u64   how long the next took when it was recorded, ns
-    16      u8    1 once it has begun
-    17      32 b  digest of the last
+ended: {"ok": true}, or {"error", "message", "details"}. The page (theater/replay/page.py) tells how far it is.
 
 Whoever started it is its guard (theater/replay/guard.py): kills it when it does not get on, or dies with it.
 """
@@ -21,22 +14,18 @@ import json
 import mmap
 import os
 import signal
-import struct
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from theater.core.chain import START, Head
 from theater.core.replay import Script
 from theater.errors import TheaterError
+from theater.replay import page
 from theater.replay.performance import Performance
 from theater.replay.sources import records_of
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import ArtefactCache
 
-PAGE_SIZE = 4096
-PROGRESS = struct.Struct("<QQB32s")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -44,22 +33,16 @@ def main() -> int:
     """Performs what standard input says."""
     order = json.loads(sys.stdin.readline())
     _die_with(order["parent"])
-    page = mmap.mmap(order["page"], PAGE_SIZE)
+    shared = mmap.mmap(order["page"], page.SIZE)
     try:
         get = ContentStore(order["content"]).get
-        script = Script(records_of(Path(order["chain"])), get, _watch(page))
+        script = Script(records_of(Path(order["chain"])), get, page.writer(shared))
         Performance(script, get, ArtefactCache(Path(order["cache"]))).run()
     except TheaterError as error:
         _say(error.to_wire())
         return error.exit_code
     _say({"ok": True})
     return 0
-
-
-def _watch(page: mmap.mmap) -> Callable[[Head, int], None]:
-    write = PROGRESS.pack_into
-    write(page, 0, 0, 0, 1, START.digest)
-    return lambda head, took_ns: write(page, 0, head[0], took_ns, 1, head[1])
 
 
 def _say(words: dict[str, Any]) -> None:

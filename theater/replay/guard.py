@@ -21,7 +21,7 @@ from theater.chainlog.reader import ChainReader
 from theater.core.chain import START
 from theater.core.divergence import Nothing, diverged
 from theater.errors import IntegrityError, TheaterError, from_wire
-from theater.replay.child import PAGE_SIZE, PROGRESS
+from theater.replay.page import SIZE, read
 
 PATIENCE_S = 30.0
 """How long the replay of one entry may take beyond what follows from its record."""
@@ -64,9 +64,9 @@ def perform(
     """
     descriptor = os.memfd_create("replay")
     try:
-        os.ftruncate(descriptor, PAGE_SIZE)
+        os.ftruncate(descriptor, SIZE)
         order = {"chain": str(chain), "content": str(content), "cache": str(cache), "page": descriptor}
-        with mmap.mmap(descriptor, PAGE_SIZE) as page, _child(descriptor) as child:
+        with mmap.mmap(descriptor, SIZE) as page, _child(descriptor) as child:
             guard = _Guard(page, on_progress, patience)
             try:
                 said, noise = guard.attend(child, json.dumps({**order, "parent": os.getpid()}))
@@ -101,14 +101,15 @@ class _Guard:
         while True:
             try:
                 said = child.communicate(told, timeout=_LOOK_EVERY_S)
-                self.entries, _, _, self.head = PROGRESS.unpack_from(self._page, 0)
+                found = read(self._page)
+                self.entries, self.head = found.entries, found.head
                 return said
             except subprocess.TimeoutExpired:
                 told = None
                 self._look(child)
 
     def _look(self, child: subprocess.Popen[str]) -> None:
-        entries, took_ns, has_begun, self.head = PROGRESS.unpack_from(self._page, 0)
+        entries, took_ns, has_begun, self.head = read(self._page)
         now = time.monotonic()
         if entries != self.entries:
             self.entries, self._since = entries, now
