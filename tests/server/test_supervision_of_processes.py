@@ -222,3 +222,16 @@ def test_an_actor_that_the_tree_has_no_more_stays_down_until_somebody_starts_it(
     assert house.row("b").state == "stopped"
     assert house.client.restart("b").supervisor == "root"
     assert house.count("b") == 2
+
+
+def test_who_writes_to_a_sibling_that_is_stopped_to_be_started_again_waits(plant: Plant) -> None:
+    """b is in a call that never ends, so one_for_all has to wait for its time to end; its mail waits for its next life."""
+    house = plant(POOL + child("a", "pool") + child("b", "pool", shutdown=700))
+    number = house.connect()._link.submit("message", {"actor": "b", "body": b"b", "request": True}, 20.0)
+    assert number
+    eventually(lambda: house.client.inspect("b").facts["call"] is not None, "b is busy")
+    house.kill(house.row("a").pid or 0)
+    stopping = house.await_row("b", lambda row: row.state != "running")
+    assert (stopping.state, stopping.incarnation) == ("restarting", 1)
+    assert house.count("b") == 1
+    assert lives(house, "a", "b") == [2, 2]

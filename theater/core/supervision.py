@@ -55,7 +55,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Final
 
-from theater.core.child_spec import ChildSpec, SupervisorFlags, check_supervisor
+from theater.core.child_spec import ChildSpec, Restart, SupervisorFlags, check_supervisor
 from theater.core.exit_reason import ExitReason
 from theater.core.supervision_calls import Calls
 from theater.core.supervision_commands import (
@@ -174,6 +174,13 @@ class Supervisor(Calls):
     def busy(self) -> bool:
         """Whether a plan is under way, so that calls wait."""
         return self._plan is not None
+
+    def brings_back(self, id: str) -> bool:
+        """Whether a child that is being stopped is stopped only to be started again, together with others."""
+        plan, child = self._plan, self._children.get(id)
+        if plan is None or child is None:
+            return False
+        return plan.restarts and child.spec.restart is not Restart.TEMPORARY
 
     def snapshot(self) -> tuple[ChildView, ...]:
         """The children as they stand this instant, in start order; `which_children` waits for its turn instead."""

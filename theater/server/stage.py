@@ -178,11 +178,11 @@ class Stage:
         for breed, count in breeds.items():
             self._nursery.expect(breed, count)
 
-    def ask_to_end(self, actor: str) -> None:
+    def ask_to_end(self, actor: str, *, comes_back: bool) -> None:
         worker = self._worker(actor)
         if worker is None:
             return
-        worker.actor.state = State.STOPPING
+        worker.actor.state = State.RESTARTING if comes_back else State.STOPPING
         worker.asked_to_end = True
         if worker.pid is None:
             self._withdraw(worker, ExitReason.shutdown())

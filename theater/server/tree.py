@@ -71,7 +71,8 @@ class Troupe(Protocol):
     def expect(self, actors: Iterable[str]) -> None:
         """These are about to begin, one after the other."""
 
-    def ask_to_end(self, actor: str) -> None: ...
+    def ask_to_end(self, actor: str, *, comes_back: bool) -> None:
+        """Ends an incarnation; `comes_back` says that this is done only to start the next one."""
 
     def kill(self, actor: str) -> None: ...
 
@@ -231,7 +232,13 @@ class Branch:
             branch.stop()
         else:
             # A supervisor whose end is on its way to the machine is no actor, and the troupe knows none by its name.
-            self.troupe.ask_to_end(command.child.id)
+            self.troupe.ask_to_end(command.child.id, comes_back=self._brings_back(command.child.id))
+
+    def _brings_back(self, child: str) -> bool:
+        """Whether a child that is stopped is to be started again: by this supervisor, or with it by the one above."""
+        if self.machine.phase is Phase.RUNNING:
+            return self.machine.brings_back(child)
+        return self.parent is not None and self.parent[0]._brings_back(self.parent[1].id)
 
     def _kill(self, command: Kill) -> None:
         branch = self.branches.get(command.child.id)
