@@ -66,7 +66,7 @@ def command(app: App, actors: tuple[str, ...], kept: str | None, words: str | No
 
 
 def _read_checkpoint(file: str, key: bytes | None, own: bytes | None, home: Home) -> SignedCheckpoint:
-    """The checkpoint in a file, signed by the key that is trusted, and by the home's own if it has one."""
+    """The checkpoint in a file, signed by the key that is trusted: the one that is given, or else the home's own."""
     from theater.core.signed_checkpoint import SignedCheckpoint
 
     try:
@@ -75,8 +75,8 @@ def _read_checkpoint(file: str, key: bytes | None, own: bytes | None, home: Home
             found.require_key(key, "the key that you trust")
         elif own is None:
             raise InvalidInput(f"{home.root} has no key to check it with; give the one that you know with --key")
-        if own is not None:
-            found.require_key(own, "that of this home")
+        else:
+            found.require_key(own, "that of this home", "it is of another home, or this one has got a new key")
     except TheaterError as error:
         raise type(error)(f"{file}: {error.message}", **error.details) from error
     return found

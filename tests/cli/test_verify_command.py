@@ -183,10 +183,7 @@ def test_a_checkpoint_that_cannot_be_relied_on_is_refused_in_one_sentence(
     foreign.write_bytes(other.sign(kept.home, kept.positions, 1).text)
     code, said = refusal(theater, "--checkpoint", str(foreign))
     assert code == CheckpointRefused.exit_code
-    assert f"signed by key {other.public.hex()}, and that of this home is {own}" in said
-    # Whoever rewrites a home has a key of their own, so trusting a foreign one does not make it that of this home.
-    code, _ = refusal(theater, "--checkpoint", str(foreign), "--key", other.public.hex())
-    assert code == CheckpointRefused.exit_code
+    assert f"signed by key {other.public.hex()}, and that of this home is {own}: it is of another home" in said
     damaged = tmp_path / "damaged"
     damaged.write_bytes(kept.text.replace(b"time 1\n", b"time 2\n"))
     code, said = refusal(theater, "--checkpoint", str(damaged))
@@ -207,6 +204,21 @@ def test_what_is_no_checkpoint_and_no_key_is_bad_input(
     code, said = refusal(theater, "--checkpoint", file)
     assert (code, "give the one that you know with --key" in said) == (InvalidInput.exit_code, True)
     assert theater("verify", "--checkpoint", file, "--key", kept.key.hex()).code == 0
+
+
+def test_a_home_that_lost_its_key_is_held_against_what_the_old_one_signed(
+    theater: Theater, home: Path, kept: SignedCheckpoint, file: str
+) -> None:
+    (home / "key").unlink()
+    open_signer(Home(home))
+    assert theater("verify", "--checkpoint", file).code == CheckpointRefused.exit_code
+    assert theater("verify", "--checkpoint", file, "--key", kept.key.hex()).code == 0
+
+
+def test_a_home_that_is_another_differs_in_the_first_entry(theater: Theater, home: Path, file: str) -> None:
+    rewrite(home / "supervisor.chain", "supervisor", "supervisor")
+    done = theater("verify", "--checkpoint", file)
+    assert (done.code, "supervisor: entry 0: expected digest" in done.text) == (ChainBroken.exit_code, True)
 
 
 def test_it_says_how_far_the_servers_chain_is_signed(theater: Theater, home: Path, kept: SignedCheckpoint) -> None:

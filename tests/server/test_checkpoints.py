@@ -6,12 +6,14 @@ import os
 import resource
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from house import RESTLESS, House, eventually
+from house import RESTLESS, House, asking, eventually, sending
 
 from theater.chainlog import HomeVerdict, verify_home
 from theater.chainlog.keys import given_key, open_signer, public_key
@@ -139,6 +141,28 @@ def memory(pid: int) -> bytes:
                 except OSError:
                     continue
     return b"".join(found)
+
+
+def test_a_verifier_that_knows_nothing_of_theater_says_the_same(own_house: House) -> None:
+    house = own_house
+    one, two = house.start("one"), house.start("two", supervision=RESTLESS)
+    house.client.request(one.id, asking("two", b"c"))
+    house.client.request(one.id, sending("two", b"c"))
+    house.await_row(two.id, lambda row: row.entries >= 7)
+    house.kill_worker("two")
+    house.client.request(two.id, asking("one", b"c"))
+    (house.folder / "kept").write_bytes(house.client.checkpoint().text)
+    house.client.stop_server()
+    house.await_end()
+    chains = [house.home / "actors" / row.id / "chain" for row in (one, two)]
+    script = Path(__file__).parents[2] / "examples" / "verifier" / "verify_chain.py"
+    words = [sys.executable, script, "--checkpoint", house.folder / "kept", house.home / "supervisor.chain", *chains]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for verdict in (found := verify(house.home)).actors:
+        assert f"{verdict.entries} entries, head {verdict.head}" in done.stdout
+    assert found.ok
+    assert "causes: 5 in these chains, 0 elsewhere" in done.stdout, done.stdout
 
 
 # ---- the ledger

@@ -20,7 +20,7 @@ is the version of this format. A chain's *head* is the number of its entries, th
 in bytes: whoever holds a head, holds proof of everything up to there.
 
 Payloads, field by field. A reader ignores further fields at the end; missing ones at the end are nil. A `?` allows
-nil. Digests are 32 bytes, ids text.
+nil. Digests are 32 bytes, ids text; incarnation and fuel are integers, resumed is true or false.
 
     0  genesis      actor, name, manifest digest?, component digest?, wrapper digest?, engine identity (map),
                     parent?, digest of the parent's head?, incarnation, randomness?, initial state digest?, resumed?
@@ -31,7 +31,8 @@ nil. Digests are 32 bytes, ids text.
     5  lifecycle    event (text), details (map)
     6  checkpoint   map of actor to array [entries, digest, offset, state at?, incarnation, call at?]
 
-The *cause* of a call or a host result is the digest of the entry, in another chain, that sent what arrived here. The
+The *cause* of a call or a host result is the digest of the entry that sent what arrived here: one of another chain, or
+an earlier one of the same. If a call has a sender, that is the id of the actor in whose chain its cause is. The
 value of an outcome is the export's result if the ending is ok, its error if it is err, and an array [kind, message,
 backtrace] if it is trap. The state is an empty array if it is as before, else an array of one: bytes, or nil for "no
 state"; the state digest is the blake3 of the bytes, in every outcome. The genesis is entry 0 and no other; each
@@ -49,7 +50,8 @@ blake3 and stand in the body as a Ref (core/codec.py). A field that is still lon
 canonical form then becomes a Ref to a value itself. A chain may also hold all of it in line.
 
 How a chain ends. A reader takes records as long as they are good: header checksum right, length in range, sequence
-number the next, digest right, and the body beginning with an array of four and that sequence number. Where it stops,
+number the next, digest right, and the body beginning with an array of four (the byte 0x94) and that sequence number in
+its shortest form. A good header is one of which the first three are true. Where it stops,
 
 - the chain is *whole* if nothing is left;
 - its tail is *torn* if what is left is the beginning of one record: fewer than 16 bytes, or a good header and then
@@ -59,8 +61,14 @@ number the next, digest right, and the body beginning with an array of four and 
   bit makes this of a record, and what is torn was never acknowledged, so a writer cuts it;
 - anything else is *damage*, which nobody cuts.
 
-A hash chain cannot see its own tail missing. The checkpoints in the supervisor's chain, and an operator's copy of
-one, can. `tests/core/vectors/chain.json` holds chains with every kind of entry, and what to find in broken ones.
+What makes a chain good, then: it is whole or torn, and its entry 0, if it has one, is a genesis that can be read, with
+fields of the types above. What is in the bodies after it is its writer's business: a body that is no entry breaks who
+wants to read it, not the chain, since the digests fix it as it is.
+
+A hash chain cannot see its own tail missing, nor that it was written anew as a whole. The checkpoints in the
+supervisor's chain can, and a signed one that somebody else has kept (core/signed_checkpoint.py), which also catches the
+supervisor's chain. `tests/core/vectors/chain.json` holds chains with every kind of entry, and what to find in broken
+ones; `examples/verifier` has a second verifier that was written from this text.
 """
 
 from __future__ import annotations

@@ -105,19 +105,21 @@ class SignedCheckpoint:
             raise CheckpointRefused(f"the checkpoint is damaged: its signature is not one of key {key} over its text")
         return found
 
-    def require_key(self, key: bytes, whose: str) -> None:
+    def require_key(self, key: bytes, whose: str, otherwise: str = "") -> None:
         """Makes sure who has signed.
 
         Args:
             key: the public key that is trusted.
             whose: what that key is, for the sentence.
+            otherwise: what it means if it was another one, likewise.
 
         Raises:
             CheckpointRefused: it was signed by another one.
         """
         if self.key != key:
+            meaning = f": {otherwise}" if otherwise else ""
             raise CheckpointRefused(
-                f"the checkpoint was signed by key {self.key.hex()}, and {whose} is {key.hex()}",
+                f"the checkpoint was signed by key {self.key.hex()}, and {whose} is {key.hex()}{meaning}",
                 found=self.key.hex(),
                 expected=key.hex(),
             )
