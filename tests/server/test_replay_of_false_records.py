@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import Any
 
@@ -20,6 +22,7 @@ from theater import config
 from theater.chainlog.writer import ChainWriter
 from theater.core.chain import (
     Call,
+    Encoder,
     Genesis,
     HostCall,
     HostResult,
@@ -27,16 +30,20 @@ from theater.core.chain import (
     Lifecycle,
     Outcome,
     Payload,
+    Scanner,
     read_payload,
     resolve,
     state_digest,
 )
 from theater.core.codec import content_digest
-from theater.core.values import Err, Ok
-from theater.errors import Diverged, OtherEngine
+from theater.core.replay import Script
+from theater.core.values import Case, Err, Ok
+from theater.errors import Diverged, IntegrityError, OtherEngine
 from theater.replay.guard import End
 from theater.replay.home import replay_chain, words
+from theater.replay.performance import Performance
 from theater.store.content import ContentStore
+from theater.wasm.artefacts import ArtefactCache
 
 Change = Callable[[list[Payload]], list[Payload]]
 
@@ -67,7 +74,7 @@ class Recording:
         return path
 
     def replayed(self, payloads: list[Payload], patience: float = 30.0) -> End:
-        return replay_chain(self.written(payloads), self.content, config.cache() / "artefacts", patience=patience)
+        return replay_chain(self.written(payloads), self.content, CACHE.directory, patience=patience)
 
     def diverged(self, entry: int, change: Change) -> str:
         """Asserts that the chain with this change diverges at `entry`; returns what is said of it."""
@@ -84,6 +91,7 @@ REFUSING = """(component
   (core instance (instantiate $m)))"""
 """A component that traps while it is instantiated."""
 
+CACHE = ArtefactCache(config.cache() / "artefacts")
 KINDS = {
     Genesis: Kind.GENESIS,
     Call: Kind.CALL,
@@ -390,6 +398,59 @@ def test_a_replay_whose_process_dies_says_so(closed_house: House, tmp_path: Path
     (end,) = ends
     assert end.error is not None
     assert "the replay's process was ended by SIGKILL" in end.error.message
+
+
+# ---- anything at all
+
+
+VALUES: list[Any] = [
+    *(None, True, 0, -1, 2**64 - 1, 1.5, "", "x", b"", b"bytes", b"y" * 5000, [], [1], [None, b"c"], {}, {"a": 1}),
+    *(Ok(), Err("no"), Case("a", 1), frozenset({"a"}), "last", "fresh", "ok", "err", "trap", "incarnation", "ended"),
+    *("00" * 32, bytes(32), ["timeout", "x", []], ["host", "x", []], ["limit", 1, None]),
+]
+
+
+def changed(value: Any, chance: Random) -> Any:
+    """`value` with something in it replaced."""
+    if isinstance(value, dict) and value and chance.random() < 0.7:
+        name = chance.choice(sorted(value))
+        return {**value, name: changed(value[name], chance)}
+    if isinstance(value, (list, tuple)) and value and chance.random() < 0.7:
+        place = chance.randrange(len(value))
+        return [changed(part, chance) if at == place else part for at, part in enumerate(value)]
+    return chance.choice(VALUES)
+
+
+def test_whatever_stands_in_a_chain_is_reproduced_or_an_error_of_integrity(recording: Recording) -> None:
+    chance = Random(4)
+    whole = [(KINDS[type(payload)], list(payload)) for payload in recording.payloads()]
+    ends = Counter[str]()
+    said: list[str] = []
+    for _ in range(400):
+        chain = list(whole)
+        at = chance.randrange(len(chain))
+        kind, payload = chain[at]
+        match chance.randrange(8):
+            case 0:
+                del chain[at]
+            case 1:
+                chain.insert(at, chance.choice(chain))
+            case 2:
+                chain[at] = chance.choice(list(Kind)), payload
+            case _:
+                chain[at] = kind, changed(payload, chance)
+        encoder = Encoder(put=recording.content.put)
+        data = b"".join(encoder.entry(kind, payload, 1)[0] for kind, payload in chain)
+        try:
+            get = recording.content.get
+            Performance(Script(iter(Scanner().feed(data)), get), get, CACHE).run()
+            ends["reproduced"] += 1
+        except IntegrityError as error:
+            said.append(words(error))
+            ends[type(error).__name__] += 1
+    assert all(said)
+    assert ends["Diverged"] > 50
+    assert ends["reproduced"] < 100
 
 
 def replays() -> list[int]:

@@ -14,7 +14,7 @@ from theater.host.base import Refused
 from theater.host.outcomes import concluded, ended_by
 from theater.host.recorded import RecordedSeam
 from theater.host.wasi import GuestHost
-from theater.replay.sources import manifest_of
+from theater.replay.sources import manifest_of, program_of
 from theater.wasm.artefacts import Artefact, ArtefactCache
 from theater.wasm.engine import engine_identity
 from theater.wasm.guest import Guest, Trap
@@ -70,9 +70,10 @@ class Performance:
             self._script.refuse(f"the component did not come to life: {error}")
 
     def _load(self, life: Life, artefact: Artefact) -> Guest:
+        content = program_of(life, self._get)
         guest = Guest(artefact, GuestHost(self._seam))
-        if life.program is not None:
-            program.load(guest, self._get(life.program))
+        if content is not None:
+            program.load(guest, content)
         assert self._manifest is not None
         guest.limit_memory(self._manifest.limits.memory)
         return guest

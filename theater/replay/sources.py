@@ -41,3 +41,15 @@ def manifest_of(life: Life, get: Get) -> Manifest:
         return manifests.from_canonical(plain, f"manifest {life.manifest}")
     except TheaterError as error:
         raise IntegrityError(f"entry {life.entry}: its manifest cannot be had: {error.message}") from error
+
+
+def program_of(life: Life, get: Get) -> bytes | None:
+    """The program that a life's component is given; None if it is an actor by itself.
+
+    Raises:
+        IntegrityError: it is not there.
+    """
+    try:
+        return None if life.program is None else get(life.program)
+    except TheaterError as error:
+        raise IntegrityError(f"entry {life.entry}: its program cannot be had: {error.message}") from error

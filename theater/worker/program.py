@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from theater.core.codec import unpack
 from theater.core.values import Err
-from theater.errors import ComponentError
+from theater.errors import ComponentError, WireError
 from theater.wasm.traps import Trap
 
 _INTERFACE = "theater:otp/program@0.1.0"
@@ -28,10 +28,12 @@ def load(guest: Callee, content: bytes) -> None:
     Raises:
         ComponentError: the program could not be loaded.
     """
-    program = unpack(content.partition(b"\n")[2], max_len=_LARGEST)
-    modules = [(name, source) for name, source in program["modules"].items()]
     try:
+        program = unpack(content.partition(b"\n")[2], max_len=_LARGEST)
+        modules = [(name, source) for name, source in program["modules"].items()]
         result = guest.call(_INTERFACE, "load", (modules, program["entry"]))
+    except (WireError, KeyError, TypeError, AttributeError) as error:
+        raise ComponentError(f"what should be a program is none: {error}") from error
     except Trap as trap:
         raise ComponentError(f"the program could not be loaded: {trap}") from trap
     if isinstance(result, Err):
