@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from house import House, bare_actor, eventually, make_house
+from kin import Kin
 from trees import apply, child, done, find, lives, running, shape, supervisor, write
 
+from theater.client import Member
 from theater.errors import ComponentError, ManifestError, NameTaken, SpecError, TheaterError, WrongState
 
 POOL = supervisor("pool", intensity=20, period=60)
@@ -209,6 +211,41 @@ def test_a_supervisor_whose_child_does_not_start_is_down_until_the_next_apply(ga
     garden.write("n")
     assert done(apply(garden, tree))["more"] == "started"
     assert [garden.row(name).state for name in "mnop"] == ["running"] * 4
+
+
+def test_the_children_of_an_actor_stand_below_it_and_go_with_it(garden: House, name: Callable[[], str]) -> None:
+    kin = Kin(garden, name)
+    parent = kin.write({"strategy": "one_for_all", "intensity": 50, "period": 60})
+    apply(garden, BASE + child("p", "pool", manifest=parent))
+    first = kin.spawn("p", kin.write())
+    middle = kin.spawn("p", kin.write(parent=True))
+    last = kin.spawn(middle, kin.write())
+    (_, _, shown) = find(garden.client.tree(), "pool").children
+    assert isinstance(shown, Member)
+    assert shown.family is not None
+    assert (shown.family.strategy, shown.family.intensity, shown.family.state) == ("one_for_all", 50, "running")
+    below = [each for each in shown.family.children if isinstance(each, Member)]
+    assert [(each.id, each.parent) for each in below] == [(first, shown.id), (middle, shown.id)]
+    assert below[0].family is None
+    assert below[1].family is not None
+    assert [each.id for each in below[1].family.children if isinstance(each, Member)] == [last]
+    assert done(apply(garden, BASE, prune=True)) == {"p": "pruned"}
+    assert {row.name for row in garden.client.list()} == {"a", "b", "c"}
+
+
+def test_a_child_that_somebody_removes_is_out_of_the_tree(garden: House) -> None:
+    apply(garden, BASE.replace(POOL, supervisor("pool", strategy="one_for_all", intensity=20, period=60)))
+    before = garden.client.stop("a", remove=True)
+    eventually(lambda: shape(garden.client.tree()) == ("root", [("pool", ["b"]), "c"]), "a is gone")
+    garden.kill_worker("b")
+    garden.send_signal(signal.SIGKILL)
+    assert garden.server is not None
+    garden.server.wait()
+    garden.open()
+    running(garden, "b", "c")
+    assert shape(garden.client.tree()) == ("root", [("pool", ["b"]), "c"])
+    assert done(apply(garden, BASE)) == {"pool": "changed", "a": "added"}
+    assert garden.row("a").id != before.id
 
 
 # ---- refused: nothing is changed

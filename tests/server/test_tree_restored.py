@@ -6,10 +6,11 @@ import contextlib
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from house import House, eventually, make_house, sending
+from kin import Kin
 from trees import apply, child, done, find, lives, running, shape, supervisor, write
 
 from theater.errors import IntegrityError, TheaterError
@@ -295,6 +296,24 @@ def test_actors_that_were_started_by_themselves_come_back_beside_the_tree(house:
     assert shape(house.client.tree()) == ("root", ["a", "alone"])
     house.client.request("alone", sending("a", b"c"))
     eventually(lambda: house.client.state("a").state == b"\x01\0\0\0", "they know each other")
+
+
+@ENDS
+def test_an_actor_of_the_tree_has_its_children_back(house: House, name: Callable[[], str], number: int) -> None:
+    kin = Kin(house, name)
+    parent = kin.write({"intensity": 50, "period": 60})
+    plant(house, supervisor("pool") + child("p", "pool", manifest=parent))
+    running(house, "p")
+    kin.ask("p", b"nit has a state, so it goes on")
+    ids = [kin.spawn("p", kin.write()) for _ in range(2)]
+    again(house, number)
+    running(house, "p")
+    for key in ids:
+        house.await_row(key, lambda row: row.state == "running")
+    (shown,) = find(house.client.tree(), "pool").children
+    assert [each.id for each in shown.family.children] == ids  # type: ignore[union-attr]
+    assert len(house.client.list()) == 3
+    house.verify()
 
 
 def test_a_tree_that_cannot_be_read_ends_the_server_until_one_is_given(house: House) -> None:

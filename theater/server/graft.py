@@ -95,12 +95,13 @@ class Graft:
         try:
             self._refuse_while_stopping()
             self._plan(artefacts)
-            if not self.wishes.dry_run:
-                self._commit(artefacts)
+            idle = self.wishes.dry_run or self.change.is_empty
+            if not idle:
+                self._commit()
         except TheaterError as error:
             self.on_failed(error)
             return
-        if self.wishes.dry_run:
+        if idle:
             self._report()
         else:
             self._carry_out()
@@ -192,7 +193,7 @@ class Graft:
 
     # ---- the moment from which it counts
 
-    def _commit(self, artefacts: Mapping[Kind, Artefact]) -> None:
+    def _commit(self) -> None:
         """Makes new actors known and keeps the tree.
 
         Raises:
@@ -203,7 +204,7 @@ class Graft:
         new = [self.parts[name] for name in roles if self.parts[name].number == 0]
         admitted: list[Actor] = []
         try:
-            for name in self.wished.roles:
+            for name in self.wished.roles.keys() & self._touched():
                 grove.put_manifest(self.parts[name])
             for part in new:
                 part.number = grove.ground.cast.next_number()
@@ -221,6 +222,9 @@ class Graft:
         grove.transfer(self._supervisors(Verdict.MOVED), beginning)
         self._record()
 
+    def _touched(self) -> set[str]:
+        return {step.row.name for step in self.change.steps if step.verdict not in (Verdict.UNCHANGED, Verdict.KEPT)}
+
     def _supervisors(self, *verdicts: Verdict) -> list[str]:
         return [step.row.name for step in self.change.of(*verdicts) if isinstance(step.row, SupervisorRow)]
 
@@ -232,6 +236,7 @@ class Graft:
         grove, ground = self.grove, self.grove.ground
         known = grove.known()
         actors: dict[str, Actor] = {}
+        touched = self._touched()
         transient = {step.row.name for step in self.change.of(Verdict.MOVED, Verdict.RESTARTED)}
         for row in applied.tree.children:
             actor, part = known[row.name], self.parts[row.name]
@@ -241,7 +246,8 @@ class Graft:
             if row.name in self.wished.roles:
                 self._recast(actor, self.wished.roles[row.name], part)
             actor.in_transit = in_transit
-            ground.stage.keep(actor)
+            if row.name in touched:
+                ground.stage.keep(actor)
         self.pruned = {name: actor for name, actor in grove.actors.items() if name not in actors}
         grove.applied, grove.actors = applied, actors
 

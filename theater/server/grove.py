@@ -62,6 +62,7 @@ class Grove:
         root: the root supervisor, once it grows.
         applied: the tree as it is wished now.
         actors: those of the tree, by the names of their rows.
+        is_whole: the supervisors know of what is under them without running.
         in_transit: supervisors that an apply ends only to begin them again.
         failure: why the tree could not grow, or has ended.
         on_failure: called when there is one.
@@ -72,10 +73,12 @@ class Grove:
         self.root: Branch | None = None
         self.applied: Application = NOTHING
         self.actors: dict[str, Actor] = {}
+        self.is_whole = False
         self.in_transit: frozenset[str] = frozenset()
         self.failure: TheaterError | None = None
         self.on_failure: Callable[[], None] = ground.loop.stop
         self._unsaved = False
+        ground.lives.on_removed = self._removed
         ground.stage.on_supervisor = self._supervisor
         ground.stage.on_supervisor_down = self._stays_down
         ground.stage.lives_of_supervisor = lambda name: ground.kept.standing(name).incarnation
@@ -341,7 +344,12 @@ class Grove:
         ground.lives.tops.append(root)
         root.start()
         if asleep:
-            self.sync(root, whole, lambda: None)
+            self.sync(root, whole, self._settle)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        self.is_whole = True
 
     def _root_ended(self, ended: Ended) -> None:
         if self.root in self.ground.lives.tops:
@@ -354,6 +362,25 @@ class Grove:
         if self.failure is None:
             self.failure = error
             self.on_failure()
+
+    def _removed(self, actor: Actor) -> None:
+        """A user has removed a child of the tree: its row goes with it, or its supervisor would start it again."""
+        if not self.holds(actor):
+            return
+        name, applied = actor.manifest.name, self.applied
+        rows = tuple(row for row in applied.tree.rows if row.name != name)
+        roles = {child: role for child, role in applied.roles.items() if child != name}
+        self.applied = Application(applied.where, TreeFile(applied.tree.root, rows), roles)
+        branch = self.branch(actor.supervisor)
+        del self.actors[name]
+        try:
+            self.keep(self.applied)
+        except DiskFull as error:
+            self.ground.log.error("a child that was removed may come back", name=name, why=error.message)
+        if self.root is not None:
+            self.sync(self.root, bough(self.applied.tree, self.applied.tree.root, self.actors), lambda: None)
+        if branch is not None:
+            branch.call("delete_child", lambda result: None, actor.id)
 
     # ---- how supervisors fare
 

@@ -34,6 +34,7 @@ class Lives:
     Attributes:
         tops: the topmost supervisors, in the order of their start.
         stopping: the server is about to end, and starts nothing any more.
+        on_removed: called when a user has removed an actor.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Lives:
         self._log = log
         self.tops: list[Branch] = []
         self.stopping = False
+        self.on_removed: Callable[[Actor], None] = lambda actor: None
         stage.families.forget = self.forget
 
     # ---- starting
@@ -257,6 +259,7 @@ class Lives:
         if actor.worker is not None or actor.state in (*COMING, State.STOPPING):
             raise WrongState(f"{actor.manifest.name} is {actor.state.value}; stop it first")
         self.forget(actor)
+        self.on_removed(actor)
 
     def forget(self, actor: Actor, why: str | None = None) -> None:
         """Takes an actor that is down, and its children, out of the books. Who waits for one of them is told."""

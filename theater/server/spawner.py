@@ -61,12 +61,15 @@ def main(descriptor: int, supervisor: int) -> NoReturn:
     orders = socket.socket(fileno=descriptor)
     gc.collect()
     gc.freeze()
-    orders.send(pack({"ready": os.getpid()}))
-    while True:
-        data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
-        if not data:
-            os._exit(0)
-        _serve(orders, data, fds[0], supervisor)
+    try:
+        orders.send(pack({"ready": os.getpid()}))
+        while True:
+            data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
+            if not data:
+                os._exit(0)
+            _serve(orders, data, fds[0], supervisor)
+    except ConnectionError:
+        os._exit(0)  # The supervisor has hung up before it read what was said last.
 
 
 def _serve(orders: socket.socket, data: bytes, line: int, supervisor: int) -> None:

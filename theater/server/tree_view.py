@@ -6,12 +6,13 @@ from typing import Any
 
 from theater.core.child_spec import ChildSpec, SupervisorFlags
 from theater.core.supervision import ChildView, Life
-from theater.core.tree_file import ROOT
+from theater.core.tree_file import ROOT, ChildRow, SupervisorRow
 from theater.server.cast import Actor, Cast
 from theater.server.grove import Grove, has_failed
 from theater.server.loop import Loop
 from theater.server.tree import Bough, Branch
 from theater.server.view import View
+from theater.server.wishes import bough
 
 
 class TreeView:
@@ -46,8 +47,22 @@ class TreeView:
             **self._life(branch.name),
             "restarts": sum(view.restarts for view in views),
             "recent": branch.machine.recent_restarts(self._loop.now()),
-            "children": [self._child(branch, view) for view in views],
+            "children": [self._child(branch, view) for view in views] + self._sleepers(branch, views),
         }
+
+    def _sleepers(self, branch: Branch, views: tuple[ChildView, ...]) -> list[dict[str, Any]]:
+        """What is under a supervisor that has just begun, and is not to run: it does not know of it yet."""
+        if self._grove.is_whole:
+            return []
+        tree, actors = self._grove.applied.tree, self._grove.actors
+        known = {view.id for view in views}
+        found = []
+        for row in tree.under(branch.name):
+            if isinstance(row, ChildRow) and actors[row.name].id not in known:
+                found.append(self._member(actors[row.name]))
+            elif isinstance(row, SupervisorRow) and row.name not in known:
+                found.append(self._absent(bough(tree, row, actors), Life.UNDEFINED))
+        return found
 
     def _life(self, name: str) -> dict[str, Any]:
         standing = self._grove.standing(name)
@@ -80,9 +95,21 @@ class TreeView:
         return {**self._view.row(actor), "due": actor.renewal is not None, "family": self._family(actor)}
 
     def _family(self, actor: Actor) -> dict[str, Any] | None:
-        """The children of an actor, those too of which its supervisor has forgotten all but the row."""
-        children = [self._member(child) for child in self._cast if child.parent == actor.id]
-        return {"name": actor.id, "state": actor.state.value, "children": children} if children else None
+        """The actor as a supervisor, with its children; those too of which that has forgotten all but the row."""
+        branch = actor.family
+        if branch is None:
+            return None
+        children = [self._member(child) for child in self._cast.children(actor)]
+        restarts = sum(view.restarts for view in branch.machine.snapshot())
+        return {
+            "name": actor.id,
+            **_flags(branch.machine.flags),
+            "state": branch.machine.phase.value,
+            "incarnation": actor.incarnation,
+            "restarts": restarts,
+            "recent": branch.machine.recent_restarts(self._loop.now()),
+            "children": children,
+        }
 
 
 def _flags(flags: SupervisorFlags) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
             _fork(orders, wish["fork"], fds[0], fork, partial(birth, spare=wish["spare"]))
     except TheaterError as error:
         orders.send(pack(error.to_wire()))
+    except ConnectionError:
+        os._exit(0)  # The supervisor has hung up before it read what was said last: it ends.
     except BaseException:
         traceback.print_exc(file=sys.stderr)
     os._exit(1)
