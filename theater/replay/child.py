@@ -10,6 +10,7 @@ Whoever started it is its guard (theater/replay/guard.py): kills it when it does
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import mmap
 import os
@@ -29,8 +30,14 @@ from theater.wasm.artefacts import ArtefactCache
 _PR_SET_PDEATHSIG = 1
 
 
+_COLLECT_EVERY = 20_000
+"""Allocations between two collections, as in a worker: entries leave no circles behind, and looking for them costs dear."""
+
+
 def main() -> int:
     """Performs what standard input says."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, 10, 100)
     order = json.loads(sys.stdin.readline())
     _die_with(order["parent"])
     shared = mmap.mmap(order["page"], page.SIZE)
