@@ -57,11 +57,13 @@ def command(app: App, actors: tuple[str, ...], kept: str | None, words: str | No
             key=key or own,
         )
     if app.json:
-        print_json(_plain_home(found))
+        print_json(_plain_home(found, checkpoint))
     else:
         _show((found.supervisor, *found.actors))
         if key or own:
             _show_signature(found)
+        if checkpoint is not None:
+            _show_checkpoint(found, checkpoint)
     return 0 if found.ok else IntegrityError.exit_code
 
 
@@ -82,14 +84,20 @@ def _read_checkpoint(file: str, key: bytes | None, own: bytes | None, home: Home
     return found
 
 
-def _plain_home(found: HomeVerdict) -> dict[str, Any]:
+def _plain_home(found: HomeVerdict, kept: SignedCheckpoint | None) -> dict[str, Any]:
     signed = found.signed
     return {
         "ok": found.ok,
         "actors": [_plain(each) for each in found.actors],
         "supervisor": _plain(found.supervisor),
         "signed": signed and {"key": signed.key.hex(), "entries": _signed(signed), "time_ns": signed.time_ns},
+        "checkpoint": kept and {"key": kept.key.hex(), "time_ns": kept.time_ns, "unnamed": _unnamed(found, kept)},
     }
+
+
+def _unnamed(found: HomeVerdict, kept: SignedCheckpoint) -> list[str]:
+    """The actors of which a checkpoint says nothing: they began later, or it was not asked for them."""
+    return [each.id for each in found.actors if each.id not in kept.positions]
 
 
 def _signed(signed: SignedCheckpoint) -> int:
@@ -110,6 +118,12 @@ def _show_signature(found: HomeVerdict) -> None:
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
     return {name: getattr(verdict, name) for name in ("id", "name", "entries", "head", "ok", "error")}
+
+
+def _show_checkpoint(found: HomeVerdict, kept: SignedCheckpoint) -> None:
+    line(f"checkpoint: {len(kept.positions)} chains at {when(kept.time_ns)}, signed by key {kept.key.hex()}")
+    for actor in _unnamed(found, kept):
+        line(f"{actor}: not in the checkpoint, so nothing outside of this home speaks for it")
 
 
 def _show(verdicts: Iterable[Verdict]) -> None:

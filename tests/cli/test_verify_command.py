@@ -162,6 +162,18 @@ def test_what_was_cut_lost_or_written_anew_is_found_by_what_was_kept_alone(
     assert theater("verify", "--checkpoint", file, ONE).code == ChainBroken.exit_code
 
 
+def test_chains_of_which_it_says_nothing_are_listed(theater: Theater, home: Path, file: str) -> None:
+    later = "30000000-0000-4000-8000-000000000003"
+    assert "checkpoint: 3 chains at 1970-01-01" in theater("verify", "--checkpoint", file).text
+    chain(home / "actors" / later / "chain", later, "c")
+    done = theater("verify", "--checkpoint", file)
+    assert done.code == 0
+    assert f"{later}: not in the checkpoint" in done.text
+    found = json.loads(theater("verify", "--checkpoint", file, "--json").out)
+    assert found["checkpoint"]["unnamed"] == [later]
+    assert json.loads(theater("verify", "--json").out)["checkpoint"] is None
+
+
 def refusal(theater: Theater, *arguments: str) -> tuple[int, str]:
     done = theater("verify", *arguments)
     assert done.out == b""

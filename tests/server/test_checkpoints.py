@@ -122,6 +122,8 @@ def test_the_server_keeps_its_key(own_house: House) -> None:
     secret = (house.home / "key").read_text().strip()
     assert secret not in house.log_text()
     house.start("one")
+    assert bytes.fromhex(secret) in memory(house.pid)
+    assert len(house.processes()) > 2
     for pid in house.processes():
         if pid != house.pid:
             assert bytes.fromhex(secret) not in memory(pid)
