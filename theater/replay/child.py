@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 _COLLECT_EVERY = 20_000
-"""Allocations between two collections, as in a worker: entries leave no circles behind, and looking for them costs dear."""
+"""Allocations between two collections, as in a worker: entries leave no circles, and looking for them is dear."""
 
 
 def main() -> int:
