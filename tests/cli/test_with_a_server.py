@@ -15,7 +15,7 @@ import pytest
 from commandline import Theater
 
 from theater.client import Client
-from theater.errors import ActorDown, ComponentError, NameTaken, NoServer, UnknownActor
+from theater.errors import ActorDown, ChainBroken, ComponentError, NameTaken, NoServer, UnknownActor
 
 PATIENCE = 60.0
 
@@ -104,6 +104,24 @@ def test_a_chain_is_replayed_with_the_server_up_and_down(theater: Theater, proje
     (found,) = json.loads(done.out)["actors"]
     assert (done.code, found["id"], found["error"]) == (0, actor, None)
     assert [found] == json.loads(theater("verify", "--json").out)["actors"]
+
+
+def test_a_checkpoint_that_was_kept_finds_what_the_home_does_not_know_any_more(theater: Theater, project: Path) -> None:
+    kept = theater.home / "kept"
+    with serving(theater):
+        actor = theater("start", str(project), "--id-only").text.strip()
+        theater("message", "counter", '{"add": 2}', "--request")
+        assert theater("checkpoint", "-o", str(kept)).code == 0
+        assert theater("verify", "--checkpoint", str(kept)).code == 0
+    assert theater("checkpoint").code == NoServer.exit_code
+    assert theater("verify", "--checkpoint", str(kept)).code == 0
+    (theater.home / "supervisor.chain").unlink()
+    chain = theater.home / "actors" / actor / "chain"
+    chain.write_bytes(b"")
+    assert theater("verify").code == 0
+    done = theater("verify", "--checkpoint", str(kept))
+    assert done.code == ChainBroken.exit_code
+    assert f"{actor}: entry 4: expected digest" in done.text
 
 
 def test_names_stop_restart_and_remove(live: Theater, project: Path) -> None:
