@@ -30,7 +30,7 @@ def test_what_every_actor_may_import_needs_no_handler() -> None:
     [
         (name, handler)
         for handler, row in HANDLERS.items()
-        for name in row.imports
+        for name in sorted(row.imports)
         if handler not in ("runtime", "identity")
     ],
 )
