@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,16 @@ from hypothesis import settings
 
 settings.register_profile("theater", deadline=None)  # a busy machine is no defect
 settings.load_profile("theater")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder with a short path, since there may be sockets in it, whose paths have at most 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="tt"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

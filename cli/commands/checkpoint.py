@@ -16,7 +16,7 @@ from ..output import line, print_json
 @click.option("-o", "--output", metavar="FILE", help="Writes it to FILE instead of standard output.")
 @json_option
 def command(app: App, actors: tuple[str, ...], output: str | None) -> int:
-    """Writes a signed checkpoint to be kept elsewhere.
+    """Gives a signed checkpoint to keep elsewhere.
 
     It says how far the server's own chain is and those of the ACTORs, without any of all actors. Whoever keeps it can
     have `theater verify --checkpoint` find what was cut off or written anew since.

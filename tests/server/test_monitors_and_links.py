@@ -578,13 +578,13 @@ def test_the_name_of_one_that_comes_back_stays_its_own(house: House, name: Name)
 
 
 def test_the_last_message_comes_before_the_news_of_the_end(house: House, name: Name) -> None:
-    """(1.13.8): 200 rounds; the sender is killed behind a burst, or in the middle of one. What had left it arrives,
+    """(1.13.8): 80 rounds; the sender is killed behind a burst, or in the middle of one. What had left it arrives,
     from the first on and in order; then comes the news, and then nothing."""
     watcher = start(house, name(), limits={"mailbox": 10_000})
     sender = start(house, name(), supervision=RESTLESS)
     short, long = 40, 300
     arrived: list[tuple[bool, int]] = []
-    for life in range(1, 201):
+    for life in range(1, 81):
         whole = life % 2 == 1
         house.client.request(watcher.id, b"w")
         monitor(house, watcher, sender.id)
