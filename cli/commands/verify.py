@@ -113,7 +113,7 @@ def _show_signature(found: HomeVerdict) -> None:
         entries = _signed(signed)
         line(f"supervisor: {entries} entries signed by key {signed.key.hex()} at {when(signed.time_ns)}")
     elif found.supervisor.entries:
-        line("supervisor: not signed by a key that is trusted here")
+        line("supervisor: not yet signed by a key that is trusted here; a server signs every 10 s, and at its end")
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def test_a_home_that_is_another_differs_in_the_first_entry(theater: Theater, hom
 
 
 def test_it_says_how_far_the_servers_chain_is_signed(theater: Theater, home: Path, kept: SignedCheckpoint) -> None:
-    assert "not signed by a key that is trusted here" in theater("verify").text
+    assert "not yet signed by a key that is trusted here" in theater("verify").text
     assert json.loads(theater("verify", "--json").out)["signed"] is None
     path = home / "supervisor.chain"
     text = open_signer(Home(home)).sign(kept.home, {"supervisor": position(path)}, 10**18).text.decode()
