@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import disks
 import pytest
 from house import RESTLESS, House, eventually, make_house, outcome, sending
 
@@ -19,19 +18,17 @@ _SIZE = 4 << 20
 @pytest.fixture
 def cramped(probe: bytes) -> Iterator[House]:
     """A server whose home is on a disk of four MiB; its log and its manifests are elsewhere."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
     house = make_house(probe)
     house.home.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=0700", "none", str(house.home)]
-    made = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        shutil.rmtree(house.folder)
-        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
+    try:
+        disks.mount(house.home, _SIZE)
+    except pytest.skip.Exception:
+        house.close()
+        raise
+    house.before_removal = lambda: disks.unmount(house.home)
     try:
         yield house.open()
     finally:
-        house.before_removal = lambda: subprocess.run(["umount", "-l", str(house.home)], check=True)
         house.close()
 
 
