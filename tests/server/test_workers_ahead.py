@@ -17,7 +17,7 @@ def tree(strategy: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture(params=["one_for_all"])
+@pytest.fixture(params=["one_for_all", "rest_for_one"])
 def house(request: pytest.FixtureRequest, probe: bytes) -> Iterator[House]:
     """A server with a supervisor of eight."""
     found = make_house(probe)
