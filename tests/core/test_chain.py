@@ -291,7 +291,8 @@ def test_what_is_written_is_read(entries: list[tuple[Kind, Any]]) -> None:
     for number, (record, (kind, payload)) in enumerate(zip(records, entries, strict=True)):
         entry = record.entry()
         assert (entry.seq, entry.kind, entry.time_ns) == (number, kind, 1000 + number)
-        assert entry.payload == unpack(pack(payload), max_len=10_000)
+        written = payload[:5] if kind is Kind.OUTCOME else payload  # without a root
+        assert entry.payload == unpack(pack(written), max_len=10_000)
         assert entry.previous == (records[number - 1].digest if number else bytes(32))
 
 

@@ -18,6 +18,8 @@ from theater.core.manifest import (
     Language,
     MailPolicy,
     Manifest,
+    Retention,
+    Snapshot,
     StatePolicy,
     canonical,
     from_canonical,
@@ -184,7 +186,15 @@ def test_a_planned_handler_is_told_apart_from_a_typing_error(handler: str) -> No
         ("[limits]", "[limit]", r":30: limit is not a key; .*; did you mean limits\?"),
         ("[chain]", "chain = 3\n[chian]", r":40: \[limits\] chain is not a key"),
         ("[actor]", "actor = 3\n[x]", r":14: \[\[handler\]\] of type store: actor is not a key; allowed: type"),
-        ('durability = "host"', "state_root = true", r":41: \[chain\] state_root is not a key; allowed: durability"),
+        (
+            'durability = "host"',
+            "state_rot = 1",
+            r":41: \[chain\] state_rot is not a key; allowed: durability.*mean state_root",
+        ),
+        ('durability = "host"', "state_root = true", r":41: \[chain\] state_root: found true; allowed: \"off\""),
+        ('durability = "host"', "snapshot = 5", r":41: \[chain\] snapshot: found 5; allowed: a table"),
+        ('durability = "host"', "snapshot = { entries = 9 }", r":41: \[chain.snapshot\] entries: found 9; allowed"),
+        ('durability = "host"', 'retention = { age = "1s" }', r":41: \[chain.retention\] age: found \"1s\""),
         ("[[handler]]\ntype", "[handler]\ntype", r"not TOML|:9: handler: found a table"),
     ],
 )
@@ -260,7 +270,15 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 PATHS = st.from_regex(r"[a-z/.]{1,20}", fullmatch=True).filter(lambda path: not path.startswith("store:"))
 TABLES: dict[str, Any] = {
     "actor": st.fixed_dictionaries({}, optional={"register": st.booleans()}),
-    "chain": st.fixed_dictionaries({}, optional={"durability": st.sampled_from(["process", "host"])}),
+    "chain": st.fixed_dictionaries(
+        {},
+        optional={
+            "durability": st.sampled_from(["process", "host"]),
+            "state_root": st.sampled_from(["off", "call", 7]),
+            "snapshot": st.sampled_from(["off", {}, {"entries": 100}, {"bytes": "1MiB"}]),
+            "retention": st.sampled_from([{}, {"entries": 100}, {"bytes": "1MiB", "age": "1h"}]),
+        },
+    ),
     "handler": st.lists(st.sampled_from(sorted(HANDLERS)), unique=True).map(
         lambda types: [{"type": name} for name in types]
     ),
@@ -343,10 +361,24 @@ def test_no_plain_value_raises_anything_else(plain: dict[str, Any]) -> None:
         from_canonical(plain, "m")
 
 
-def test_a_state_policy_of_a_later_version_is_refused_with_a_reason() -> None:
-    text = 'name = "a"\ncomponent = "a.wasm"\n[supervision]\nstate = "replay"\n'
-    with pytest.raises(ManifestError, match=r'm\.toml:4: .*"replay", which is not available in this version'):
-        parse(text, "m.toml")
+def test_a_chain_without_keys_has_snapshots_and_neither_roots_nor_bounds() -> None:
+    chain = parse(LEAST, "m").chain
+    assert (chain.state_root, chain.snapshot, chain.retention) == (0, Snapshot(50_000, 64 * MIB), None)
+
+
+@pytest.mark.parametrize(("written", "calls"), [('"off"', 0), ('"call"', 1), ("1", 1), ("250", 250)])
+def test_a_state_root_is_asked_for_by_calls(written: str, calls: int) -> None:
+    assert parse(f"{LEAST}[chain]\nstate_root = {written}\n", "m").chain.state_root == calls
+
+
+def test_snapshots_can_be_switched_off_and_half_given() -> None:
+    assert parse(f'{LEAST}[chain]\nsnapshot = "off"\n', "m").chain.snapshot is None
+    assert parse(f"{LEAST}[chain]\nsnapshot = {{ entries = 10 }}\n", "m").chain.snapshot == Snapshot(10, 64 * MIB)
+
+
+def test_a_retention_bounds_what_it_names() -> None:
+    text = f'{LEAST}[chain]\nretention = {{ entries = 1000, age = "1h" }}\n'
+    assert parse(text, "m").chain.retention == Retention(entries=1000, bytes=None, age=3_600_000)
 
 
 def test_patterns_of_manifests_are_texts() -> None:

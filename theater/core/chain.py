@@ -27,17 +27,24 @@ nil. Digests are 32 bytes, ids text; incarnation and fuel are integers, resumed 
     1  call         interface, function, arguments (array), cause?, sender?, request?
     2  host-call    interface, function, arguments (array)
     3  host-result  value, cause?
-    4  outcome      ending ("ok", "err", "trap"), value, state digest?, state (array), fuel?
+    4  outcome      ending ("ok", "err", "trap"), value, state digest?, state (array), fuel?, root?
     5  lifecycle    event (text), details (map)
-    6  checkpoint   map of actor to array [entries, digest, offset, state at?, incarnation, call at?]
+    6  checkpoint   map of actor to array [entries, digest, offset, state at?, incarnation, call at?, snapshot at?]
 
 The *cause* of a call or a host result is the digest of the entry that sent what arrived here: one of another chain, or
 an earlier one of the same. If a call has a sender, that is the id of the actor in whose chain its cause is. The
 value of an outcome is the export's result if the ending is ok, its error if it is err, and an array [kind, message,
 backtrace] if it is trap. The state is an empty array if it is as before, else an array of one: bytes, or nil for "no
-state"; the state digest is the blake3 of the bytes, in every outcome. The genesis is entry 0 and no other; each
-later life begins with a lifecycle entry "incarnation" whose details have its number as "incarnation". A checkpoint
-says where chains were: after `entries` entries the digest was `digest` and the file `offset` bytes long.
+state"; the state digest is the blake3 of the bytes, in every outcome. An outcome's root says what the linear memory
+was after the call (theater/wasm/memories.py), if the manifest wants it; a writer leaves the field out if it is nil.
+The genesis is entry 0 and no other; each later life begins with a lifecycle entry "incarnation" whose details have its
+number as "incarnation". A checkpoint says where chains were: after `entries` entries the digest was `digest` and the
+file `offset` bytes long.
+
+A lifecycle entry "snapshot" says between two calls what the actor was, so that nothing before it need be read to go
+on from there. Its details: "state", an array of one as in an outcome; "committed", whether a call has committed it;
+"life", what the beginning of the life said of it, in the form of an incarnation's details; "root", the state root, or
+nil; and "memory", a Ref to a value that holds the linear memory (theater/core/memory_image.py), or nil with "why".
 
 What a life was made of is kept elsewhere, under its blake3: the manifest, the component and the initial state that a
 genesis names, the "program" (hex) in its engine identity, and "manifest", "component", "program", "initial" in the
@@ -103,6 +110,9 @@ REMOVED: Final = "removed"
 SIGNED: Final = "signed"
 """Lifecycle event of the supervisor's chain: `details["checkpoint"]` signs everything before (signed_checkpoint.py)."""
 
+SNAPSHOT: Final = "snapshot"
+"""Lifecycle event that says what an actor was: its state, and its linear memory where that is possible."""
+
 UNCHANGED: Final[tuple[Any, ...]] = ()
 """The `state` of an outcome that leaves the state as it was."""
 
@@ -162,9 +172,11 @@ class Mark(NamedTuple):
         entries: number of entries, and so the sequence number of the next.
         digest: digest of the last entry.
         offset: bytes of the chain.
-        state_at: offset of the record of the outcome that holds the last state; None if no state was ever committed.
+        state_at: offset of the record of the outcome, or of the snapshot, that holds the last state; None if no state
+            was ever committed.
         incarnation: number of the life that wrote last; 0 if unknown.
         call_at: offset of the record of the call that has no outcome yet, if there is one.
+        snapshot_at: offset of the record of the last snapshot, if there is one.
     """
 
     entries: int
@@ -173,6 +185,7 @@ class Mark(NamedTuple):
     state_at: int | None = None
     incarnation: int = 0
     call_at: int | None = None
+    snapshot_at: int | None = None
 
     @property
     def head(self) -> Head:
@@ -248,6 +261,7 @@ class Outcome(NamedTuple):
     state_digest: bytes | None
     state: Sequence[Any] = UNCHANGED
     fuel: int | None = None
+    root: bytes | None = None
 
 
 class Lifecycle(NamedTuple):
@@ -297,7 +311,7 @@ _TEXT, _DIGEST, _NUMBER = (str,), (bytes,), (int,)
 _DIGEST_OR_NIL, _NUMBER_OR_NIL, _TEXT_OR_NIL = (bytes, type(None)), (int, type(None)), (str, type(None))
 _TRUTH = (bool,)
 _ANY: tuple[type, ...] = ()
-_MARK_TYPES = (_NUMBER, _DIGEST, _NUMBER, _NUMBER_OR_NIL, _NUMBER, _NUMBER_OR_NIL)
+_MARK_TYPES = (_NUMBER, _DIGEST, _NUMBER, _NUMBER_OR_NIL, _NUMBER, _NUMBER_OR_NIL, _NUMBER_OR_NIL)
 _PAYLOADS: Mapping[Kind, tuple[type[Any], tuple[tuple[type, ...], ...]]] = {
     Kind.GENESIS: (
         Genesis,
@@ -309,7 +323,7 @@ _PAYLOADS: Mapping[Kind, tuple[type[Any], tuple[tuple[type, ...], ...]]] = {
     Kind.CALL: (Call, (_TEXT, _TEXT, (list, Ref), _DIGEST_OR_NIL, _TEXT_OR_NIL, _ANY)),
     Kind.HOST_CALL: (HostCall, (_TEXT, _TEXT, (list, Ref))),
     Kind.HOST_RESULT: (HostResult, (_ANY, _DIGEST_OR_NIL)),
-    Kind.OUTCOME: (Outcome, (_TEXT, _ANY, _DIGEST_OR_NIL, (list,), _NUMBER_OR_NIL)),
+    Kind.OUTCOME: (Outcome, (_TEXT, _ANY, _DIGEST_OR_NIL, (list,), _NUMBER_OR_NIL, _DIGEST_OR_NIL)),
     Kind.LIFECYCLE: (Lifecycle, (_TEXT, (dict, Ref))),
     Kind.CHECKPOINT: (Checkpoint, ((dict, Ref),)),
 }
@@ -416,12 +430,13 @@ class Tracker:
         mark: where it begins.
     """
 
-    __slots__ = ("call_at", "incarnation", "state_at")
+    __slots__ = ("call_at", "incarnation", "snapshot_at", "state_at")
 
     def __init__(self, mark: Mark | None = None) -> None:
         self.state_at = mark.state_at if mark else None
         self.incarnation = mark.incarnation if mark else 0
         self.call_at = mark.call_at if mark else None
+        self.snapshot_at = mark.snapshot_at if mark else None
 
     def note(self, payload: Payload, offset: int) -> None:
         """Takes in the next entry: its payload, and the offset of its record."""
@@ -438,6 +453,10 @@ class Tracker:
             self.incarnation = payload.incarnation
         elif isinstance(payload, Lifecycle) and payload.event == INCARNATION:
             self._begin(payload.details)
+        elif isinstance(payload, Lifecycle) and payload.event == SNAPSHOT:
+            self.snapshot_at = offset
+            if isinstance(payload.details, Mapping) and payload.details.get("committed") is True:
+                self.state_at = offset
 
     def _begin(self, details: Any) -> None:
         number = details.get(INCARNATION) if isinstance(details, Mapping) else None
@@ -447,7 +466,7 @@ class Tracker:
         self.call_at = None
 
     def mark(self, head: Head) -> Mark:
-        return Mark(*head, self.state_at, self.incarnation, self.call_at)
+        return Mark(*head, self.state_at, self.incarnation, self.call_at, self.snapshot_at)
 
 
 # ---- writing
@@ -484,6 +503,8 @@ class Encoder:
             MessageTooLarge: the record would be longer than a reader accepts; the chain stays as it is.
         """
         seq = self.entries
+        if type(payload) is Outcome and payload.root is None:
+            payload = payload[:-1]
         body = pack((seq, kind._value_, time_ns, payload))
         if len(body) > INLINE_MAX and self._put is not None:
             body = pack((seq, kind._value_, time_ns, externalise(payload, self._put)))

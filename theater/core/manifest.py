@@ -282,14 +282,66 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """When an actor's state and memory are written down by themselves: whichever comes first.
+
+    Args:
+        entries: after so many entries.
+        bytes: after so many bytes of chain.
+    """
+
+    entries: int = key(schema.integer(10, 10**9), 50_000)
+    bytes: int = key(schema.bytes_from(64 * KIB, 1024 * GIB), 64 * MIB)
+
+
+def read_snapshot(value: object, place: Place) -> Snapshot | None:
+    if value is None or value == "off":
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f'found {show(value)}; allowed: a table such as {{ entries = 50000 }}, "off"')
+    snapshot: Snapshot = schema.read(Snapshot, value, place)
+    return snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of a chain is kept; what is older than any of these may be dropped, up to a snapshot.
+
+    Args:
+        entries: newest entries; None for any number.
+        bytes: newest bytes; None for any number.
+        age: ms; None for any age.
+    """
+
+    entries: int | None = key(optional(schema.integer(100, 10**12)), None)
+    bytes: int | None = key(optional(schema.bytes_from(64 * KIB, 1024 * GIB)), None)
+    age: int | None = key(optional(schema.milliseconds(60_000, 36_500 * DAY)), None)
+
+
+def read_state_root(value: object, place: Place) -> int:
+    """After how many calls, each: "off" is 0, "call" 1."""
+    if value in ("off", "call"):
+        return int(value == "call")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 10**9:
+        raise InvalidInput(f'found {show(value)}; allowed: "off", "call", or a number of calls from 1 to 1000000000')
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """The actor's record.
 
     Args:
         durability: whose death it survives.
+        state_root: outcomes of every so many calls say what the linear memory is; 0 for none.
+        snapshot: when the actor's state and memory are written down; None for never.
+        retention: how much of the chain is kept; None for all of it.
     """
 
     durability: Durability = key(schema.one_of(Durability), Durability.PROCESS)
+    state_root: int = key(read_state_root, 0)
+    snapshot: Snapshot | None = key(read_snapshot, Snapshot())
+    retention: Retention | None = key(optional(schema.table(Retention)), None)
 
 
 def _handler(value: object, place: Place) -> Handler:
@@ -427,9 +479,6 @@ def _contradictions(manifest: Manifest) -> list[tuple[tuple[str, ...], str]]:
             "a permanent actor is always restarted, so its end never counts; allowed: with transient or temporary"
         )
         found.append((("supervision", "significant"), sentence))
-    if manifest.supervision.state is StatePolicy.REPLAY:
-        sentence = 'found "replay", which is not available in this version; allowed: "last", "fresh"'
-        found.append((("supervision", "state"), sentence))
     for name in ("state", "message"):
         if getattr(manifest.limits, name) > manifest.limits.memory:
             sentence = f"more than the actor's memory of {show_size(manifest.limits.memory)}; allowed: up to that"
@@ -450,6 +499,8 @@ __all__ = [
     "MailPolicy",
     "Manifest",
     "ManifestError",
+    "Retention",
+    "Snapshot",
     "StatePolicy",
     "Supervision",
     "canonical",

@@ -23,6 +23,7 @@ there, so no queue has to be drained before a death is judged.
     136     u64      steps: grows with every host call
     144     u64      delivery: number of the message from outside that was taken last
     152     u64      delivery_at: offset at which its call was about to be written
+    160     u64      snapshot_at, part of the mark: offset of the entry of the last snapshot plus one; 0 if none
     1024    u32      length of the last words, then that many bytes of msgpack
 
 All integers are little-endian. Nothing else is believed of a worker: values are about itself only.
@@ -42,6 +43,7 @@ _WORDS_MAX = SIZE - _WORDS_AT - 4
 _WATCHED_AT = 128
 _STEPS_AT = 136
 _DELIVERY_AT = 144
+_SNAPSHOT_AT = 160
 _LAST_CALL_AT = 88
 _CALL_SINCE_AT = 96
 _GAUGES_AT = 104
@@ -69,11 +71,13 @@ class Pulse:
     def mark(self, mark: Mark) -> None:
         """Says how far the chain has been written."""
         page, odd = self._page, self._generation + 1
-        entries, digest, offset, state_at, incarnation, call_at = mark
+        entries, digest, offset, state_at, incarnation, call_at, snapshot_at = mark
         state = 0 if state_at is None else state_at + 1
         call = 0 if call_at is None else call_at + 1
         _U64.pack_into(page, 0, odd)
         _MARK_BODY.pack_into(page, 8, entries, offset, state, incarnation, call, digest)
+        if snapshot_at is not None:
+            _U64.pack_into(page, _SNAPSHOT_AT, snapshot_at + 1)
         self._generation = odd + 1
         _U64.pack_into(page, 0, odd + 1)
 
@@ -119,12 +123,11 @@ class Pulse:
         """How far the chain is, or None if the worker died while it was saying so, or never did."""
         for _ in range(100):
             before, entries, offset, state, incarnation, call, digest = _MARK.unpack_from(self._page, 0)
+            (snapshot,) = _U64.unpack_from(self._page, _SNAPSHOT_AT)
             if before % 2 == 0 and _U64.unpack_from(self._page, 0)[0] == before:
                 if before == 0:
                     return None
-                return Mark(
-                    entries, digest, offset, state - 1 if state else None, incarnation, call - 1 if call else None
-                )
+                return Mark(entries, digest, offset, _at(state), incarnation, _at(call), _at(snapshot))
         return None
 
     def call_since(self) -> int | None:
@@ -169,3 +172,8 @@ class Pulse:
     def release(self) -> None:
         """Lets go of the page."""
         self._page.release()
+
+
+def _at(plus_one: int) -> int | None:
+    """An offset that is kept as one more, so that 0 is none."""
+    return plus_one - 1 if plus_one else None

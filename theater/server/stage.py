@@ -366,6 +366,10 @@ class Stage:
             init_state=actor.init_state,
             resumed=actor.resumed,
             poison=actor.poison,
+            state_root=manifest.chain.state_root,
+            snapshot=(manifest.chain.snapshot.entries, manifest.chain.snapshot.bytes)
+            if manifest.chain.snapshot
+            else None,
         )
 
     def _not_born(self, worker: Worker, error: TheaterError) -> None:

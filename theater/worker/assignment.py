@@ -65,6 +65,8 @@ class Assignment:
         init_state: digest of the initial state in the content store, hex; None for none.
         poison: content digests of messages that are refused.
         resumed: the initial state is one to go on from, without init.
+        state_root: outcomes of every so many calls have a state root; 0 for none.
+        snapshot: after how many entries, and how many bytes, there is a snapshot; None for never.
     """
 
     actor: str
@@ -87,6 +89,8 @@ class Assignment:
     init_state: str | None
     poison: tuple[bytes, ...]
     resumed: bool = False
+    state_root: int = 0
+    snapshot: tuple[int, int] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """As msgpack values."""
@@ -106,6 +110,7 @@ class Assignment:
             "known": Mark(*known) if known is not None else None,
             "handlers": tuple(plain["handlers"]),
             "poison": tuple(plain["poison"]),
+            "snapshot": tuple(plain["snapshot"]) if plain["snapshot"] is not None else None,
         }
         return cls(**fields)
 
