@@ -21,6 +21,7 @@ MARKS = st.builds(
     st.none() | OFFSETS,
     st.integers(0, 2**32),
     st.none() | OFFSETS,
+    st.none() | OFFSETS,
 )
 
 

@@ -76,8 +76,7 @@ class Pulse:
         call = 0 if call_at is None else call_at + 1
         _U64.pack_into(page, 0, odd)
         _MARK_BODY.pack_into(page, 8, entries, offset, state, incarnation, call, digest)
-        if snapshot_at is not None:
-            _U64.pack_into(page, _SNAPSHOT_AT, snapshot_at + 1)
+        _U64.pack_into(page, _SNAPSHOT_AT, 0 if snapshot_at is None else snapshot_at + 1)
         self._generation = odd + 1
         _U64.pack_into(page, 0, odd + 1)
 
