@@ -17,12 +17,14 @@ from typing import Any, Final, NoReturn, Protocol
 import wasmtime
 from wasmtime import component as wc
 
+from theater.core.memory_image import MemoryImage
 from theater.errors import ComponentError, ContentDamaged, WrongState
 from theater.wasm.artefacts import Artefact
 from theater.wasm.conform import conform_arguments
 from theater.wasm.deadline import Deadline
 from theater.wasm.direct import CallFailed, HostFunction, UnsupportedType, bind_export, bind_import, host_exceptions
 from theater.wasm.engine import engine
+from theater.wasm.keeping import Keeping
 from theater.wasm.memories import Memory, linear_memories
 from theater.wasm.mode import Mode
 from theater.wasm.traps import Trap, TrapKind, is_link_error, read_trap
@@ -90,6 +92,7 @@ class Guest:
         before = {found.base for found in linear_memories()}
         self._instance = self._instantiate(host)
         self._memories: list[Memory] = [found for found in linear_memories() if found.base not in before]
+        self._keeping = Keeping(self._memories[::-1])  # each new one is mapped below those before
         self._calls: dict[tuple[str, str], Callable[..., Any]] = {}
         self._uncallable: dict[tuple[str, str], str] = {}
         for interface, content in self._described.exports.items():
@@ -154,6 +157,43 @@ class Guest:
     def remaining(self) -> float | None:
         """Seconds that the running call may still take; None if it has no deadline. For host functions that wait."""
         return self._deadline.remaining()
+
+    # ---- memory as a value
+
+    def keep_image(self) -> None:
+        """Remembers what the memory is now, for `keep`: once, when the guest is loaded. Forks share it."""
+        self._keeping.keep_image()
+
+    def state_root(self) -> bytes:
+        """32 bytes: the digest of all that the guest carries from call to call (see `state_root`)."""
+        return self._keeping.root()
+
+    @property
+    def unportable(self) -> str | None:
+        """Why the memory cannot be kept faithfully, one sentence; None if it can."""
+        return self._keeping.unportable
+
+    def keep(self) -> MemoryImage:
+        """What the memory has become since `keep_image`.
+
+        Raises:
+            WrongState: the guest is in a call, or dead, or its memory is `unportable`.
+        """
+        self._need_rest()
+        return self._keeping.keep()
+
+    def restore(self, image: MemoryImage) -> None:
+        """Makes the memory what it was when `image` was kept of a guest of the same component and program.
+
+        The guest must be freshly loaded, and have its `keep_image`.
+
+        Raises:
+            IntegrityError: it is not the same guest, or the memory is not what it should be afterwards; the guest must
+                be thrown away.
+            WrongState: the guest is in a call, or dead, or its memory is `unportable`.
+        """
+        self._need_rest()
+        self._keeping.restore(image)
 
     # ---- limits
 
@@ -315,6 +355,10 @@ class Guest:
         if reason:
             raise ComponentError(f"the export {function} of {interface} cannot be called: {reason}")
         raise ComponentError(f"the component does not export {function} of {interface or 'its world'}")
+
+    def _need_rest(self) -> None:
+        if self._state is not _State.READY:
+            self._refuse()
 
     def _need_fuel(self) -> None:
         if not self._artefact.meta.fuel:
