@@ -30,7 +30,7 @@ EXAMPLES: list[wire.Message] = [
     wire.Handled(5, b"reply", None),
     wire.Undelivered([[None, ACTOR, b"body", b"", "why"]]),
     wire.Grown(12),
-    wire.Spawn(10, ACTOR, "child/manifest.toml", b"{}", False),
+    wire.Spawn(10, ACTOR, bytes(32), "child/manifest.toml", b"{}", False),
     wire.OfChild(11, "stop", ACTOR),
     wire.Monitor(12, "counter", 1),
     wire.Demonitor(13, 1),

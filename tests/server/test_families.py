@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from house import House, bare_actor, count, eventually, flooding, is_running
 from kin import HANDLERS, Kin, text_of_child
+from replays import entries_of
 
-from theater.core.ids import is_id
+from theater.core.chain import Genesis, HostCall
+from theater.core.ids import child_id, is_id
 from theater.errors import ActorFailed, StartFailed, UnknownActor
 
 EASY = {"intensity": 1000, "period": 1}
@@ -99,6 +101,18 @@ def test_ids_of_children_follow_from_the_parents_chain(kin: Kin) -> None:
     children = [kin.spawn(parent.id, file) for _ in range(3)]
     assert len(set(children)) == 3
     assert all(child.split("-")[2][0] == "8" for child in children)  # a UUID of version 8
+
+
+def test_the_genesis_of_a_child_names_the_entry_that_its_id_follows_from(kin: Kin) -> None:
+    parent = kin.parent(EASY)
+    child = kin.spawn(parent.id, kin.write())
+    genesis = entries_of(kin.house, child)[0].read()
+    assert isinstance(genesis, Genesis)
+    (spawn,) = (entry for entry in entries_of(kin.house, parent.id) if entry.digest == genesis.parent_head)
+    wish = spawn.read()
+    assert isinstance(wish, HostCall)
+    assert (genesis.parent, wish.function) == (parent.id, "spawn")
+    assert child_id(spawn.digest, spawn.seq) == child == genesis.actor
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ Payloads, field by field. A reader ignores further fields at the end; missing on
 nil. Digests are 32 bytes, ids text; incarnation and fuel are integers, resumed is true or false.
 
     0  genesis      actor, name, manifest digest?, component digest?, wrapper digest?, engine identity (map),
-                    parent?, digest of the parent's head?, incarnation, randomness?, initial state digest?, resumed?
+                    parent?, digest of the parent's entry?, incarnation, randomness?, initial state digest?, resumed?
     1  call         interface, function, arguments (array), cause?, sender?, request?
     2  host-call    interface, function, arguments (array)
     3  host-result  value, cause?
@@ -37,6 +37,8 @@ value of an outcome is the export's result if the ending is ok, its error if it 
 backtrace] if it is trap. The state is an empty array if it is as before, else an array of one: bytes, or nil for "no
 state"; the state digest is the blake3 of the bytes, in every outcome. An outcome's root says what the linear memory
 was after the call (theater/wasm/memories.py), if the manifest wants it; a writer leaves the field out if it is nil.
+The genesis of an actor that another one has spawned names that one and the entry of its chain that records the host
+call; the actor's id follows from that entry's digest and number (core/ids.py).
 The genesis is entry 0 and no other; each later life begins with a lifecycle entry "incarnation" whose details have its
 number as "incarnation". A checkpoint says where chains were: after `entries` entries the digest was `digest` and the
 file `offset` bytes long.

@@ -121,11 +121,13 @@ class Grown(NamedTuple):
 
 
 class Spawn(NamedTuple):
-    """The actor wants a child `child`, whose id it has derived (core/ids.py): from the manifest at a path, or from its
-    text; with `resume` it goes on from `state` without init. Answered by `Named` when the child is up."""
+    """The actor wants a child `child`, whose id it has derived (core/ids.py) from the entry of its chain that records
+    this wish, of digest `origin`: from the manifest at a path, or from its text; with `resume` it goes on from `state`
+    without init. Answered by `Named` when the child is up."""
 
     number: int
     child: str
+    origin: bytes
     manifest: str
     state: bytes | None
     resume: bool

@@ -51,6 +51,7 @@ class Actor:
         where: the manifest's file, for people.
         component, program, init_state: digests in the content store, hex.
         parent: id of the actor whose child it is; None for others.
+        parent_head: digest of the entry in the parent's chain that records its spawning.
         supervisor: name of the supervisor it is a child of; that of a family is its parent's id.
         resumed: it began with `init_state` as a state to go on from, and its init is never called.
         in_tree: it came from a tree file; else it was started by itself.
@@ -71,6 +72,7 @@ class Actor:
     init_state: str | None
     randomness: bytes
     parent: str | None = None
+    parent_head: bytes | None = None
     supervisor: str = "root"
     in_tree: bool = False
     resumed: bool = False
@@ -124,6 +126,7 @@ class Actor:
             "init_state": self.init_state,
             "randomness": self.randomness,
             "parent": self.parent,
+            "parent_head": self.parent_head,
             "supervisor": self.supervisor,
             "in_tree": self.in_tree,
             "resumed": self.resumed,

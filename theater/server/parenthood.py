@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from theater.core.codec import DIGEST_SIZE
 from theater.core.exit_reason import ExitReason
 from theater.core.ids import is_id
 from theater.core.supervision import Accepted, Refusal, Refused, Result
@@ -70,6 +71,8 @@ class Parenthood:
         _living_family(worker)
         if not is_id(wish.child):
             raise InvalidInput(f"{wish.child!r} is no id of an actor")
+        if len(wish.origin) != DIGEST_SIZE:
+            raise InvalidInput(f"{wish.origin.hex()} is no digest of an entry")
         role = self._larder.role(parent, wish.manifest)
         if wish.resume or wish.state is not None:
             role = replace(role, init_state=self._content.put(wish.state) if wish.state is not None else None)
@@ -96,6 +99,7 @@ class Parenthood:
         child = new_actor(role, self._cast.next_number(), os.urandom(16))
         child.id, child.artefact = wish.child, artefact
         child.parent = child.supervisor = worker.actor.id
+        child.parent_head = wish.origin
         child.resumed = wish.resume
         child.branch = family
         self._lives.check(child)

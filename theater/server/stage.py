@@ -339,6 +339,7 @@ class Stage:
             actor=actor.id,
             name=manifest.name,
             parent=actor.parent,
+            parent_head=actor.parent_head,
             incarnation=worker.incarnation,
             folder=str(self._home.actor(actor.id)),
             content=str(self._home.content),

@@ -65,6 +65,7 @@ class Assignment:
         init_state: digest of the initial state in the content store, hex; None for none.
         poison: content digests of messages that are refused.
         resumed: the initial state is one to go on from, without init.
+        parent_head: digest of the entry in the parent's chain that records this actor's spawning.
         state_root: outcomes of every so many calls have a state root; 0 for none.
         snapshot: after how many entries, and how many bytes, there is a snapshot; None for never.
     """
@@ -91,6 +92,7 @@ class Assignment:
     resumed: bool = False
     state_root: int = 0
     snapshot: tuple[int, int] | None = None
+    parent_head: bytes | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """As msgpack values."""

@@ -37,9 +37,10 @@ class Family:
         self._remaining = remaining
 
     def spawn(self, manifest: str, state: bytes | None, *, resume: bool) -> str:
-        child = child_id(*self._origin())
+        origin, number = self._origin()
+        child = child_id(origin, number)
         self._let_out()
-        question = Spawn(self._mail.number(), child, manifest, state, resume)
+        question = Spawn(self._mail.number(), child, origin, manifest, state, resume)
         answer = self._mail.ask_supervisor(question, self._remaining(), about=child)
         return answer.actor if type(answer) is Named and answer.actor is not None else child
 

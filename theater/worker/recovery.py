@@ -78,7 +78,7 @@ def _genesis(assignment: Assignment, meta: Meta) -> Genesis:
         wrapper,
         engine,
         assignment.parent,
-        None,
+        assignment.parent_head,
         assignment.incarnation,
         assignment.randomness,
         bytes.fromhex(assignment.init_state) if assignment.init_state is not None else None,
