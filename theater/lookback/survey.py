@@ -1,0 +1,242 @@
+"""One chain at any place: each entry by its number, and the entry that has a digest.
+
+Headers are walked from the beginning on, each once and no further than is asked for, which says where each entry
+begins and of which kind it is: 9 bytes of memory and half a microsecond an entry. Bodies are read only of entries that
+somebody wants to see, and each of these is checked against the digest before it. A chain may grow meanwhile: it is seen
+as it was when it was opened.
+
+A guest decides what stands in bodies, and may put digests, headers or whole records there. Nothing here is taken for a
+record but what the headers lead to from the first on, which no body can change.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Self
+
+from theater.chainlog.recovery import head_at, read_at, record_at
+from theater.core.chain import (
+    HEADER_SIZE,
+    MAX_BODY,
+    OVERHEAD,
+    START,
+    Damage,
+    Entry,
+    Kind,
+    Payload,
+    Record,
+    Scanner,
+    read_header,
+)
+from theater.core.codec import DIGEST_SIZE
+from theater.errors import ChainBroken, NotFound, disk_error
+
+_BLOCK = 1 << 20
+_SEARCHED_AT_ONCE = 1 << 22
+_LEAST = HEADER_SIZE + 7
+"""Bytes of a record in which its header and its kind stand; every record is longer."""
+
+_NUMBER_SIZES = ((0x80, 1), (0x100, 2), (0x1_0000, 3), (0x1_0000_0000, 5), (1 << 64, 9))
+"""Below which sequence number msgpack needs how many bytes for it."""
+
+_LENGTH_AND_SEQ = struct.Struct(">IQ")
+
+
+class Survey:
+    """The entries of one chain file, as it is now.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NotFound: there is no such file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = str(path)
+        self._kinds = bytearray()
+        self._offsets = array("Q")
+        self._end = 0
+        self._is_whole = False
+        self._block = 0, b""
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no chain {self.path}") from error
+        except OSError as error:
+            raise disk_error(error, f"opening {self.path}") from error
+        self._size = os.fstat(self._fd).st_size
+
+    def __len__(self) -> int:
+        """How many entries there are. Walks the whole chain.
+
+        Raises:
+            ChainBroken: the headers do not lead through it.
+        """
+        while not self._is_whole:
+            self._walk()
+        return len(self._kinds)
+
+    def has(self, seq: int) -> bool:
+        """Whether there is an entry `seq`. Walks the chain no further than that.
+
+        Raises:
+            ChainBroken: the headers do not lead there.
+        """
+        while len(self._kinds) <= seq and not self._is_whole:
+            self._walk()
+        return 0 <= seq < len(self._kinds)
+
+    def entry(self, seq: int) -> Entry:
+        """Entry `seq`, with references in place of what is kept elsewhere.
+
+        Raises:
+            IndexError: there is no such entry.
+            ChainBroken: it is not what it was, or nothing of this version.
+        """
+        if not self.has(seq):
+            raise IndexError(seq)
+        return record_at(self._fd, self.path, self._offsets[seq]).entry()
+
+    def verify(self, first: int, last: int) -> None:
+        """Makes sure that the entries from `first` to `last` follow from each other.
+
+        Raises:
+            ChainBroken: they do not.
+        """
+        at, end = self._offsets[first], self._end_of(last)
+        scanner = Scanner(head_at(self._fd, at) or START)
+        while at < end and (data := read_at(self._fd, min(_BLOCK, end - at), at)):
+            scanner.feed(data)
+            at += len(data)
+        ending = scanner.end()
+        if isinstance(ending, Damage):
+            raise ending.error(self.path)
+        if scanner.head.entries != last + 1:
+            raise ChainBroken(f"{self.path}: expected entry {last} up to byte {end}, found its end", reason="shortened")
+
+    def glance(self, seq: int) -> Payload:
+        """What entry `seq` says, not checked: many are looked through quickly for the one that is then read by `entry`.
+
+        Raises:
+            ChainBroken: it is nothing of this version.
+        """
+        begin = self._offsets[seq]
+        body = self._bytes(begin, self._end_of(seq))[HEADER_SIZE:-DIGEST_SIZE]
+        return Record(seq, begin, body, b"", b"").entry().read()
+
+    def payload(self, seq: int) -> Payload:
+        """What entry `seq` says.
+
+        Raises:
+            ChainBroken: as `entry`.
+        """
+        return self.entry(seq).read()
+
+    def kind_number(self, seq: int) -> int:
+        """The number of the kind of entry `seq`, which this version may not know."""
+        if not self.has(seq):
+            raise IndexError(seq)
+        return self._kinds[seq]
+
+    def back_from(self, before: int, kinds: Collection[Kind]) -> Iterator[int]:
+        """The numbers of the entries of these kinds below number `before`, newest first."""
+        self.has(before - 1)
+        at = {kind: self._kinds.rfind(kind, 0, before) for kind in kinds}
+        while at and (newest := max(at.values())) >= 0:
+            yield newest
+            kind = Kind(self._kinds[newest])
+            at[kind] = self._kinds.rfind(kind, 0, newest)
+
+    def find(self, digest: bytes) -> int | None:
+        """The number of the entry that has this digest; None if none has."""
+        count = len(self)
+        for end in self._ends_of(digest):
+            seq = bisect_left(self._offsets, end)
+            if end == (self._offsets[seq] if seq < count else self._end):
+                return seq - 1
+        return None
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _end_of(self, seq: int) -> int:
+        return self._offsets[seq + 1] if seq + 1 < len(self._offsets) else self._end
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        """Bytes of the file, with those around them, which are likely to be wanted next."""
+        at, block = self._block
+        if not at <= begin <= end <= at + len(block):
+            at = min(begin, max(0, end - _BLOCK // 2))
+            block = read_at(self._fd, max(_BLOCK, end - at), at)
+            self._block = at, block
+        return block[begin - at : end - at]
+
+    # ---- the walk
+
+    def _walk(self) -> None:
+        """Goes on by a block."""
+        before = self._end
+        if self._size - before >= _LEAST:
+            self._take(read_at(self._fd, _BLOCK, before))
+        if self._end == before:
+            self._is_whole = True
+            if self._kinds and not any(read_at(self._fd, DIGEST_SIZE, self._end - DIGEST_SIZE)):
+                self._end = self._offsets.pop()  # what a dying machine left of it, which was never acknowledged
+                self._kinds.pop()
+
+    def _take(self, block: bytes) -> None:
+        """Takes in the records that begin in a block, the first at its beginning."""
+        offsets, kinds, base, size = self._offsets, self._kinds, self._end, self._size
+        unpack, last = _LENGTH_AND_SEQ.unpack_from, len(block) - _LEAST
+        seq, at = len(kinds), 0
+        while at <= last:
+            below, width = next(row for row in _NUMBER_SIZES if seq < row[0])
+            kind_at = HEADER_SIZE + 1 + width
+            while at <= last and seq < below:
+                length, number = unpack(block, at)
+                following = base + at + OVERHEAD + length
+                if number != seq or length > MAX_BODY or following > size:
+                    self._end = base + at
+                    return self._require_end(block[at : at + HEADER_SIZE], seq)
+                offsets.append(base + at)
+                kinds.append(block[at + kind_at])
+                at = following - base
+                seq += 1
+        self._end = base + at
+        return None
+
+    def _require_end(self, header: bytes, seq: int) -> None:
+        """What stands behind the last whole record may be the beginning of one, or zeros, but nothing else."""
+        found = read_header(header)
+        if any(header) and (found is None or found[1] != seq):
+            raise ChainBroken(
+                f"{self.path}: expected entry {seq} at byte {self._end}, found none",
+                reason="damaged", index=seq, offset=self._end,
+            )  # fmt: skip
+
+    # ---- the search
+
+    def _ends_of(self, digest: bytes) -> Iterator[int]:
+        """The offset behind each place where these bytes stand, wherever that is."""
+        begin = 0
+        while begin < self._end:
+            block = read_at(self._fd, min(_SEARCHED_AT_ONCE, self._end - begin), begin)
+            at = block.find(digest)
+            while at >= 0:
+                yield begin + at + DIGEST_SIZE
+                at = block.find(digest, at + 1)
+            begin += max(1, len(block) - DIGEST_SIZE + 1) if begin + len(block) < self._end else len(block)
