@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 THEATER_HOME ?= $(CURDIR)/.theater
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# An installed Theater is compiled, and this one shall be: a server is two processes, and its tests are hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench examples clean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from hypothesis import settings
 
 settings.register_profile("theater", deadline=None)  # a busy machine is no defect
 settings.load_profile("theater")
+
+# Hundreds of processes are started here: each would compile Theater anew where this is set.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture

@@ -5,11 +5,30 @@ What actors say is not here: it goes to the actor's log in its home (`theater lo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import TextIO, cast
 
-import structlog
+
+@contextlib.contextmanager
+def _without(name: str) -> Iterator[None]:
+    """For a package that imports another one if that is there: it is not, for so long."""
+    was = sys.modules.get(name)
+    sys.modules[name] = cast(ModuleType, None)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if was is not None:
+            sys.modules[name] = was
+
+
+# Rich is for a formatter of tracebacks that is not used below, and its import takes as long as all others of a server.
+with _without("rich"):
+    import structlog
 
 Logger = structlog.typing.FilteringBoundLogger
 
