@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from theater.chainlog import ChainReader, ChainWriter, recover, verify_chain
+from theater.chainlog.chain_file import ChainFile
 from theater.core.chain import Call, Genesis, HostCall, HostResult, Kind, Mark, outcome_ok
 from theater.store import ContentStore
 
@@ -81,11 +82,8 @@ def verify(path: Path, content: ContentStore | None = None) -> None:
 
 
 def recover_from(path: Path, mark: Mark) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        recover(fd, str(path), mark, None)
-    finally:
-        os.close(fd)
+    with ChainFile.open(path) as file:
+        recover(file, mark, None)
 
 
 def read_tail(path: Path) -> None:

@@ -26,6 +26,7 @@ ADDRESSES = {
     "blake3": {"core"},
     "cryptography": {"core"},
     "structlog": {"log"},
+    "zstandard": {"chainlog"},
     "click": {"cli"},
     "rich": {"cli"},
 }

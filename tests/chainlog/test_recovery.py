@@ -9,6 +9,7 @@ import chains
 import pytest
 
 from theater.chainlog import ChainWriter, Recovery, recover
+from theater.chainlog.chain_file import ChainFile
 from theater.core.chain import (
     INCARNATION,
     Call,
@@ -32,11 +33,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def look(path: Path, known: Mark | Head | None = None, content: ContentStore | None = None) -> Recovery:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return recover(fd, str(path), known, content.get if content else None)
-    finally:
-        os.close(fd)
+    with ChainFile.open(path) as file:
+        return recover(file, known, content.get if content else None)
 
 
 def live(path: Path) -> list[Mark]:

@@ -3,20 +3,23 @@
 A reader takes whole records and verifies them; what stands behind the last whole one is not there yet, and is looked
 at afresh the next time, since its writer may die and a successor cut it off. Everything is read by position: a reader
 needs no lock and disturbs nobody.
+
+Of a chain whose oldest entries were dropped a reader gives the genesis, and then what follows the dropped ones.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from theater.chainlog.recovery import BLOCK, head_at, read_at, require_head
+from theater.chainlog.chain_file import BLOCK, ChainFile, Walk
+from theater.chainlog.recovery import require_head
 from theater.core.chain import HEADER_SIZE, OVERHEAD, START, Damage, Entry, Head, Record, Scanner, read_header
 from theater.core.codec import DIGEST_SIZE
+from theater.core.dropped import Dropped
 from theater.errors import ChainBroken, NotFound
 
 _TAIL_BLOCK = 1 << 16
@@ -32,11 +35,12 @@ class ChainReader:
 
     Args:
         path: the file.
-        start: the head behind which to begin; what is before it is taken for verified.
+        start: the head behind which to begin; what is before it is taken for verified. If what follows it was dropped,
+            the reader begins behind that.
 
     Raises:
         NotFound: there is no such file.
-        ChainBroken: the file does not have the digest of `start` at its place.
+        ChainBroken: the chain does not have the digest of `start` at its place.
     """
 
     def __init__(self, path: Path | str, start: Head = START) -> None:
@@ -44,11 +48,11 @@ class ChainReader:
         self._next = self._seen = start
         self._ready: deque[Record] = deque()
         try:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = ChainFile.open(self.path)
         except FileNotFoundError as error:
             raise NotFound(f"there is no chain {self.path}") from error
         try:
-            require_head(self._fd, self.path, start)
+            require_head(self._file, start)
         except BaseException:
             self.close()
             raise
@@ -57,6 +61,11 @@ class ChainReader:
     def head(self) -> Head:
         """The head behind the last entry that was given out."""
         return self._next
+
+    @property
+    def dropped(self) -> Dropped | None:
+        """What is not kept of the chain any more; whose statement that is has not been looked at."""
+        return self._file.dropped
 
     def read(self, limit: int) -> list[Entry]:
         """The next entries, at most `limit`; none if there is no whole one yet. Content is not resolved.
@@ -76,16 +85,17 @@ class ChainReader:
         return found
 
     def seek(self, seq: int) -> None:
-        """Goes to entry `seq`, so that it is the next. Looks at headers only: what is skipped is not verified.
+        """Goes to entry `seq`, so that it is the next; if that was dropped, to the first that follows and is kept.
+        Looks at headers only: what is skipped is not verified.
 
         Raises:
             NotFound: the chain has no such entry.
             ChainBroken: a header on the way is damaged.
         """
         offset = self._next.offset if seq >= self._next.entries else 0
-        for found, at in self._headers(offset):
-            if found == seq:
-                self._go_to(head_at(self._fd, at) or START)
+        for found, at in self._headers(max(offset, self._file.begin_near(seq))):
+            if found >= seq:
+                self._go_to(self._file.head_at(at) or START)
                 return
         raise NotFound(f"{self.path} has no entry {seq}")
 
@@ -96,9 +106,11 @@ class ChainReader:
         Raises:
             ChainBroken: the end of the chain is damaged.
         """
-        size = os.fstat(self._fd).st_size
+        size = self._file.size
+        gap = self._file.dropped
+        kept = size - gap.until.offset if gap is not None else size
         span = max(_TAIL_BLOCK, limit * _TYPICAL)
-        while span < size:
+        while span < kept:
             records = self._records_to_end(size - span, size)
             if records is None:
                 break
@@ -108,9 +120,7 @@ class ChainReader:
         return self._tail_from_start(limit)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -122,24 +132,21 @@ class ChainReader:
 
     def _fill(self, limit: int) -> None:
         """Makes `limit` records ready, or as many as there are."""
-        scanner = Scanner(self._seen)
-        offset = self._seen.offset
-        while len(self._ready) < limit and scanner.damage is None:
-            data = read_at(self._fd, BLOCK, offset)
-            if not data:
+        walk = Walk(self._file, self._seen)
+        for records in walk.batches():
+            self._ready += records
+            if len(self._ready) >= limit:
                 break
-            offset += len(data)
-            self._ready += scanner.feed(data)
-        self._seen = scanner.head
+        self._seen = walk.scanner.head
         if not self._ready:
-            self._explain_nothing(scanner)
+            self._explain_nothing(walk.scanner)
 
     def _explain_nothing(self, scanner: Scanner) -> None:
         """Nothing whole is there: that is an error unless it is only not there yet."""
         ending = scanner.end()
         if isinstance(ending, Damage):
             raise ending.error(self.path)
-        require_head(self._fd, self.path, self._seen)
+        require_head(self._file, self._seen)
 
     def _go_to(self, head: Head) -> None:
         self._next = self._seen = head
@@ -150,7 +157,9 @@ class ChainReader:
         data, base = b"", offset
         while True:
             if offset + HEADER_SIZE > base + len(data):
-                data, base = read_at(self._fd, BLOCK, offset), offset
+                gap = self._file.dropped
+                offset = gap.until.offset if gap is not None and gap.covers(offset) else offset
+                data, base = self._file.read(BLOCK, offset), offset
                 if len(data) < HEADER_SIZE:
                     return
             header = read_header(data, offset - base)
@@ -168,9 +177,8 @@ class ChainReader:
         newest: deque[tuple[int, int]] = deque(self._headers(0), maxlen=limit + 1)
         if not newest:
             return []
-        head = head_at(self._fd, newest[0][1]) or START
-        records = Scanner(head).feed(read_at(self._fd, os.fstat(self._fd).st_size - head.offset, head.offset))
-        return [record.entry() for record in records[-limit:]] if limit else []
+        records = deque(Walk(self._file, self._file.head_at(newest[0][1]) or START), maxlen=limit)
+        return [record.entry() for record in records]
 
     def _records_to_end(self, begin: int, end: int) -> list[Record] | None:
         """All records from the first that begins after `begin`; None if only the slow way can tell.
@@ -179,7 +187,7 @@ class ChainReader:
         means to be taken for its own recorder. It is one if the records from there on are good and end with the
         file: a false chain inside of a body would have to end with the digest of the record that it is part of.
         """
-        data = read_at(self._fd, end - begin, begin)
+        data = self._file.read(end - begin, begin)
         likely = ((at, read_header(data, at)) for at in _likely_headers(data))
         for at, header in islice(((at, header) for at, header in likely if header is not None), _TRIES):
             scanner = Scanner(Head(header[1], data[at - DIGEST_SIZE : at], begin + at))

@@ -6,15 +6,13 @@ meanwhile: the supervisor's chain is read first, so that no chain can be behind 
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from theater.chainlog.recovery import read_at
+from theater.chainlog.chain_file import ChainFile
 from theater.config import Home
 from theater.core.chain import (
     REMOVED,
@@ -29,10 +27,11 @@ from theater.core.chain import (
     resolve,
 )
 from theater.core.codec import Form, Ref
+from theater.core.dropped import Dropped
 from theater.core.ids import is_id
 from theater.core.signed_checkpoint import Seal, SignedCheckpoint
 from theater.core.verification import ANY_SIZE, SUPERVISOR, Checkpoints, Verdict, Verifier, needed_content
-from theater.errors import ContentDamaged, TheaterError, UnknownActor, disk_error
+from theater.errors import ChainBroken, ContentDamaged, TheaterError, UnknownActor
 
 _BLOCK = 1 << 20
 _REMEMBERED = 100_000
@@ -76,6 +75,7 @@ def verify_chain(
     *,
     actor: str | None = None,
     content: Content | None = None,
+    key: bytes | None = None,
 ) -> Verdict:
     """Verifies one chain file: every digest, every checkpoint, everything that it refers to.
 
@@ -84,9 +84,11 @@ def verify_chain(
         checkpoints: what is known about it from elsewhere.
         actor: the id that its genesis must name; None for any.
         content: where what it refers to is; None to look at the chain alone.
+        key: the public key that is trusted to have signed for what was dropped; None for none.
     """
     verifier = Verifier(actor, checkpoints)
-    return _verify(path, verifier, _look(_Contents(content), verifier) if content is not None else _look_nowhere)
+    read_into(verifier, path, _look(Contents(content), verifier) if content is not None else _look_nowhere, key)
+    return verifier.verdict()
 
 
 def verify_home(
@@ -106,64 +108,51 @@ def verify_home(
         on_verdict: called with each verdict about an actor as it is found.
         checkpoint: one that was kept elsewhere; whose it is has been checked. All chains that it names must be there,
             also of actors that were removed since.
-        key: the public key that is trusted to have signed the supervisor's chain.
+        key: the public key that is trusted to have signed the supervisor's chain, and for what was dropped of others.
 
     Raises:
         UnknownActor: an id that was given is neither in the home nor in a checkpoint.
     """
-    contents = _Contents(content)
-    supervisor, known, signed = _verify_supervisor(home, contents, checkpoint, key)
+    contents = Contents(content)
+    supervisor, known, signed = verify_supervisor(home, contents, checkpoint, key)
     verdicts = []
     for actor in _chosen(home, known, actors):
         verifier = Verifier(actor, known.get(actor))
-        verdicts.append(_verify(home.chain(actor), verifier, _look(contents, verifier)))
+        read_into(verifier, home.chain(actor), _look(contents, verifier), key)
+        verdicts.append(verifier.verdict())
         if on_verdict is not None:
             on_verdict(verdicts[-1])
     return HomeVerdict(supervisor, tuple(verdicts), signed)
 
 
-def _verify(path: Path | str, verifier: Verifier, look: Callable[[Record], None]) -> Verdict:
-    _read(path, verifier, look)
-    return verifier.verdict()
+def read_into(verifier: Verifier, path: Path | str, look: Callable[[Record], None], key: bytes | None) -> None:
+    """Has a verifier read a chain file, with what was compressed of it or dropped.
 
-
-def _read(path: Path | str, verifier: Verifier, look: Callable[[Record], None]) -> None:
+    Args:
+        look: called with each record that is good; what it raises fails the chain.
+        key: the public key that is trusted to have signed for what was dropped; None for none.
+    """
     try:
-        with _reading(path) as blocks:
-            for block in blocks:
-                for record in verifier.feed(block):
+        with ChainFile.open(path) as file:
+            for piece in file.pieces(0, _BLOCK):
+                if isinstance(piece, Dropped):
+                    verifier.skip(piece, key)
+                    if verifier.failed:
+                        return
+                    continue
+                for record in verifier.feed(piece):
                     look(record)
     except FileNotFoundError:
         pass  # An empty chain, which is an error if a checkpoint knows better.
     except TheaterError as error:
-        verifier.fail(str(error))
-
-
-@contextmanager
-def _reading(path: Path | str) -> Iterator[Iterator[bytes]]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise disk_error(error, f"opening {path}") from error
-    try:
-        yield _blocks(fd)
-    finally:
-        os.close(fd)
-
-
-def _blocks(fd: int) -> Iterator[bytes]:
-    offset = 0
-    while block := read_at(fd, _BLOCK, offset):
-        offset += len(block)
-        yield block
+        index = error.details.get("index", verifier.head.entries)
+        verifier.fail(f"entry {index}: {error}" if isinstance(error, ChainBroken) else str(error))
 
 
 # ---- content
 
 
-class _Contents:
+class Contents:
     """A content store in which each content is looked at once."""
 
     def __init__(self, content: Content) -> None:
@@ -198,7 +187,7 @@ class _Contents:
         return size
 
 
-def _look(contents: _Contents, verifier: Verifier) -> Callable[[Record], None]:
+def _look(contents: Contents, verifier: Verifier) -> Callable[[Record], None]:
     return lambda record: contents.require(verifier, record)
 
 
@@ -209,8 +198,8 @@ def _look_nowhere(record: Record) -> None:
 # ---- the supervisor's chain
 
 
-def _verify_supervisor(
-    home: Home, contents: _Contents, checkpoint: SignedCheckpoint | None, key: bytes | None
+def verify_supervisor(
+    home: Home, contents: Contents, checkpoint: SignedCheckpoint | None, key: bytes | None
 ) -> tuple[Verdict, dict[str, Checkpoints], SignedCheckpoint | None]:
     """The verdict about the supervisor's chain, what is known about others, and how far it is signed."""
     kept = checkpoint.positions if checkpoint is not None else {}
@@ -226,7 +215,7 @@ def _verify_supervisor(
         except TheaterError as error:
             verifier.fail(f"entry {record.seq}: expected a checkpoint, found: {error}")
 
-    _read(home.supervisor_chain, verifier, look)
+    read_into(verifier, home.supervisor_chain, look, key)
     try:
         signed = seal.open()
     except TheaterError as error:
@@ -238,7 +227,7 @@ def _verify_supervisor(
     return verifier.verdict(), dict(known), signed
 
 
-def _take_in(record: Record, contents: _Contents, known: defaultdict[str, Checkpoints], seal: Seal) -> None:
+def _take_in(record: Record, contents: Contents, known: defaultdict[str, Checkpoints], seal: Seal) -> None:
     number = record.kind_number
     if number not in (Kind.CHECKPOINT, Kind.LIFECYCLE):
         return

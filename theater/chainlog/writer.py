@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
+from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.recovery import Recovery, recover
 from theater.core.chain import Encoder, Get, Head, Kind, Mark, Payload, Put, Tracker
 from theater.core.codec import DIGEST_SIZE
@@ -106,7 +107,8 @@ class ChainWriter:
             fd = _open(where)
         try:
             _lock(fd, where)
-            recovery = recover(fd, where, known, get)
+            with ChainFile(fd, where) as file:
+                recovery = recover(file, known, get)
             if recovery.torn_bytes:
                 _cut(fd, where, recovery.mark.offset)
             if durability == Durability.HOST and recovery.mark.entries == 0:

@@ -456,9 +456,20 @@ class Tracker:
         elif isinstance(payload, Lifecycle) and payload.event == INCARNATION:
             self._begin(payload.details)
         elif isinstance(payload, Lifecycle) and payload.event == SNAPSHOT:
-            self.snapshot_at = offset
-            if isinstance(payload.details, Mapping) and payload.details.get("committed") is True:
-                self.state_at = offset
+            self._remember(payload.details, offset)
+
+    def _remember(self, details: Any, offset: int) -> None:
+        """A snapshot says all that is known here, since what is before it may have been dropped."""
+        self.snapshot_at = offset
+        self.call_at = None
+        if not isinstance(details, Mapping):
+            return
+        if details.get("committed") is True:
+            self.state_at = offset
+        life = details.get("life")
+        number = life.get(INCARNATION) if isinstance(life, Mapping) else None
+        if type(number) is int:
+            self.incarnation = number
 
     def _begin(self, details: Any) -> None:
         number = details.get(INCARNATION) if isinstance(details, Mapping) else None

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from theater.core.signatures import is_signed
 from theater.core.verification import SUPERVISOR
 from theater.errors import CheckpointRefused, InvalidInput
 
@@ -101,7 +102,7 @@ class SignedCheckpoint:
         found = cls(bytes.fromhex(key), int(time), bytes.fromhex(home), positions, bytes.fromhex(signature))
         if SUPERVISOR not in positions or found.text != text:
             raise CheckpointRefused("the checkpoint is damaged: its chains are not listed as they should be")
-        if not _is_signed(found.key, found.statement, found.signature):
+        if not is_signed(found.key, found.statement, found.signature):
             raise CheckpointRefused(f"the checkpoint is damaged: its signature is not one of key {key} over its text")
         return found
 
@@ -133,7 +134,7 @@ class Signer:
     """
 
     def __init__(self, seed: bytes) -> None:
-        # Late, here and below: what a worker loads knows chains, but nothing of it signs.
+        # Late: what a worker loads knows chains, but nothing of it signs.
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
@@ -142,8 +143,11 @@ class Signer:
     def sign(self, home: bytes, positions: Mapping[str, Position], time_ns: int) -> SignedCheckpoint:
         """A signed checkpoint of these chains; arguments as its own."""
         unsigned = SignedCheckpoint(self.public, time_ns, home, positions)
-        signature = self._private.sign(unsigned.statement)
-        return SignedCheckpoint(self.public, time_ns, home, positions, signature)
+        return SignedCheckpoint(self.public, time_ns, home, positions, self.sign_text(unsigned.statement))
+
+    def sign_text(self, text: bytes) -> bytes:
+        """The signature over a text, 64 bytes."""
+        return self._private.sign(text)
 
 
 class Seal:
@@ -186,17 +190,6 @@ class Seal:
         if found.positions[SUPERVISOR] != (self.seq, self._digest):
             raise CheckpointRefused("a signature of something else than what is before it")
         return found
-
-
-def _is_signed(key: bytes, statement: bytes, signature: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, statement)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def _require_version(text: bytes) -> None:

@@ -5,6 +5,9 @@ written anew as a whole. For that a verifier holds it against checkpoints: what 
 chain, an operator) wrote down about it earlier. Every checkpoint counts, not only the newest: a chain that was
 rewritten and then went on agrees with the newer ones.
 
+Entries that were dropped are passed over by `skip` if a statement about them is signed by the key that is trusted.
+Checkpoints inside of such a range cannot be compared; one about its end can.
+
 What a chain refers to is not looked at here: `feed` returns the references, for the shell to look at the content.
 """
 
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 
 from theater.core.chain import (
     INCARNATION,
+    SNAPSHOT,
     Damage,
     Genesis,
     Head,
@@ -26,6 +30,7 @@ from theater.core.chain import (
     refs,
 )
 from theater.core.codec import DIGEST_SIZE, Form, Ref
+from theater.core.dropped import Dropped
 from theater.errors import ChainBroken
 
 SUPERVISOR = "supervisor"
@@ -48,6 +53,7 @@ class Verdict:
         ok: whether all is as it was.
         error: if not, one sentence with the index of the entry, what was expected and what found.
         torn_bytes: bytes of an unfinished record at the end; no error, since it was never acknowledged.
+        dropped: which of the entries are not kept any more, by a statement of the key that is trusted.
     """
 
     id: str
@@ -57,6 +63,7 @@ class Verdict:
     ok: bool
     error: str | None = None
     torn_bytes: int = 0
+    dropped: Dropped | None = None
 
 
 class Checkpoints:
@@ -107,6 +114,9 @@ class Verifier:
         self._awaited = (checkpoints or Checkpoints()).in_order()
         self._next = next(self._awaited, None)
         self._name = ""
+        self._genesis: Head | None = None
+        self._dropped: Dropped | None = None
+        self._snapshot: bytes | None = None
         self._error: str | None = None
 
     @property
@@ -123,9 +133,42 @@ class Verifier:
         records = self._scanner.feed(data)
         if records and records[0].seq == 0:
             self._read_genesis(records[0])
+        if records and self._snapshot is not None:
+            self._require_snapshot(records[0])
         if self._next is not None:
             self._compare(records)
         return records
+
+    def skip(self, stated: Dropped, key: bytes | None) -> None:
+        """Passes over a range that was dropped. It may begin before what has been read, if it was dropped meanwhile.
+
+        Args:
+            stated: the statement about it.
+            key: the public key that is trusted to have signed it; None for none.
+        """
+        head, ending = self._scanner.head, self._scanner.end()
+        if head.entries <= 1 and (ending is not None or head != stated.start):
+            self.fail(
+                f"entry {head.entries}: expected {stated.start.offset} bytes before the dropped range, found {head}"
+            )
+        elif self._genesis != stated.start:
+            self.fail("entry 0: it is not the one that the statement about dropped entries names")
+        if stated.actor != self._label:
+            self.fail(f"entry 1: expected a statement about {self._label}, found one about {stated.actor}")
+        try:
+            stated.require_key(key)
+        except ChainBroken as error:
+            self.fail(f"entry 1: it was dropped, but {error}")
+        while self._next is not None and self._next[0] <= stated.until.entries:
+            if self._next[0] == stated.until.entries and self._next[1] != stated.until.digest:
+                self.fail(
+                    f"entry {stated.until.entries - 1}: expected digest {self._next[1].hex()} by a checkpoint, found "
+                    f"{stated.until.digest.hex()} in the statement about dropped entries"
+                )
+            self._next = next(self._awaited, None)
+        if not self.failed:
+            self._scanner = Scanner(stated.until)
+            self._dropped, self._snapshot = stated, stated.snapshot
 
     def fail(self, sentence: str) -> None:
         """Notes what the shell found wrong; the first error counts."""
@@ -137,6 +180,10 @@ class Verifier:
         head = self._scanner.head
         if isinstance(ending, Damage):
             self.fail(str(ending))
+        elif self._snapshot is not None:
+            self.fail(
+                f"entry {head.entries}: expected the snapshot behind the dropped entries, found the end of the chain"
+            )
         elif self._next is not None:
             entries, digest = self._next
             self.fail(
@@ -144,9 +191,22 @@ class Verifier:
                 f"found the end of the chain after {head.entries} entries"
             )
         torn = ending.size if isinstance(ending, Torn) else 0
-        return Verdict(self._label, self._name, head.entries, head.digest.hex(), not self._error, self._error, torn)
+        return Verdict(
+            self._label, self._name, head.entries, head.digest.hex(), not self._error, self._error, torn, self._dropped
+        )
+
+    def _require_snapshot(self, record: Record) -> None:
+        try:
+            payload = record.entry().read()
+        except ChainBroken as error:
+            self.fail(f"entry {record.seq}: expected a snapshot behind the dropped entries, found: {error}")
+            return
+        if record.digest != self._snapshot or not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT:
+            self.fail(f"entry {record.seq}: expected the snapshot that the statement names, found another entry")
+        self._snapshot = None
 
     def _read_genesis(self, record: Record) -> None:
+        self._genesis = Head(1, record.digest, record.end)
         try:
             genesis = record.entry().read()
         except ChainBroken as error:

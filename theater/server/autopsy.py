@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from theater.chainlog.recovery import BLOCK, read_at, record_at
-from theater.core.chain import START, Call, Kind, Mark, Scanner, Tracker
+from theater.chainlog.chain_file import ChainFile, Walk
+from theater.chainlog.recovery import FOLLOWED, record_at
+from theater.core.chain import START, Call, Mark, Tracker
 from theater.core.codec import Ref, content_digest
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
@@ -18,7 +18,6 @@ from theater.errors import TheaterError, WireError
 from theater.server.oom import OomKills
 from theater.server.processes import Ended
 
-_FOLLOWED = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
 _GUESTS_DOING = frozenset({ExitKind.TRAP, ExitKind.DEADLINE, ExitKind.OUT_OF_MEMORY, ExitKind.STATUS})
 _OUTSIDE_SIGNALS = frozenset({1, 2, 3, 9, 15})
 
@@ -46,17 +45,12 @@ def examine(path: Path, known: Mark | None, last_call: int | None) -> Findings:
     lied, and said that its chain goes beyond what any file can hold.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return Findings(known, None)
-    try:
-        if known is not None and last_call is None and os.fstat(descriptor).st_size == known.offset:
-            return Findings(known, None)
-        return _read(descriptor, str(path), known, last_call)
+        with ChainFile.open(path) as file:
+            if known is not None and last_call is None and file.size == known.offset:
+                return Findings(known, None)
+            return _read(file, known, last_call)
     except (TheaterError, OSError, OverflowError):
         return Findings(known, None)
-    finally:
-        os.close(descriptor)
 
 
 def judge(
@@ -97,23 +91,20 @@ def is_guests_doing(reason: ExitReason) -> bool:
     return reason.kind in _GUESTS_DOING
 
 
-def _read(descriptor: int, where: str, known: Mark | None, call_at: int | None) -> Findings:
-    scanner = Scanner(known.head if known is not None else START)
+def _read(file: ChainFile, known: Mark | None, call_at: int | None) -> Findings:
+    walk = Walk(file, known.head if known is not None else START)
     tracker = Tracker(known)
-    offset = scanner.head.offset
-    while scanner.damage is None and (data := read_at(descriptor, BLOCK, offset)):
-        offset += len(data)
-        for record in scanner.feed(data):
-            if record.kind_number in _FOLLOWED:
-                payload = record.entry().read()
-                tracker.note(payload, record.offset)
-                call_at = record.offset if isinstance(payload, Call) else call_at
-    message = _message(descriptor, where, call_at) if call_at is not None else None
-    return Findings(tracker.mark(scanner.head), message)
+    for record in walk:
+        if record.kind_number in FOLLOWED:
+            payload = record.entry().read()
+            tracker.note(payload, record.offset)
+            call_at = record.offset if isinstance(payload, Call) else call_at
+    message = _message(file, call_at) if call_at is not None else None
+    return Findings(tracker.mark(walk.scanner.head), message)
 
 
-def _message(descriptor: int, where: str, offset: int) -> bytes | None:
-    call = record_at(descriptor, where, offset).entry().read()
+def _message(file: ChainFile, offset: int) -> bytes | None:
+    call = record_at(file, offset).entry().read()
     if not isinstance(call, Call) or call.interface != MESSAGE_SERVER_CLIENT or not isinstance(call.args, list):
         return None
     body = call.args[-1] if call.args else None

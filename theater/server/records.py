@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.reader import ChainReader
-from theater.chainlog.recovery import record_at
+from theater.chainlog.recovery import record_at, state_in
 from theater.config import Home
-from theater.core.chain import Entry, Lifecycle, resolve
+from theater.core.chain import Entry, Lifecycle, resolve, state_digest
 from theater.core.codec import pack
 from theater.errors import NotFound
 from theater.server.cast import Actor
@@ -48,8 +48,8 @@ class Records:
         if mark is None or mark.state_at is None:
             return LastState(None, None, None)
         entry = _entry_at(self._home.chain(actor.id), mark.state_at)
-        digest = entry.payload[2]
-        state = resolve(entry.payload[3][0], self._content.get)
+        (state,) = resolve(state_in(entry.read())[:1], self._content.get)
+        digest = state_digest(state)
         return LastState(state, digest.hex() if digest is not None else None, entry.seq)
 
     def newest(self, actor: Actor) -> list[list[Any]]:
@@ -82,8 +82,5 @@ def _row(entry: Entry, data: bytes) -> list[Any]:
 
 
 def _entry_at(path: Path, offset: int) -> Entry:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return record_at(descriptor, str(path), offset).entry()
-    finally:
-        os.close(descriptor)
+    with ChainFile.open(path) as file:
+        return record_at(file, offset).entry()
