@@ -11,7 +11,6 @@ record but what the headers lead to from the first on, which no body can change.
 
 from __future__ import annotations
 
-import os
 import struct
 from array import array
 from bisect import bisect_left
@@ -19,7 +18,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Self
 
-from theater.chainlog.recovery import head_at, read_at, record_at
+from theater.chainlog.chain_file import ChainFile
+from theater.chainlog.recovery import record_at
 from theater.core.chain import (
     HEADER_SIZE,
     MAX_BODY,
@@ -34,7 +34,7 @@ from theater.core.chain import (
     read_header,
 )
 from theater.core.codec import DIGEST_SIZE
-from theater.errors import ChainBroken, NotFound, disk_error
+from theater.errors import ChainBroken, NotFound
 
 _BLOCK = 1 << 20
 _SEARCHED_AT_ONCE = 1 << 22
@@ -65,12 +65,10 @@ class Survey:
         self._is_whole = False
         self._block = 0, b""
         try:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = ChainFile.open(self.path)
         except FileNotFoundError as error:
             raise NotFound(f"there is no chain {self.path}") from error
-        except OSError as error:
-            raise disk_error(error, f"opening {self.path}") from error
-        self._size = os.fstat(self._fd).st_size
+        self._size = self._file.size
 
     def __len__(self) -> int:
         """How many entries there are. Walks the whole chain.
@@ -101,7 +99,7 @@ class Survey:
         """
         if not self.has(seq):
             raise IndexError(seq)
-        return record_at(self._fd, self.path, self._offsets[seq]).entry()
+        return record_at(self._file, self._offsets[seq]).entry()
 
     def verify(self, first: int, last: int) -> None:
         """Makes sure that the entries from `first` to `last` follow from each other.
@@ -110,8 +108,8 @@ class Survey:
             ChainBroken: they do not.
         """
         at, end = self._offsets[first], self._end_of(last)
-        scanner = Scanner(head_at(self._fd, at) or START)
-        while at < end and (data := read_at(self._fd, min(_BLOCK, end - at), at)):
+        scanner = Scanner(self._file.head_at(at) or START)
+        while at < end and (data := self._file.read(min(_BLOCK, end - at), at)):
             scanner.feed(data)
             at += len(data)
         ending = scanner.end()
@@ -163,9 +161,7 @@ class Survey:
         return None
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +177,7 @@ class Survey:
         at, block = self._block
         if not at <= begin <= end <= at + len(block):
             at = min(begin, max(0, end - _BLOCK // 2))
-            block = read_at(self._fd, max(_BLOCK, end - at), at)
+            block = self._file.read(max(_BLOCK, end - at), at)
             self._block = at, block
         return block[begin - at : end - at]
 
@@ -191,10 +187,10 @@ class Survey:
         """Goes on by a block."""
         before = self._end
         if self._size - before >= _LEAST:
-            self._take(read_at(self._fd, _BLOCK, before))
+            self._take(self._file.read(_BLOCK, before))
         if self._end == before:
             self._is_whole = True
-            if self._kinds and not any(read_at(self._fd, DIGEST_SIZE, self._end - DIGEST_SIZE)):
+            if self._kinds and not any(self._file.read(DIGEST_SIZE, self._end - DIGEST_SIZE)):
                 self._end = self._offsets.pop()  # what a dying machine left of it, which was never acknowledged
                 self._kinds.pop()
 
@@ -234,7 +230,7 @@ class Survey:
         """The offset behind each place where these bytes stand, wherever that is."""
         begin = 0
         while begin < self._end:
-            block = read_at(self._fd, min(_SEARCHED_AT_ONCE, self._end - begin), begin)
+            block = self._file.read(min(_SEARCHED_AT_ONCE, self._end - begin), begin)
             at = block.find(digest)
             while at >= 0:
                 yield begin + at + DIGEST_SIZE
