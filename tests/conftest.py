@@ -18,6 +18,13 @@ settings.load_profile("theater")
 # Hundreds of processes are started here: each would compile Theater anew where this is set.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+_WITH_PROCESSES = ("build", "cli", "guest", "server", "wasm", "worker")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are shared out among processes, the long files must not be what is left to the end."""
+    items.sort(key=lambda item: item.path.parent.name not in _WITH_PROCESSES)
+
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:

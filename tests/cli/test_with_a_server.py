@@ -30,12 +30,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "counter"
 
 
+def cache(theater: Theater) -> str:
+    """Where the servers of these tests have compiled components: the counter is compiled for all of them once."""
+    return str(theater.home.parent / "cache")
+
+
 @contextmanager
 def serving(theater: Theater, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A server that answers; if it still runs in the end, it is interrupted and must end in order."""
     with subprocess.Popen(
         [sys.executable, "-m", "theater_cli", "server", *options],
-        stderr=subprocess.PIPE, text=True, env=theater.environment(THEATER_CACHE=str(theater.home / "cache")),
+        stderr=subprocess.PIPE, text=True, env=theater.environment(THEATER_CACHE=cache(theater)),
     ) as process:  # fmt: skip
         assert process.stderr is not None
         try:
@@ -98,7 +103,7 @@ def test_a_chain_is_replayed_with_the_server_up_and_down(theater: Theater, proje
         theater("message", "counter", '{"add": 2}', "--request")
         theater("message", "counter", '{"crash": true}', "--request")
         theater("message", "counter", '{"add": 1}', "--request")
-        done = theater("replay", "counter", "--json", THEATER_CACHE=str(theater.home / "cache"))
+        done = theater("replay", "counter", "--json", THEATER_CACHE=cache(theater))
         assert (done.code, json.loads(done.out)["ok"]) == (0, True)
     done = theater("replay", "--all", "--json", THEATER_CACHE=str(theater.home / "other-cache"))
     (found,) = json.loads(done.out)["actors"]
