@@ -163,10 +163,18 @@ class Contents:
     def require(self, verifier: Verifier, record: Record) -> None:
         """Fails the chain if something that the record refers to is missing, damaged, or of another size."""
         try:
-            for ref in needed_content(record):
-                self._require(ref)
+            self.check(record)
         except TheaterError as error:
             verifier.fail(f"entry {record.seq}: expected the content that it refers to, found: {error}")
+
+    def check(self, record: Record) -> None:
+        """Looks at everything that the record refers to.
+
+        Raises:
+            UnknownContent, ContentDamaged: something is missing, damaged, or of another size.
+        """
+        for ref in needed_content(record):
+            self._require(ref)
 
     def _require(self, ref: Ref) -> None:
         key = ref.digest, ref.form is Form.VALUE

@@ -104,6 +104,9 @@ def _read(file: ChainFile, known: Mark | None, call_at: int | None) -> Findings:
 
 
 def _message(file: ChainFile, offset: int) -> bytes | None:
+    gap = file.dropped
+    if gap is not None and gap.covers(offset):
+        return None  # It came to its end, and was dropped since.
     call = record_at(file, offset).entry().read()
     if not isinstance(call, Call) or call.interface != MESSAGE_SERVER_CLIENT or not isinstance(call.args, list):
         return None

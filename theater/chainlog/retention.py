@@ -1,0 +1,107 @@
+"""Up to where a chain may be dropped, and in which ranges its old part is compressed: rules, without a file.
+
+Entries are dropped up to a snapshot, the newest behind which everything is left that is to be kept. What the snapshot
+does not say must not be needed any more: no call before it is open, the last state is not older, and it holds the
+linear memory, without which the calls behind it could not be performed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from theater.chainlog.segments import SEGMENT_MAX
+from theater.core.chain import SNAPSHOT, Entry, Head, Lifecycle, Mark
+from theater.core.codec import Form, Ref
+from theater.core.manifest import Retention
+
+HOT: Final = 4 << 20
+"""Newest bytes of a chain that are not compressed, unless they are older than the newest snapshot."""
+
+LEAST: Final = 1 << 18
+"""Bytes that are worth a segment; fewer wait until there are more."""
+
+
+class Candidate(NamedTuple):
+    """A snapshot, before which everything could be dropped.
+
+    Args:
+        head: the head before it.
+        digest: of its entry.
+        time_ns: when it was written, ns since 1970.
+    """
+
+    head: Head
+    digest: bytes
+    time_ns: int
+
+
+def candidate(entry: Entry) -> Candidate | None:
+    """The snapshot in an entry, if a chain can begin with it."""
+    payload = entry.read()
+    if not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT or not isinstance(payload.details, Mapping):
+        return None
+    memory, held, life = (payload.details.get(name) for name in ("memory", "state", "life"))
+    whole = type(memory) is Ref and memory.form is Form.VALUE and isinstance(held, list) and len(held) == 1
+    if not whole or not isinstance(life, Mapping):
+        return None
+    return Candidate(Head(entry.seq, entry.previous, entry.offset), entry.digest, entry.time_ns)
+
+
+def choose(candidates: Sequence[Candidate], end: Mark, kept: Retention, now_ns: int) -> Candidate | None:
+    """The snapshot up to which to drop; None if nothing is to go.
+
+    Args:
+        candidates: all of the chain, oldest first.
+        end: where the chain ends.
+        kept: how much of it is kept.
+        now_ns: wall time, ns since 1970.
+    """
+    for found in reversed(candidates):
+        if found.head.entries > 1 and _is_over(found, end, kept, now_ns) and not _is_needed_before(found, end):
+            return found
+    return None
+
+
+def _is_over(found: Candidate, end: Mark, kept: Retention, now_ns: int) -> bool:
+    """Whether what is before the snapshot is more than one of the limits."""
+    return (
+        (kept.entries is not None and end.entries - found.head.entries >= kept.entries)
+        or (kept.bytes is not None and end.offset - found.head.offset >= kept.bytes)
+        or (kept.age is not None and now_ns - found.time_ns >= kept.age * 1_000_000)
+    )
+
+
+def _is_needed_before(found: Candidate, end: Mark) -> bool:
+    at = found.head.offset
+    return any(needed is not None and needed < at for needed in (end.call_at, end.state_at))
+
+
+class Cuts:
+    """Divides a chain that is walked through into ranges for segments.
+
+    Args:
+        begin: the head behind what is compressed already.
+    """
+
+    def __init__(self, begin: Head) -> None:
+        self._heads = [begin]
+
+    def note(self, before: Head, end: int) -> None:
+        """Takes in the next record: the head before it, and the offset of its end."""
+        if before.offset > self._heads[-1].offset and end - self._heads[-1].offset > SEGMENT_MAX:
+            self._heads.append(before)
+
+    def ranges(self, begin: Head, until: Head, least: int = LEAST) -> list[tuple[Head, Head]]:
+        """The ranges between two heads, each at most SEGMENT_MAX bytes.
+
+        Args:
+            begin, until: heads of the chain that was walked through, `begin` not before where this began.
+            least: a last range of fewer bytes is left out.
+        """
+        heads = [begin, *(head for head in self._heads if begin.offset < head.offset < until.offset), until]
+        found = [(first, last) for first, last in pairwise(heads) if last.offset > first.offset]
+        if found and found[-1][1].offset - found[-1][0].offset < least:
+            found.pop()
+        return found
