@@ -1,31 +1,57 @@
-"""Forty kills at random instants: what a writer has acknowledged is in the file, and the file is good."""
+"""Forty kills at random instants: what a writer has acknowledged is in the file, and the file is good.
+
+Run as a script it is the nursery that forks the writers. The process of the tests must not fork: it may have threads,
+of other tests, and a child that waits for what one of them holds waits for ever.
+"""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import chains
+import pytest
 
 from theater.chainlog import ChainReader, ChainWriter, verify_chain
 from theater.core.chain import Call, HostCall, HostResult, Kind, outcome_ok
 from theater.store import ContentStore
 
 KILLS = 40
+_PATIENCE_S = 30.0
+_LINE = 4096
 
 
-def test_a_killed_writer_has_written_all_that_it_acknowledged(tmp_path: Path) -> None:
+@pytest.fixture
+def nursery() -> Iterator[socket.socket]:
+    """The line to the nursery: it takes a folder's path, a chain's path and a pipe, and says the writer's pid; told
+    `reap`, it says how the writer ended."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(_PATIENCE_S)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
+    with theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment) as process:
+        theirs.close()
+        with ours:
+            yield ours
+        assert process.wait(_PATIENCE_S) == 0
+
+
+def test_a_killed_writer_has_written_all_that_it_acknowledged(tmp_path: Path, nursery: socket.socket) -> None:
     content = ContentStore(tmp_path / "content")
     dice = random.Random(4)
     at_work = 0
     for trial in range(KILLS):
         path = tmp_path / f"chain-{trial // 4}"
         chains.write(path, "")
-        acknowledged = _write_and_kill(path, content, dice.random() * 0.02)
+        acknowledged = _write_and_kill(nursery, path, content, dice.random() * 0.02)
         verdict = verify_chain(path, content=content)
         assert verdict.ok
         assert verdict.entries > acknowledged
@@ -48,21 +74,37 @@ def _last_state(path: Path) -> bytes | None:
     return states[-1] if states else None
 
 
-def _write_and_kill(path: Path, content: ContentStore, after: float) -> int:
+def _write_and_kill(nursery: socket.socket, path: Path, content: ContentStore, after: float) -> int:
     """Has a child write, and kills it; returns the number of the last entry that it acknowledged."""
     ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _write_until_killed(path, content, theirs)
+    socket.send_fds(nursery, [f"{content.root}\n{path}".encode()], [theirs])
     os.close(theirs)
-    first = os.read(ours, 8)
-    time.sleep(after)  # the instant of the kill, and nothing that the test waits for
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    child = int(nursery.recv(_LINE))
     with os.fdopen(ours, "rb") as pipe:
+        first = pipe.read(8)
+        time.sleep(after)  # the instant of the kill, and nothing that the test waits for
+        os.kill(child, signal.SIGKILL)
+        nursery.send(b"reap")
+        assert os.WTERMSIG(int(nursery.recv(_LINE))) == signal.SIGKILL
         numbers = first + pipe.read()
-    assert os.WTERMSIG(status) == signal.SIGKILL
     return int.from_bytes(numbers[-8:], "big")
+
+
+# ---- the nursery
+
+
+def _serve(line: socket.socket) -> None:
+    """Forks writers until nobody asks for any."""
+    while (order := socket.recv_fds(line, _LINE, 1))[0]:
+        told, descriptors = order[:2]
+        content, path = told.decode().split("\n")
+        child = os.fork()
+        if child == 0:
+            _write_until_killed(Path(path), ContentStore(content), descriptors[0])
+        os.close(descriptors[0])
+        line.send(str(child).encode())
+        assert line.recv(_LINE) == b"reap"
+        line.send(str(os.waitpid(child, 0)[1]).encode())
 
 
 def _write_until_killed(path: Path, content: ContentStore, pipe: int) -> NoReturn:
@@ -83,3 +125,7 @@ def _write_until_killed(path: Path, content: ContentStore, pipe: int) -> NoRetur
             writer.flush()
     finally:
         os._exit(1)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
