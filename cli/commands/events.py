@@ -9,7 +9,8 @@ import click
 
 from ..lines import event_line
 from ..options import App, actor_argument, for_each, json_option, theater_command
-from ..output import flush, line, print_json_line, print_json_list
+from ..output import colour, flush, line, print_json, print_json_line, print_json_list
+from ..places import existing_home, find_chain
 
 if TYPE_CHECKING:
     from theater.client import Client, Event
@@ -25,13 +26,37 @@ TYPES = ("genesis", "call", "host-call", "host-result", "outcome", "lifecycle", 
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many entries.")
 @click.option("--follow", is_flag=True, help="Goes on with new entries until Ctrl-C or the end of the server.")
+@click.option("--around", type=int, metavar="N", help="The entries around entry N, from the files; -1: the newest.")
+@click.option("--context", type=click.IntRange(0), default=10, help="So many on either side of --around.")
+@click.option("--causes", type=int, metavar="N", help="What caused entry N, over the chains of the home.")
+@click.option("--depth", type=click.IntRange(1), default=100, help="How many messages --causes goes back.")
 @json_option
-def command(app: App, actor: str, types: tuple[str, ...], since: int, limit: int | None, follow: bool) -> int:
+def command(
+    app: App,
+    actor: str,
+    types: tuple[str, ...],
+    since: int,
+    limit: int | None,
+    follow: bool,
+    around: int | None,
+    context: int,
+    causes: int | None,
+    depth: int,
+) -> int:
     """Shows the entries of an actor's chain.
 
     Oldest first; the ACTOR `supervisor` is the server itself. With --json an array, and with --follow one object
-    a line.
+    a line. --around and --causes read the files of the home, with the server up or down.
     """
+    looks_back = [option for option in (around, causes) if option is not None]
+    if looks_back and (len(looks_back) > 1 or types or since or limit or follow):
+        raise click.UsageError(
+            "--around and --causes stand alone: not together, and not with --type, --since, --limit or --follow"
+        )
+    if around is not None:
+        return for_each(actor, lambda actor: _show_around(app, actor, around, context))
+    if causes is not None:
+        return for_each(actor, lambda actor: _show_causes(app, actor, causes, depth))
     with app.client() as client:
 
         def show(actor: str) -> None:
@@ -58,3 +83,40 @@ def _first(events: Iterator[Event], limit: int) -> Iterator[Event]:
         yield event
         if number == limit:
             return
+
+
+# ---- looking back, in the files of the home
+
+
+def _show_around(app: App, words: str, number: int, context: int) -> None:
+    from theater.client.answers import Event
+    from theater.lookback.home import Chains
+    from theater.server.pages import event_of
+
+    home = existing_home(app)
+    with Chains(home) as chains:
+        actor = find_chain(home, words)
+        middle = chains.place(actor, number)
+        events = [(entry.seq == middle, event_of(entry)) for entry in chains.around(actor, middle, context)]
+    if app.json:
+        print_json_list({**event, "marked": marked} for marked, event in events)
+        return
+    for marked, event in events:
+        line(f"{colour('>', 'yellow') if marked else ' '} {event_line(Event.read(event))}")
+
+
+def _show_causes(app: App, words: str, number: int, depth: int) -> None:
+    from theater.lookback.causes import find_causes
+    from theater.lookback.home import Chains
+
+    from ..causes import plain, tree
+
+    home = existing_home(app)
+    with Chains(home) as chains:
+        actor = find_chain(home, words)
+        graph = find_causes(chains, actor, chains.place(actor, number), depth)
+        if app.json:
+            print_json(plain(graph, chains))
+            return
+        for row in tree(graph, chains):
+            line(row)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from theater.config import Home
-from theater.core.chain import Genesis
+from theater.core.chain import Entry, Genesis
 from theater.core.ids import is_id
 from theater.core.verification import SUPERVISOR
 from theater.errors import ChainBroken, InvalidInput, NotFound
@@ -69,12 +69,24 @@ class Chains:
         count = len(chain)
         if not count:
             raise NotFound(f"{self.name(actor)} has no entry {number}: nothing is recorded of it yet")
-        if not -count <= number < 0:
-            raise NotFound(
-                f"{self.name(actor)} has no entry {number}: its chain has {count}, 0 to {count - 1}",
-                actor=actor, entry=number, entries=count,
-            )  # fmt: skip
-        return count + number
+        seq = number if number >= 0 else count + number
+        facts = {"actor": actor, "entry": number, "entries": count}
+        if not 0 <= seq < count:
+            message = f"{self.name(actor)} has no entry {number}: its chain has {count}, 0 to {count - 1}"
+            raise NotFound(message, **facts)
+        if not chain.has(seq):
+            raise NotFound(f"{self.name(actor)} has no entry {seq} any more: {chain.dropped}", **facts)
+        return seq
+
+    def around(self, actor: str, seq: int, context: int) -> list[Entry]:
+        """Entry `seq` and at most `context` of those before and after it, oldest first.
+
+        Raises:
+            ChainBroken: one of them is not what it was.
+        """
+        chain = self.chain(actor)
+        numbers = range(max(0, seq - context), seq + context + 1)
+        return [chain.entry(number) for number in numbers if chain.has(number)]
 
     def state(self, actor: str, number: int = -1) -> PastState:
         """The state of an actor after an entry.

@@ -83,16 +83,22 @@ def state_after(chain: Survey, seq: int, get: Get) -> PastState:
 
 
 def life_beginning(chain: Survey, seq: int) -> int:
-    """The number of the entry with which the life began to which entry `seq` belongs: it, or an earlier one."""
+    """The number of the entry with which the life began to which entry `seq` belongs: it, or an earlier one.
+
+    If that was dropped, it is the snapshot that stands in its place.
+    """
     beginnings = (at for at in chain.back_from(seq + 1, {Kind.LIFECYCLE}) if _begins_life(chain.payload(at)))
-    return next(beginnings, 0)
+    found = next(beginnings, 0)
+    return max(found, chain.first_kept) if seq else 0
 
 
 def _life_of(chain: Survey, seq: int, get: Get) -> int:
     beginning = chain.payload(life_beginning(chain, seq))
     if isinstance(beginning, Genesis):
         return beginning.incarnation
-    number = details_of(beginning, get).get(INCARNATION)
+    details = details_of(beginning, get)
+    said = details.get("life") if isinstance(beginning, Lifecycle) and beginning.event == SNAPSHOT else details
+    number = said.get(INCARNATION) if isinstance(said, Mapping) else None
     return number if type(number) is int else 0
 
 
@@ -148,6 +154,7 @@ class _Search:
         state, held_by, _ = found
         newest = next(chain.back_from(seq + 1, {Kind.OUTCOME}), 0)
         begin = max(newest, held_by) if newest > life_beginning(chain, seq) else held_by
+        begin = max(begin, chain.first_kept) if seq else 0
         chain.verify(begin, seq)
         outcome = chain.payload(begin)
         if isinstance(outcome, Outcome) and outcome.state_digest != state_digest(state):

@@ -53,6 +53,10 @@ class Survey:
     Args:
         path: the file.
 
+    Attributes:
+        dropped: what is not kept of it any more.
+        first_kept: the number of the entry that follows what was dropped; 0 if nothing was.
+
     Raises:
         NotFound: there is no such file.
     """
@@ -69,26 +73,29 @@ class Survey:
         except FileNotFoundError as error:
             raise NotFound(f"there is no chain {self.path}") from error
         self._size = self._file.size
+        self.dropped = self._file.dropped
+        self._lost = range(self.dropped.start.entries, self.dropped.until.entries) if self.dropped else range(0)
+        self.first_kept = self._lost.stop
 
     def __len__(self) -> int:
-        """How many entries there are. Walks the whole chain.
+        """How many entries there are, with those that were dropped. Walks the whole chain.
 
         Raises:
             ChainBroken: the headers do not lead through it.
         """
         while not self._is_whole:
             self._walk()
-        return len(self._kinds)
+        return self._known
 
     def has(self, seq: int) -> bool:
-        """Whether there is an entry `seq`. Walks the chain no further than that.
+        """Whether there is an entry `seq`, and was not dropped. Walks the chain no further than that.
 
         Raises:
             ChainBroken: the headers do not lead there.
         """
-        while len(self._kinds) <= seq and not self._is_whole:
+        while self._known <= seq and not self._is_whole:
             self._walk()
-        return 0 <= seq < len(self._kinds)
+        return 0 <= seq < self._known and seq not in self._lost
 
     def entry(self, seq: int) -> Entry:
         """Entry `seq`, with references in place of what is kept elsewhere.
@@ -99,7 +106,7 @@ class Survey:
         """
         if not self.has(seq):
             raise IndexError(seq)
-        return record_at(self._file, self._offsets[seq]).entry()
+        return record_at(self._file, self._begin_of(seq)).entry()
 
     def verify(self, first: int, last: int) -> None:
         """Makes sure that the entries from `first` to `last` follow from each other.
@@ -107,7 +114,7 @@ class Survey:
         Raises:
             ChainBroken: they do not.
         """
-        at, end = self._offsets[first], self._end_of(last)
+        at, end = self._begin_of(first), self._end_of(last)
         scanner = Scanner(self._file.head_at(at) or START)
         while at < end and (data := self._file.read(min(_BLOCK, end - at), at)):
             scanner.feed(data)
@@ -124,7 +131,7 @@ class Survey:
         Raises:
             ChainBroken: it is nothing of this version.
         """
-        begin = self._offsets[seq]
+        begin = self._begin_of(seq)
         body = self._bytes(begin, self._end_of(seq))[HEADER_SIZE:-DIGEST_SIZE]
         return Record(seq, begin, body, b"", b"").entry().read()
 
@@ -140,24 +147,25 @@ class Survey:
         """The number of the kind of entry `seq`, which this version may not know."""
         if not self.has(seq):
             raise IndexError(seq)
-        return self._kinds[seq]
+        return self._kinds[self._index(seq)]
 
     def back_from(self, before: int, kinds: Collection[Kind]) -> Iterator[int]:
-        """The numbers of the entries of these kinds below number `before`, newest first."""
+        """The numbers of the entries of these kinds below number `before`, newest first, of those that are kept."""
         self.has(before - 1)
-        at = {kind: self._kinds.rfind(kind, 0, before) for kind in kinds}
+        begin = self._index(before)
+        at = {kind: self._kinds.rfind(kind, 0, begin) for kind in kinds}
         while at and (newest := max(at.values())) >= 0:
-            yield newest
+            yield self._number(newest)
             kind = Kind(self._kinds[newest])
             at[kind] = self._kinds.rfind(kind, 0, newest)
 
     def find(self, digest: bytes) -> int | None:
         """The number of the entry that has this digest; None if none has."""
-        count = len(self)
+        len(self)
         for end in self._ends_of(digest):
-            seq = bisect_left(self._offsets, end)
-            if end == (self._offsets[seq] if seq < count else self._end):
-                return seq - 1
+            index = bisect_left(self._offsets, end) - 1
+            if index >= 0 and end == self._end_of(self._number(index)):
+                return self._number(index)
         return None
 
     def close(self) -> None:
@@ -169,14 +177,34 @@ class Survey:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # ---- numbers, and places in the lists, which have no entry of those that were dropped
+
+    @property
+    def _known(self) -> int:
+        """The number of the entry that follows those that were walked over."""
+        return self._number(len(self._kinds))
+
+    def _number(self, index: int) -> int:
+        return index if index < self._lost.start else index + len(self._lost)
+
+    def _index(self, seq: int) -> int:
+        return seq if seq < self._lost.stop else seq - len(self._lost)
+
+    def _begin_of(self, seq: int) -> int:
+        return self._offsets[self._index(seq)]
+
     def _end_of(self, seq: int) -> int:
-        return self._offsets[seq + 1] if seq + 1 < len(self._offsets) else self._end
+        if self.dropped is not None and seq + 1 == self._lost.start:
+            return self.dropped.start.offset
+        index = self._index(seq) + 1
+        return self._offsets[index] if index < len(self._offsets) else self._end
 
     def _bytes(self, begin: int, end: int) -> bytes:
         """Bytes of the file, with those around them, which are likely to be wanted next."""
         at, block = self._block
         if not at <= begin <= end <= at + len(block):
-            at = min(begin, max(0, end - _BLOCK // 2))
+            kept_from = self.dropped.until.offset if self.dropped and begin >= self.dropped.until.offset else 0
+            at = min(begin, max(kept_from, end - _BLOCK // 2))
             block = self._file.read(max(_BLOCK, end - at), at)
             self._block = at, block
         return block[begin - at : end - at]
@@ -185,6 +213,8 @@ class Survey:
 
     def _walk(self) -> None:
         """Goes on by a block."""
+        if self.dropped is not None and self._end == self.dropped.start.offset:
+            self._end = self.dropped.until.offset
         before = self._end
         if self._size - before >= _LEAST:
             self._take(self._file.read(_BLOCK, before))
@@ -198,7 +228,7 @@ class Survey:
         """Takes in the records that begin in a block, the first at its beginning."""
         offsets, kinds, base, size = self._offsets, self._kinds, self._end, self._size
         unpack, last = _LENGTH_AND_SEQ.unpack_from, len(block) - _LEAST
-        seq, at = len(kinds), 0
+        seq, at = self._known, 0
         while at <= last:
             below, width = next(row for row in _NUMBER_SIZES if seq < row[0])
             kind_at = HEADER_SIZE + 1 + width
@@ -230,6 +260,8 @@ class Survey:
         """The offset behind each place where these bytes stand, wherever that is."""
         begin = 0
         while begin < self._end:
+            if self.dropped is not None and self.dropped.covers(begin):
+                begin = self.dropped.until.offset
             block = self._file.read(min(_SEARCHED_AT_ONCE, self._end - begin), begin)
             at = block.find(digest)
             while at >= 0:

@@ -63,7 +63,7 @@ class Pages:
                 since = entry.seq + 1
                 if kinds and entry.kind not in kinds:
                     continue
-                events.append(_event(entry, get if whole else None))
+                events.append(event_of(entry, get if whole else None))
                 if head is not None:
                     size += head.offset - entry.offset
                 if len(events) >= limit or size >= _BYTES_MAX:
@@ -113,7 +113,12 @@ def _with_heads(entries: list[Entry], last: Head | None) -> Iterator[tuple[Entry
     return zip(entries, chain(heads, [last]), strict=True)
 
 
-def _event(entry: Entry, get: Callable[[str], bytes] | None) -> dict[str, Any]:
+def event_of(entry: Entry, get: Callable[[str], bytes] | None = None) -> dict[str, Any]:
+    """An entry as clients see it.
+
+    Args:
+        get: content, to stand in place of the references to it; None to leave these.
+    """
     payload = resolve(entry.payload, get) if get is not None else entry.payload
     return {
         "seq": entry.seq,

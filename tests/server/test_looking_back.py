@@ -1,0 +1,175 @@
+"""Looking back at what real actors did: chains that a server has recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wasmtime
+from house import RESTLESS, House, asking, count, eventually, sending
+from kin import Kin
+
+from theater.chainlog import ChainReader
+from theater.config import Home
+from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Outcome
+from theater.errors import ActorFailed
+from theater.lookback.causes import Graph, Place, Why, find_causes
+from theater.lookback.home import Chains
+
+ACTORS = Path(__file__).parents[1] / "actors"
+Name = Callable[[], str]
+
+
+def numbers(house: House, actor: str, kind: Kind) -> list[int]:
+    with ChainReader(Home(house.home).chain(actor)) as chain:
+        return [entry.seq for entry in chain.read(10_000) if entry.kind is kind]
+
+
+def causes(house: House, actor: str, seq: int, **options: Any) -> Graph:
+    with Chains(Home(house.home)) as chains:
+        return find_causes(chains, actor, seq, **options)
+
+
+def path(graph: Graph, *reasons: Why) -> list[Place]:
+    """Where the edges of these reasons lead, one after the other, from the root on."""
+    found = [graph.root]
+    for why in reasons:
+        (cause,) = (edge.cause for edge in graph.edges if edge.effect == found[-1] and edge.why is why)
+        found.append(cause)
+    return found
+
+
+def theater(house: House, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "theater_cli", "--home", str(house.home), *arguments],
+        capture_output=True, text=True, check=True, timeout=60,
+        env={name: value for name, value in os.environ.items() if not name.startswith("THEATER_")},
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_message_leads_back_over_two_chains_to_the_outside(house: House, name: Name) -> None:
+    first, second, third = name(), name(), name()
+    rows = [house.start(each) for each in (first, second, third)]
+    house.client.send(first, sending(second, sending(third, b"c")))
+    eventually(lambda: numbers(house, rows[2].id, Kind.OUTCOME)[1:], "the last has counted")
+    outcome = numbers(house, rows[2].id, Kind.OUTCOME)[-1]
+    graph = causes(house, rows[2].id, outcome)
+    found = path(graph, Why.CALL, Why.MESSAGE, Why.CALL, Why.MESSAGE, Why.CALL)
+    assert [place.actor for place in found] == [rows[n].id for n in (2, 2, 1, 1, 0, 0)]
+    (end,) = graph.ends
+    assert (end.at, end.why) == (found[-1], "outside")
+    assert graph.entries[found[2]].kind is Kind.HOST_CALL
+
+    text = theater(house, "events", third, "--causes", str(outcome))
+    assert [row.split()[0] for row in text.splitlines()] == [third, "in", "sent", "in", "sent", "in", "the"]
+    plain = json.loads(theater(house, "events", third, "--causes", "-1", "--json"))
+    assert [edge["why"] for edge in plain["edges"]] == ["call", "message", "call", "message", "call"]
+    assert [node["name"] for node in plain["nodes"]] == [third, third, second, second, first, first]
+    assert plain["ends"][0]["message"] == "the message came from outside"
+
+
+def test_a_reply_leads_to_the_call_that_gave_it_and_that_to_the_request(house: House, name: Name) -> None:
+    asker, asked = name(), name()
+    rows = [house.start(each) for each in (asker, asked)]
+    assert house.client.request(asker, asking(asked, b"ehello")) == b"ehello"
+    outcome = numbers(house, rows[0].id, Kind.OUTCOME)[-1]
+    graph = causes(house, rows[0].id, outcome)
+    _, result, replied, call, request, own = path(graph, Why.HEARD, Why.REPLY, Why.CALL, Why.MESSAGE, Why.CALL)
+    assert (result.actor, replied.actor, call.actor, request.actor) == (rows[0].id, rows[1].id, rows[1].id, rows[0].id)
+    assert graph.entries[replied].kind is Kind.OUTCOME
+    assert request.seq == result.seq - 1
+    assert own == path(graph, Why.CALL)[1]
+    # Asked for the answer itself, it leads both to who gave it and to the call in which it came.
+    direct = causes(house, rows[0].id, result.seq)
+    assert path(direct, Why.REPLY)[1] == replied
+    assert path(direct, Why.CALL)[1] == own
+    text = theater(house, "events", asker, "--causes", str(outcome))
+    assert "  told before" in text
+    assert "    answer of" in text
+
+
+def test_an_answer_that_was_given_later_leads_to_its_request(house: House, name: Name) -> None:
+    late = name()
+    row = house.start(late)
+    other = house.connect()
+    waiting = threading.Thread(target=lambda: other.request(late, b"n", timeout=20.0))
+    waiting.start()
+    eventually(lambda: len(numbers(house, row.id, Kind.OUTCOME)) > 1, "the request has been taken")
+    asked = numbers(house, row.id, Kind.CALL)[-1]
+    house.client.request(late, b"rnow")
+    waiting.join(20)
+    respond = numbers(house, row.id, Kind.HOST_CALL)[-1]
+    graph = causes(house, row.id, respond)
+    assert path(graph, Why.REQUEST)[1] == Place(row.id, asked)
+    assert {end.why for end in graph.ends} == {"outside"}
+
+
+def test_a_timer_and_the_init_of_a_life_are_causes(house: House, name: Name) -> None:
+    (house.folder / "clock.wasm").write_bytes(bytes(wasmtime.wat2wasm((ACTORS / "clock.wat").read_text())))
+    clock = name()
+    row = house.start(clock, component="clock.wasm", handlers=("message-server", "timers", "registry"))
+    house.client.request(clock, b"t" + (1).to_bytes(4, "little") + b"c")
+    eventually(lambda: len(numbers(house, row.id, Kind.OUTCOME)) > 2, "the timer has fired")
+    graph = causes(house, row.id, numbers(house, row.id, Kind.OUTCOME)[-1])
+    found = path(graph, Why.CALL, Why.TIMER, Why.CALL)
+    assert graph.entries[found[2]].kind is Kind.HOST_CALL
+    init = causes(house, row.id, numbers(house, row.id, Kind.OUTCOME)[0])
+    assert path(init, Why.CALL, Why.LIFE)[-1] == Place(row.id, 0)
+    assert [end.why for end in init.ends] == ["outside"]
+
+
+def test_a_child_leads_to_the_call_in_which_it_was_spawned(house: House, name: Name) -> None:
+    kin = Kin(house, name)
+    parent = kin.parent({"strategy": "one_for_one"})
+    child = kin.spawn(parent.id, kin.write())
+    genesis = causes(house, child, 0)
+    with ChainReader(Home(house.home).chain(child)) as chain:
+        begun = chain.read(1)[0].read()
+    assert isinstance(begun, Genesis)
+    assert begun.parent == parent.id
+    found = path(genesis, Why.SPAWN, Why.CALL)
+    assert [place.actor for place in found] == [child, parent.id, parent.id]
+    assert genesis.entries[found[1]].digest == begun.parent_head
+
+
+def test_the_state_of_an_actor_that_was_killed_and_trapped_is_right_at_each_entry(own_house: House) -> None:
+    house = own_house
+    row = house.start("a", supervision=RESTLESS)
+    for _ in range(2):
+        house.count("a")
+    house.kill_worker("a")
+    house.count("a")
+    house.client.send("a", b"u")  # a trap
+    house.await_incarnation("a", 3)
+    with pytest.raises(ActorFailed, match="no"):
+        house.client.request("a", b"xno")
+    house.count("a")
+    house.send_signal(signal.SIGTERM)
+    house.await_end()
+
+    home = Home(house.home)
+    with ChainReader(home.chain(row.id)) as reader:
+        entries = reader.read(10_000)
+    expected: list[tuple[int, int]] = []
+    state, life = 0, 1
+    for entry in entries:
+        payload = entry.read()
+        if isinstance(payload, Outcome) and payload.state and payload.state[0]:
+            state = count(payload.state[0])
+        if isinstance(payload, Lifecycle) and payload.event == INCARNATION:
+            life = payload.details[INCARNATION]
+        expected.append((state, life))
+    assert expected[-1] == (4, 3)
+    with Chains(home) as chains:
+        past = [chains.state(row.id, entry.seq) for entry in entries]
+    assert [(count(each.state) if each.state else 0, each.incarnation) for each in past] == expected
+    assert theater(house, "state", "a@-1").encode() == (4).to_bytes(4, "little")

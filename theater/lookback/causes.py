@@ -1,0 +1,290 @@
+"""Why an entry was written: its causes, followed back over the chains of a home. And what came of it, forward.
+
+What an actor does, it does in a call. The call was caused by a message, which an entry of another chain (or an earlier
+one of the same) has sent in a call of its own; or by a timer, which such an entry has set; or it is the init of a life.
+What an actor was told in the same call counts too: a reply leads to the entry that gave it. So the causes of an entry
+are a graph, whose edges lead to what was written before; it ends where a message came from outside, where the server
+began a life of its own accord, or where the home does not have the record.
+
+An entry is found by its digest, at a place where an entry ends; what a guest writes into a body is not looked at.
+Records may be forged or incomplete: whatever they say, each entry is visited once, and what cannot be followed is an
+`End` with a sentence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from theater.core.chain import INCARNATION, Call, Entry, Genesis, HostCall, HostResult, Kind, Lifecycle, Payload
+from theater.core.handlers import ACTOR, MESSAGE_SERVER_CLIENT, TIMERS
+from theater.core.ids import is_id
+from theater.core.verification import SUPERVISOR
+from theater.errors import NotFound, TheaterError
+from theater.lookback.home import Chains
+from theater.lookback.states import details_of, life_beginning
+from theater.lookback.survey import Survey
+
+DEPTH: Final = 100
+"""How many messages, replies, timers and spawns are followed one after the other, unless somebody wants more."""
+
+MOST: Final = 2000
+"""Entries in one graph."""
+
+_MOST_REPLIES: Final = 100
+"""Newest replies of one call that are followed."""
+
+_SEPARATES_CALLS = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
+
+
+class Why(StrEnum):
+    """What binds an entry to its cause."""
+
+    CALL = "call"
+    """It was done in this call."""
+    LIFE = "life"
+    """It belongs to the life that this entry begins, and to no call."""
+    MESSAGE = "message"
+    """This entry sent the message."""
+    TIMER = "timer"
+    """This entry set the timer."""
+    HEARD = "heard"
+    """It was done after this answer had come, in the same call."""
+    REPLY = "reply"
+    """This entry gave the answer."""
+    REQUEST = "request"
+    """It answers the request with which this call began."""
+    SPAWN = "spawn"
+    """This entry spawned the actor."""
+
+
+_NEAR = frozenset({Why.CALL, Why.LIFE, Why.HEARD})
+"""What leads to an entry of the same chain that is part of the same doing, and so counts as no step."""
+
+
+class Place(NamedTuple):
+    """An entry: the actor's id, or `supervisor`, and the number."""
+
+    actor: str
+    seq: int
+
+
+class Edge(NamedTuple):
+    """Of two entries one is the other's cause."""
+
+    effect: Place
+    cause: Place
+    why: Why
+
+
+class End(NamedTuple):
+    """Here nothing more is known.
+
+    Args:
+        at: the entry whose cause it would be.
+        why: `outside`, `server`, `missing`, or `bound`: not followed any further.
+        sentence: the same for a person.
+    """
+
+    at: Place
+    why: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class Graph:
+    """What was found.
+
+    Args:
+        root: where it was asked for.
+        entries: every entry in it.
+        edges: from each entry to its causes.
+        ends: where the causes are not in the record.
+    """
+
+    root: Place
+    entries: dict[Place, Entry] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+
+
+def find_causes(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Graph:
+    """The causes of an entry, and theirs.
+
+    Args:
+        actor: an id, or `supervisor`.
+        seq: the entry's number; it exists.
+        depth: how many messages, replies, timers and spawns are followed one after the other.
+
+    Raises:
+        ChainBroken: the entry itself is not what it was. Of others, that is an end.
+    """
+    root = Place(actor, seq)
+    graph = Graph(root, {root: chains.chain(actor).entry(seq)})
+    waiting = deque([(root, 0)])
+    while waiting:
+        at, steps = waiting.popleft()
+        try:
+            found = list(_Step(chains, graph, at).causes())
+        except TheaterError as error:
+            graph.ends.append(End(at, "missing", error.message))
+            continue
+        for why, cause in found:
+            taken = steps + (why not in _NEAR)
+            if cause not in graph.entries:
+                if taken > depth or len(graph.entries) >= MOST:
+                    graph.ends.append(End(at, "bound", "its cause is not followed any further; --depth says how far"))
+                    continue
+                graph.entries[cause] = chains.chain(cause.actor).entry(cause.seq)
+                waiting.append((cause, taken))
+            graph.edges.append(Edge(at, cause, why))
+    return graph
+
+
+_Cause = tuple[Why, Place]
+
+
+class _Step:
+    """Goes from one entry to its direct causes."""
+
+    def __init__(self, chains: Chains, graph: Graph, at: Place) -> None:
+        self._chains = chains
+        self._graph = graph
+        self._at = at
+        self._chain: Survey = chains.chain(at.actor)
+
+    def causes(self) -> Iterator[_Cause]:
+        payload = self._graph.entries[self._at].read()
+        match payload:
+            case Genesis():
+                yield from self._of_genesis(payload)
+            case Lifecycle(event=event) if event == INCARNATION:
+                number = details_of(payload, self._chains.get).get(INCARNATION)
+                self._end("server", f"the server began life {number} of {self._name(self._at.actor)} here")
+            case Call():
+                yield from self._of_call(payload)
+            case _ if self._at.seq and self._at.seq == self._chain.first_kept:
+                self._end("missing", f"what was before is not kept: {self._chain.dropped}")
+            case _ if self._at.actor == SUPERVISOR:
+                self._end("server", "the server wrote it of its own accord")
+            case _:
+                yield from self._in_call(payload)
+
+    # ---- beginnings
+
+    def _of_genesis(self, genesis: Genesis) -> Iterator[_Cause]:
+        if self._at.actor == SUPERVISOR:
+            self._end("server", "the server began its own chain here")
+        elif genesis.parent is None:
+            self._end("outside", f"{self._name(self._at.actor)} was started from outside, or by a tree file")
+        elif not genesis.parent_head:
+            self._end("missing", f"{self._name(genesis.parent)} spawned it; the genesis does not say in which entry")
+        else:
+            yield from self._entry(Why.SPAWN, genesis.parent_head, [genesis.parent])
+
+    def _of_call(self, call: Call) -> Iterator[_Cause]:
+        if call.cause:
+            senders = [call.sender] if call.sender else list(self._chains.actors())
+            for why, place in self._entry(Why.MESSAGE, call.cause, senders):
+                yield (Why.TIMER if self._sets_timer(place) else why), place
+        elif (call.interface, call.function) == (ACTOR, "init"):
+            yield Why.LIFE, self._here(life_beginning(self._chain, self._at.seq))
+        elif call.sender is not None:
+            self._end("missing", f"{self._name(call.sender)} sent it; the record does not say in which entry")
+        elif call.interface == MESSAGE_SERVER_CLIENT:
+            self._end("outside", "the message came from outside")
+        else:
+            self._end("server", "the server told it so")
+
+    def _sets_timer(self, place: Place) -> bool:
+        if place.actor != self._at.actor:
+            return False
+        payload = self._chain.payload(place.seq)
+        return isinstance(payload, HostCall) and payload.interface == TIMERS
+
+    # ---- within a life
+
+    def _in_call(self, payload: Payload) -> Iterator[_Cause]:
+        seq = self._at.seq
+        is_heard = any(edge.why is Why.HEARD and edge.cause == self._at for edge in self._graph.edges)
+        if isinstance(payload, HostResult) and payload.cause:
+            yield from self._entry(Why.REPLY, payload.cause, self._asked(seq))
+        if is_heard:
+            return  # in the same call as the entry from which it was come to
+        call = self._call_around(seq)
+        if call is None:
+            yield Why.LIFE, self._here(life_beginning(self._chain, seq))
+            return
+        if isinstance(payload, HostCall):
+            yield from self._requested(payload)
+        yield from ((Why.HEARD, self._here(heard)) for heard in self._heard(call, seq))
+        yield Why.CALL, self._here(call)
+
+    def _call_around(self, seq: int) -> int | None:
+        """The call in which entry `seq` was written; None if it was in none."""
+        nearest = next(self._chain.back_from(seq, _SEPARATES_CALLS), 0)
+        return nearest if self._chain.kind_number(nearest) == Kind.CALL else None
+
+    def _heard(self, call: int, seq: int) -> list[int]:
+        """The answers out of other chains that came in a call before entry `seq`, oldest first."""
+        found: list[int] = []
+        for at in self._chain.back_from(seq, {Kind.HOST_RESULT}):
+            if at < call or len(found) >= _MOST_REPLIES:
+                break
+            result = self._chain.glance(at)
+            if isinstance(result, HostResult) and result.cause:
+                found.append(at)
+        return found[::-1]
+
+    def _asked(self, seq: int) -> list[str]:
+        """Who may have given the answer in entry `seq`, the likeliest first."""
+        everyone = list(self._chains.actors())
+        asked = self._chain.payload(seq - 1)
+        to = asked.args[0] if isinstance(asked, HostCall) and isinstance(asked.args, list) and asked.args else None
+        if isinstance(to, str) and is_id(to):
+            return [to, *(actor for actor in everyone if actor != to)]
+        return sorted(everyone, key=lambda actor: self._name(actor) != to)
+
+    def _requested(self, answer: HostCall) -> Iterator[_Cause]:
+        """The call whose request this host call answers, if it does that: requests have the number of their entry."""
+        name = answer.args[0] if isinstance(answer.args, list) and answer.args else None
+        number = name.removeprefix("request-") if isinstance(name, str) and name.startswith("request-") else ""
+        if number.isascii() and number.isdigit() and int(number) < self._at.seq:
+            call = self._chain.payload(int(number))
+            if isinstance(call, Call) and call.request == name:
+                yield Why.REQUEST, self._here(int(number))
+
+    # ---- finding
+
+    def _entry(self, why: Why, digest: bytes, actors: list[str]) -> Iterator[_Cause]:
+        """The entry of this digest, in the first chain that has it; an end if none does."""
+        lacking = []
+        for actor in actors:
+            try:
+                chain = self._chains.chain(actor)
+                seq = chain.find(digest)
+            except NotFound:
+                lacking.append(f"the chain of {actor} is not in this home")
+                continue
+            except TheaterError as error:
+                lacking.append(f"the chain of {actor} cannot be read: {error.message}")
+                continue
+            if seq is not None:
+                yield why, Place(actor, seq)
+                return
+            if chain.dropped is not None:
+                lacking.append(f"the chain of {self._name(actor)} does not have it any more: {chain.dropped}")
+        alone = f"the chain of {self._name(actors[0])} has no" if len(actors) == 1 else "no chain of this home has an"
+        self._end("missing", lacking[0] if lacking else f"{alone} entry of digest {digest.hex()[:8]}")
+
+    def _here(self, seq: int) -> Place:
+        return Place(self._at.actor, seq)
+
+    def _name(self, actor: str) -> str:
+        return self._chains.name(actor)
+
+    def _end(self, why: str, sentence: str) -> None:
+        self._graph.ends.append(End(self._at, why, sentence))
