@@ -6,6 +6,7 @@ What SIGKILL does not say itself is found out: a watchdog's kill has its own rea
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_a_long_call_that_does_something_is_not_hung(house: House, name: Name) -
 @pytest.fixture
 def small_group() -> Iterator[Path]:
     """A control group with 8 MiB of memory."""
-    group = MEMORY_GROUPS / "theater-test"
+    group = MEMORY_GROUPS / f"theater-test-{os.getpid()}"
     try:
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(8 * MIB))

@@ -146,6 +146,7 @@ def test_who_had_not_spoken_lately_is_told_of_at_once(exchange: Exchange, nurser
     """A connection that was used and has ended is known, so there is nothing to wait for."""
     one, _ = exchange.mail("one", mailbox=100)
     introduce(exchange, one)
+    took = []
     for life in range(1, 6):
         pid = nursery.sender(Burst(exchange.endpoint("one"), "sender", life, 3, 10, flushed=True))
         for _ in range(3):
@@ -154,28 +155,35 @@ def test_who_had_not_spoken_lately_is_told_of_at_once(exchange: Exchange, nurser
         begun = time.monotonic()
         exchange.tell(b"one", MonitorDown(1, "sender", life, KILLED, True))
         assert heard_before_the_news(one) == []
-        assert time.monotonic() - begun < 0.09
+        took.append(time.monotonic() - begun)
+    assert min(took) < 0.09  # A rule that waits would wait each time; a busy machine does not.
 
 
 def test_news_of_one_who_never_spoke_does_not_wait(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
     introduce(exchange, one)
-    begun = time.monotonic()
-    exchange.tell(b"one", MonitorDown(1, "nobody", 0, {**KILLED, "reason": "no_process"}, False))
-    letter = next_one(one)
-    assert isinstance(letter, News)
-    assert letter.function == "handle-down"
-    assert letter.params[2]["kind"] == "no-process"
-    assert time.monotonic() - begun < 0.09
+    took = []
+    for number in range(1, 6):
+        begun = time.monotonic()
+        exchange.tell(b"one", MonitorDown(number, f"nobody{number}", 0, {**KILLED, "reason": "no_process"}, False))
+        letter = next_one(one)
+        assert isinstance(letter, News)
+        assert letter.function == "handle-down"
+        assert letter.params[2]["kind"] == "no-process"
+        took.append(time.monotonic() - begun)
+    assert min(took) < 0.09
 
 
 def test_news_of_one_who_knew_the_address_and_never_came_waits_a_moment_only(exchange: Exchange) -> None:
     one, _ = exchange.mail("one")
     introduce(exchange, one)
-    begun = time.monotonic()
-    exchange.tell(b"one", MonitorDown(1, "shy", 1, KILLED, True))
-    assert heard_before_the_news(one) == []
-    assert 0.09 < time.monotonic() - begun < 1.0
+    took = []
+    for number in range(1, 4):
+        begun = time.monotonic()
+        exchange.tell(b"one", MonitorDown(number, f"shy{number}", 1, KILLED, True))
+        assert heard_before_the_news(one) == []
+        took.append(time.monotonic() - begun)
+    assert 0.09 < min(took) < 1.0
 
 
 def test_news_of_one_whose_connection_does_not_end_waits_a_second(exchange: Exchange, nursery: Nursery) -> None:
