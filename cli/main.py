@@ -51,15 +51,16 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _names():
             return None
-        found = import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}").command
+        found = import_module(f"{commands.__name__}.{_names()[cmd_name]}").command
         assert isinstance(found, click.Command)
         return found
 
 
 @cache
-def _names() -> tuple[str, ...]:
-    files = Path(*commands.__path__).glob("[!_]*.py")
-    return tuple(sorted(file.stem.replace("_", "-") for file in files))
+def _names() -> dict[str, str]:
+    """Each command and its module, which may end with a line where the command's name is a word of Python's."""
+    modules = sorted(file.stem for file in Path(*commands.__path__).glob("[!_]*.py"))
+    return {module.rstrip("_").replace("_", "-"): module for module in modules}
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:

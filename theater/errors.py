@@ -159,6 +159,11 @@ class CheckpointRefused(IntegrityError):
     """A signed checkpoint is not what was signed, or not by the key that is trusted."""
 
 
+class BundleRefused(IntegrityError):
+    """A bundle is none that an export has written: a file that does not belong there, content that is missing or not its
+    digest, bytes that are damaged."""
+
+
 class Diverged(IntegrityError):
     """A replay did something else than the record says: the message says entry, recorded and happened, and
     `details["diff"]` shows the difference line by line."""

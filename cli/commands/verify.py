@@ -9,11 +9,13 @@ import click
 
 from theater.errors import IntegrityError, InvalidInput, NotFound, TheaterError
 
+from ..bundles import meant, trust
 from ..lines import short
 from ..options import App, actors_argument, json_option, named, read_input, theater_command
 from ..output import line, print_json, progress, table, when
 
 if TYPE_CHECKING:
+    from theater.bundle.opened import Bundle, Trust
     from theater.chainlog import HomeVerdict
     from theater.config import Home
     from theater.core.signed_checkpoint import SignedCheckpoint
@@ -28,12 +30,16 @@ _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
 @click.option("--key", "words", metavar="KEY", help="The public key to trust, or a file with it; else the home's own.")
 @json_option
 def command(app: App, actors: tuple[str, ...], kept: str | None, words: str | None) -> int:
-    """Verifies chains on disk.
+    """Verifies chains on disk, or a bundle.
 
-    Without ACTORs all of the home, with the server up or down. Every digest is computed again, every content that
+    Without ACTORs all of the home, with the server up or down; in place of ACTORs the file of one bundle, for which no
+    home and no server is needed. Every digest is computed again, every content that
     entries refer to looked at, and every chain held against the checkpoints in the server's own, and against one that
     `theater checkpoint` gave and that was kept elsewhere. It ends with 0 if all is as it was, else with 9.
     """
+    bundle = meant(actors)
+    if bundle is not None:
+        return _verify_bundle(app, bundle, words, kept)
     from theater.chainlog.keys import given_key, public_key
     from theater.chainlog.verify import verify_home
     from theater.store.content import ContentStore
@@ -65,6 +71,43 @@ def command(app: App, actors: tuple[str, ...], kept: str | None, words: str | No
         if checkpoint is not None:
             _show_checkpoint(found, checkpoint)
     return 0 if found.ok else IntegrityError.exit_code
+
+
+def _verify_bundle(app: App, path: str, words: str | None, kept: str | None) -> int:
+    from theater.bundle.opened import open_bundle
+
+    known = trust(words, kept)
+    with progress("verifying") as say, open_bundle(path, known, say=say) as found:
+        if app.json:
+            print_json(_plain_bundle(found, known))
+        else:
+            _show(found.verdicts)
+            _show_bundle(found, known)
+        return 0 if found.ok else IntegrityError.exit_code
+
+
+def _plain_bundle(found: Bundle, known: Trust) -> dict[str, Any]:
+    signed, kept = found.checkpoint, known.kept
+    unnamed = [] if kept is None else [each.id for each in found.verdicts if each.id not in kept.positions]
+    return {
+        "ok": found.ok,
+        "actors": [_plain(each) for each in found.verdicts],
+        "supervisor": None,
+        "signed": {"key": signed.key.hex(), "entries": _signed(signed), "time_ns": signed.time_ns},
+        "checkpoint": kept and {"key": kept.key.hex(), "time_ns": kept.time_ns, "unnamed": unnamed},
+    }
+
+
+def _show_bundle(found: Bundle, known: Trust) -> None:
+    signed = found.checkpoint
+    line(f"bundle: {len(found.verdicts)} chains, signed by key {signed.key.hex()} at {when(signed.time_ns)}")
+    if known.key is None:
+        line("bundle: nobody here knows that key; give the one that you know with --key")
+    if known.kept is not None:
+        line(f"checkpoint: {len(known.kept.positions)} chains at {when(known.kept.time_ns)}")
+        for each in found.verdicts:
+            if each.id not in known.kept.positions:
+                line(f"{each.id}: not in the checkpoint, so only the bundle speaks for it")
 
 
 def _read_checkpoint(file: str, key: bytes | None, own: bytes | None, home: Home) -> SignedCheckpoint:

@@ -31,7 +31,7 @@ def collect_references(home: Home, get: Callable[[str], bytes]) -> set[str]:
     found: set[str] = set()
     for path in _chains(home):
         for record in _records(path):
-            _add(record, get, found)
+            note_references(record, get, found)
     return found
 
 
@@ -49,7 +49,11 @@ def _records(path: Path) -> Iterator[Record]:
             yield from records
 
 
-def _add(record: Record, get: Callable[[str], bytes], found: set[str]) -> None:
+def note_references(record: Record, get: Callable[[str], bytes], found: set[str]) -> None:
+    """Adds to `found` what one entry refers to, and what that refers to itself.
+
+    Raises: as `collect_references`.
+    """
     for ref in needed_content(record):
         digest = ref.digest.hex()
         if ref.form is Form.VALUE and digest not in found:

@@ -104,6 +104,10 @@ class Client:
         """A signed checkpoint of the server's own chain and those of `actors`, or of all if none is named."""
         return answers.GivenCheckpoint.read(self.call("checkpoint", {"actors": [*actors]}, timeout))
 
+    def adopt(self, folder: str, timeout: float = 60.0) -> list[answers.Row]:
+        """Makes the actors known that are in a folder of the home which `theater import` has made."""
+        return [answers.Row.read(row) for row in self.call("adopt", {"folder": folder}, timeout)]
+
     def tree(self, timeout: float = 30.0) -> answers.Supervisor:
         """The supervision tree from its root."""
         return answers.Supervisor.read(self.call("tree", {}, timeout))

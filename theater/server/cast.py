@@ -184,7 +184,7 @@ class Cast:
             except (OSError, WireError, TheaterError, KeyError, TypeError, ValueError) as error:
                 self.unreadable.append(f"{folder}: {error}")
         for actor in sorted(found, key=lambda actor: actor.number):
-            self._take_in(actor)
+            self.take_in(actor)
             self.last_number = actor.number
 
     def save(self, actor: Actor) -> None:
@@ -209,7 +209,7 @@ class Cast:
         Raises:
             OSError, InvalidInput: the disk does not take its row.
         """
-        self._take_in(actor)
+        self.take_in(actor)
         private_directory(self.home.actor(actor.id))
         if keep:
             self.save(actor)
@@ -232,7 +232,8 @@ class Cast:
             above = self.actors.get(above.parent) if above.parent is not None else None
         return above is ancestor and actor is not ancestor
 
-    def _take_in(self, actor: Actor) -> None:
+    def take_in(self, actor: Actor) -> None:
+        """Makes an actor known whose row is in its place already."""
         self.actors[actor.id] = actor
         if actor.parent is not None:
             self._by_parent.setdefault(actor.parent, {})[actor.id] = actor

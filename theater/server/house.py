@@ -16,7 +16,7 @@ from theater.errors import (
     DiskFull,
 )
 from theater.log import Logger
-from theater.server import ledger, vigil
+from theater.server import adoption, ledger, vigil
 from theater.server.bonds import Registrar
 from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
@@ -60,6 +60,7 @@ class House:
         self.nursery = Nursery(self.loop, self.processes, log)
         self.nursery.start()  # Before any ZeroMQ context exists: the spawner must not inherit one.
         self.content = ContentStore(home.content)
+        adoption.finish(home)
         self.cast = Cast(home)
         self.cast.load()
         for row in self.cast.unreadable:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import resource
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from theater import log
 from theater.config import Home
-from theater.errors import HomeInUse
 from theater.server.control import Control
 from theater.server.house import House
+from theater.server.lock import locked
 from theater.server.operations import Operations
 from theater.server.wishes import Application
 
@@ -44,7 +43,7 @@ def serve(
     """
     home.create()
     _use_all_descriptors()
-    with _locked(home):
+    with locked(home):
         _sweep(home)
         house = House(home, log.logger())
         try:
@@ -96,27 +95,6 @@ class _Server:
             house.log.warning("killing everything: asked to stop a second time")
             for branch in list(house.lives.tops):
                 branch.kill()
-
-
-@contextlib.contextmanager
-def _locked(home: Home) -> Iterator[None]:
-    """Holds the lock of a home. The kernel frees it when the process ends, however it ends."""
-    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            raise HomeInUse(
-                f"a server (pid {pid or 'unknown'}) runs on {home.root} already; stop it with `theater stop --server`, "
-                "or choose another $THEATER_HOME",
-                pid=pid,
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _use_all_descriptors() -> None:

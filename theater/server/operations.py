@@ -13,6 +13,7 @@ from theater.core.manifest import DAY, Manifest
 from theater.core.tree_file import parse as parse_tree
 from theater.core.wire import VERSION
 from theater.errors import ActorDown, InvalidInput, TheaterError, UnknownContent
+from theater.server import adoption
 from theater.server.control import Arguments, Caller, Operation
 from theater.server.graft import Graft, Wishes
 from theater.server.house import House
@@ -43,7 +44,7 @@ class Operations:
         """Operation by name."""
         names = (
             "hello have put start stop restart list inspect state events logs message dead_letters "
-            "tree tree_apply checkpoint stop_server"
+            "tree tree_apply checkpoint adopt stop_server"
         )
         return {name: getattr(self, f"_{name}") for name in names.split()}
 
@@ -73,6 +74,15 @@ class Operations:
             note_growth(actor)
         given = house.ledger.give_checkpoint(actors)
         caller.reply({"text": given.text, "key": given.key.hex(), "time_ns": given.time_ns})
+
+    def _adopt(self, args: Arguments, caller: Caller) -> None:
+        house = self._house
+        house.lives.refuse_while_stopping()
+        adopted = adoption.adopt(house.cast, args.text("folder"))
+        for actor in adopted:
+            house.ledger.event("imported", {"actor": actor.id, "name": actor.manifest.name})
+        house.ledger.checkpoint(adopted)
+        caller.reply([house.view.row(actor) for actor in adopted])
 
     def _stop_server(self, args: Arguments, caller: Caller) -> None:
         caller.reply({"stopping": True})
