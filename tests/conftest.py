@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import compileall
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,10 +15,15 @@ from hypothesis import settings
 settings.register_profile("theater", deadline=None)  # a busy machine is no defect
 settings.load_profile("theater")
 
-# Hundreds of processes are started here: each would compile Theater anew where this is set.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
+_ROOT = Path(__file__).parents[1]
 _WITH_PROCESSES = ("build", "cli", "guest", "server", "wasm", "worker")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hundreds of processes are started here, and not all of them may write down what they compile."""
+    if not hasattr(config, "workerinput"):
+        for package in ("theater", "cli"):
+            compileall.compile_dir(_ROOT / package, quiet=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
