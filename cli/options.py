@@ -110,12 +110,12 @@ def _with_global_options(command: _C) -> _C:
 
 def actor_argument(function: _F) -> _F:
     """One ACTOR, or `-` for any number from standard input; the command gets `actor`."""
-    return click.argument("actor", shell_complete=_complete_actor)(function)
+    return click.argument("actor", shell_complete=complete_actor)(function)
 
 
 def actors_argument(required: bool = True) -> Callable[[_F], _F]:
     """Any number of ACTORs; the command gets `actors`."""
-    return click.argument("actors", nargs=-1, required=required, metavar="ACTOR...", shell_complete=_complete_actor)
+    return click.argument("actors", nargs=-1, required=required, metavar="ACTOR...", shell_complete=complete_actor)
 
 
 def named(words: str | Iterable[str]) -> list[str]:
@@ -169,7 +169,7 @@ def read_input(source: str) -> bytes:
         raise click.UsageError(f"cannot read {source}: {error.strerror}") from error
 
 
-def _complete_actor(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_actor(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names and ids of the running server; none if it does not answer at once."""
     try:
         with ctx.ensure_object(App).client() as client:

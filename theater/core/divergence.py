@@ -14,9 +14,10 @@ from difflib import unified_diff
 from typing import Any, Final
 
 from theater.core.chain import HostCall, HostResult, Outcome, Payload
-from theater.core.codec import Ref, content_digest, pack, unpack
+from theater.core.codec import content_digest
+from theater.core.forms import as_json, as_msgpack, as_text, plain
 from theater.core.values import Case, Err, Ok, Some
-from theater.errors import Diverged, WireError
+from theater.errors import Diverged
 
 _MOST_LINES: Final = 400
 _AROUND: Final = 20
@@ -89,7 +90,7 @@ def _short(what: Payload | Nothing) -> str:
 
 
 def _cut(value: Any) -> str:
-    text = json.dumps(_plain(value), ensure_ascii=False, default=repr)
+    text = json.dumps(plain(value), ensure_ascii=False, default=repr)
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
 
 
@@ -115,7 +116,7 @@ def _value_lines(name: str, value: Any, indent: str) -> list[str]:
         return _value_lines(f"{name}: {type(value).__name__.lower()}", value.value, indent)
     if isinstance(value, Case):
         return _value_lines(f"{name}: {value.name}", value.payload, indent)
-    return [f"{indent}{name}: {json.dumps(_plain(value), ensure_ascii=False, default=repr)}"]
+    return [f"{indent}{name}: {json.dumps(plain(value), ensure_ascii=False, default=repr)}"]
 
 
 def _each(parts: Iterator[tuple[str, Any]], indent: str) -> list[str]:
@@ -131,13 +132,13 @@ def _bytes_lines(name: str, data: bytes, indent: str) -> list[str]:
             *_hex_lines(data[:_MOST_BYTES], indent),
             f"{indent}  …",
         ]
-    text = _text(data)
+    text = as_text(data)
     if text is not None:
-        found = _json(text)
+        found = as_json(text)
         if isinstance(found, dict | list):
             return [f"{head} of JSON", *_indented(json.dumps(found, indent=2, ensure_ascii=False), indent)]
         return [f"{head} of text", *_indented(text, indent)]
-    structure = _msgpack(data)
+    structure = as_msgpack(data)
     if structure is not None:
         return [f"{head} of msgpack", *_value_lines("it", structure, f"{indent}  ")]
     return [head, *_hex_lines(data, indent)]
@@ -150,53 +151,6 @@ def _indented(text: str, indent: str) -> list[str]:
 def _hex_lines(data: bytes, indent: str) -> list[str]:
     rows = range(0, len(data), _HEX_ROW)
     return [f"{indent}  {at:06x}  {data[at : at + _HEX_ROW].hex(' ')}" for at in rows]
-
-
-def _text(data: bytes) -> str | None:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return None
-    return text if all(char.isprintable() or char in "\n\t\r" for char in text) else None
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _msgpack(data: bytes) -> Any:
-    """The structure that the bytes are the form of; None for none, and for a single number, which any byte is."""
-    try:
-        found = unpack(data, max_len=len(data))
-        return found if isinstance(found, dict | list) and pack(found) == data else None
-    except (WireError, TypeError, ValueError):
-        return None
-
-
-def _plain(value: Any) -> Any:
-    """With words of JSON for what a chain can hold."""
-    if isinstance(value, bytes):
-        text = _text(value[:_MOST_BYTES])
-        if text is None:
-            return f"0x{value[:_SHORT].hex()}"
-        found = _json(text)
-        return found if isinstance(found, dict | list) else text
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, Ok | Err | Some):
-        return {type(value).__name__.lower(): _plain(value.value)}
-    if isinstance(value, Case):
-        return {value.name: _plain(value.payload)}
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, Ref):
-        return f"content {value.digest.hex()}"
-    return value
 
 
 def _around_first_difference(left: list[str], right: list[str]) -> tuple[list[str], list[str]]:
