@@ -160,8 +160,8 @@ class CheckpointRefused(IntegrityError):
 
 
 class BundleRefused(IntegrityError):
-    """A bundle is none that an export has written: a file that does not belong there, content that is missing or not its
-    digest, bytes that are damaged."""
+    """A bundle is none that an export has written: a file that does not belong there, content that is missing or does
+    not have its digest, bytes that are damaged."""
 
 
 class Diverged(IntegrityError):

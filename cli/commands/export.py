@@ -33,7 +33,8 @@ def command(app: App, actors: tuple[str, ...], tree: bool, output: str) -> int:
     Chains up to a checkpoint that is signed for it, and everything that they refer to, in one file. `theater verify`,
     `theater replay` and `theater import` take it on a machine that has never seen this server, which may be up or down.
     """
-    from theater.bundle.export import export_file, with_descendants
+    from theater.bundle.export import export_file
+    from theater.chainlog.kin import with_descendants
 
     from ..home_files import find_chains
 

@@ -17,8 +17,11 @@ from ..output import line, print_json, progress, table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from theater.config import Home
     from theater.core.verification import Verdict
+    from theater.replay.tree import TreeProof
 
+    _Proof = TreeProof | None
     Say = Callable[[str], None]
 
 _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
@@ -26,9 +29,12 @@ _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
 
 @theater_command("replay")
 @actors_argument(required=False)
-@click.option("--all", "everyone", is_flag=True, help="Replays every chain of the home.")
+@click.option("--all", "everyone", is_flag=True, help="Replays every chain of the home, as with --tree.")
+@click.option(
+    "--tree", is_flag=True, help="Also those that the ACTORs have spawned, and holds them against each other."
+)
 @json_option
-def command(app: App, actors: tuple[str, ...], everyone: bool) -> int:
+def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool) -> int:
     """Executes chains again and compares.
 
     Each chain is verified, then executed from its first entry with no network, no files, no clock and no other actor,
@@ -39,17 +45,24 @@ def command(app: App, actors: tuple[str, ...], everyone: bool) -> int:
         raise click.UsageError("name ACTORs, or give --all")
     bundle = meant(actors)
     with progress("verifying") as say:
-        found = _replay(app, named(actors), everyone, say) if bundle is None else _replay_bundle(bundle, say)
+        if bundle is None:
+            found, proof = _replay(app, named(actors), everyone, tree, say)
+        else:
+            found, proof = _replay_bundle(bundle, tree, say)
     ok = all(verdict.ok for verdict in found)
     if app.json:
-        print_json({"ok": ok, "actors": [_plain(each) for each in found]})
+        told = {} if proof is None else {"tree": _plain_proof(proof)}
+        print_json({"ok": ok, "actors": [_plain(each) for each in found], **told})
     else:
         _show(found)
+        if proof is not None:
+            _show_proof(proof)
     return 0 if ok else IntegrityError.exit_code
 
 
-def _replay(app: App, actors: list[str], everyone: bool, say: Say) -> list[Verdict]:
+def _replay(app: App, actors: list[str], everyone: bool, tree: bool, say: Say) -> tuple[list[Verdict], _Proof]:
     from theater import config
+    from theater.chainlog.kin import with_descendants
     from theater.replay.home import replay_home
 
     from ..home_files import find_chains
@@ -58,10 +71,13 @@ def _replay(app: App, actors: list[str], everyone: bool, say: Say) -> list[Verdi
     if not home.root.is_dir():
         raise NotFound(f"there is no home {home.root}; name one with --home")
     wanted = None if everyone else find_chains(home, actors)
-    return replay_home(home, config.cache() / "artefacts", wanted, say=say)
+    if wanted is not None and tree:
+        wanted = with_descendants(home, wanted)
+    found = replay_home(home, config.cache() / "artefacts", wanted, say=say)
+    return _judge(home, found, say) if tree or everyone else (found, None)
 
 
-def _replay_bundle(path: str, say: Say) -> list[Verdict]:
+def _replay_bundle(path: str, tree: bool, say: Say) -> tuple[list[Verdict], _Proof]:
     """Replays the chains of a bundle that are as they were signed; the others have their verdict already."""
     from theater import config
     from theater.bundle.opened import open_bundle
@@ -70,7 +86,38 @@ def _replay_bundle(path: str, say: Say) -> list[Verdict]:
     with open_bundle(path, say=say) as bundle:
         good = [verdict.id for verdict in bundle.verdicts if verdict.ok]
         replayed = replay_home(bundle.home, config.cache() / "artefacts", good, say=say) if good else []
-        return sorted([*replayed, *(verdict for verdict in bundle.verdicts if not verdict.ok)], key=lambda v: v.id)
+        found = sorted([*replayed, *(each for each in bundle.verdicts if not each.ok)], key=lambda each: each.id)
+        return _judge(bundle.home, found, say) if tree else (found, None)
+
+
+def _judge(home: Home, found: list[Verdict], say: Say) -> tuple[list[Verdict], TreeProof]:
+    """Holds the chains against each other, too."""
+    from theater.replay.tree import judge, prove_tree
+    from theater.store.content import ContentStore
+
+    chains = {verdict.id: home.chain(verdict.id) for verdict in found if verdict.entries}
+    proof = prove_tree(chains, ContentStore(home.content).get, say)
+    return judge(found, proof), proof
+
+
+def _plain_proof(proof: TreeProof) -> dict[str, Any]:
+    missing = [{"id": each.child, "parent": each.parent, "entry": each.entry} for each in proof.missing]
+    return {
+        "ok": proof.ok,
+        "children": proof.children,
+        "messages": proof.messages,
+        "untold": proof.untold,
+        "missing": missing,
+        "errors": [{"id": flaw.actor, "error": flaw.sentence} for flaw in proof.flaws],
+    }
+
+
+def _show_proof(proof: TreeProof) -> None:
+    line(f"tree: {proof.children} children and {proof.messages} messages fit to the entries that they came from")
+    if proof.untold:
+        line(f"tree: of {proof.untold} nobody can say, since the entries that they came from are not at hand")
+    for spawn in proof.missing:
+        line(f"{spawn.child}: missing; entry {spawn.entry} of {spawn.parent} spawned it")
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, make_house
+from house import House, asking, make_house
 from kin import Kin
 
 from theater import config
@@ -110,3 +110,45 @@ def test_an_imported_actor_is_there_and_goes_on(house: House, elsewhere: Elsewhe
         other.verify()
     finally:
         other.close()
+
+
+# ---- families
+
+
+def family(kin: Kin) -> tuple[str, list[str]]:
+    """A parent, its child and its grandchild, who have talked to each other."""
+    parent = kin.parent(EASY)
+    child = kin.spawn(parent.id, kin.write(parent=True))
+    grandchild = kin.spawn(child, kin.write(register=True))
+    name = kin.house.row(grandchild).name
+    other = kin.house.start(kin.name()).id
+    assert kin.house.client.request(other, asking(name, b"c"))
+    return parent.id, [child, grandchild, other]
+
+
+def test_a_tree_is_replayed_with_all_descendants(kin: Kin, elsewhere: Elsewhere) -> None:
+    parent, (child, grandchild, other) = family(kin)
+    bundle = elsewhere.folder / "run.theater"
+    here = Elsewhere(kin.house.folder)
+    home = {"THEATER_HOME": str(kin.house.home)}
+    found = here("replay", parent, "--tree", "--json", **home).json
+    assert (found["ok"], {row["id"] for row in found["actors"]}) == (True, {parent, child, grandchild})
+    assert (found["tree"]["children"], found["tree"]["missing"]) == (2, [])
+    export(kin.house, bundle, parent, other, "--tree")
+    there = elsewhere("replay", str(bundle), "--tree", "--json")
+    assert there.code == 0, there
+    assert {row["id"] for row in there.json["actors"]} == {parent, child, grandchild, other}
+    assert there.json["tree"] == {
+        "ok": True, "children": 2, "messages": 2, "untold": 0, "missing": [], "errors": [],
+    }  # fmt: skip
+
+
+def test_a_child_that_is_not_there_is_named(kin: Kin, elsewhere: Elsewhere) -> None:
+    parent = kin.parent(EASY).id
+    child = kin.spawn(parent, kin.write())
+    bundle = elsewhere.folder / "run.theater"
+    export(kin.house, bundle, parent)
+    assert elsewhere("replay", str(bundle)).code == 0
+    alone = elsewhere("replay", str(bundle), "--tree")
+    assert alone.code == 9
+    assert f"{child}: missing; entry" in alone.out

@@ -65,27 +65,6 @@ class Exported:
 # ---- which actors, and how far
 
 
-def with_descendants(home: Home, actors: Iterable[str]) -> list[str]:
-    """The actors and all that they have spawned, and these, by what the beginnings of the chains of the home say."""
-    parents = dict(_parents(home))
-    wanted = set(actors)
-    grown = True
-    while grown:
-        found = {child for child, parent in parents.items() if parent in wanted} - wanted
-        wanted |= found
-        grown = bool(found)
-    return sorted(wanted)
-
-
-def _parents(home: Home) -> Iterator[tuple[str, str]]:
-    for path in home.actors.glob("*/chain"):
-        with contextlib.suppress(TheaterError), ChainReader(path) as chain:
-            for record in chain.records(1):
-                genesis = record.entry().read()
-                if isinstance(genesis, Genesis) and genesis.parent is not None:
-                    yield genesis.actor, genesis.parent
-
-
 def sign_here(home: Home, actors: Iterable[str], time_ns: int) -> SignedCheckpoint:
     """A checkpoint of chains as they are on the disk now, signed with the key of the home: what its server would give,
     if it ran.
