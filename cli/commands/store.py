@@ -117,8 +117,7 @@ def gc(app: App, grace: str) -> None:
     """
     from theater.chainlog.references import collect_references
     from theater.core.quantities import duration
-
-    from ..home_files import needed_by_actors
+    from theater.server.upkeep import needed_by_actors
 
     content, labels = _open(app)
     home = app.files()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from theater.bundle.opened import Bundle, Trust
     from theater.chainlog import HomeVerdict
     from theater.config import Home
+    from theater.core.dropped import Dropped
     from theater.core.signed_checkpoint import SignedCheckpoint
     from theater.core.verification import Verdict
 
@@ -160,7 +161,18 @@ def _show_signature(found: HomeVerdict) -> None:
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
-    return {name: getattr(verdict, name) for name in ("id", "name", "entries", "head", "ok", "error")}
+    plain = {name: getattr(verdict, name) for name in ("id", "name", "entries", "head", "ok", "error")}
+    return {**plain, "dropped": verdict.dropped and _plain_dropped(verdict.dropped)}
+
+
+def _plain_dropped(dropped: Dropped) -> dict[str, Any]:
+    return {
+        "first": dropped.start.entries,
+        "last": dropped.until.entries - 1,
+        "size": dropped.size,
+        "time_ns": dropped.time_ns,
+        "key": dropped.key.hex(),
+    }
 
 
 def _show_checkpoint(found: HomeVerdict, kept: SignedCheckpoint) -> None:
@@ -176,6 +188,9 @@ def _show(verdicts: Iterable[Verdict]) -> None:
     for each in known:
         if each.error is not None:
             line(f"{each.id}: {each.error}")
+        elif each.dropped is not None:
+            named = f"{each.dropped} on {when(each.dropped.time_ns)}"
+            line(f"{each.id}: {named}, signed by key {each.dropped.key.hex()}")
 
 
 def _words(verdict: Verdict) -> str:

@@ -1,6 +1,7 @@
 """The key of a home: what its server signs checkpoints with, and what others know it by.
 
-    key        the secret, 64 hexadecimal digits and a line feed, mode 0600; read by the server alone
+    key        the secret, 64 hexadecimal digits and a line feed, mode 0600; read by the server, and by whoever drops
+               old entries and signs for that (theater/server/upkeep.py)
     key.pub    the public key, in the same form; whoever gets a copy of the home gets this one
 
 The server makes them at its first start and never sends the secret anywhere. Without the secret it makes a new one,
@@ -36,6 +37,16 @@ def open_signer(home: Home) -> Signer:
     if _read(home.public_key) != signer.public:
         _write(home.public_key, signer.public, 0o644)
     return signer
+
+
+def known_signer(home: Home) -> Signer | None:
+    """Who signs for a home, if its secret is here; none is made.
+
+    Raises:
+        IntegrityError: the key is damaged.
+    """
+    seed = _read(home.key)
+    return Signer(seed) if seed is not None else None
 
 
 def public_key(home: Home) -> bytes | None:

@@ -5,7 +5,7 @@ The other half is `Labels.references`, and whatever the server holds for actors 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from theater.chainlog.reader import ChainReader
@@ -16,13 +16,15 @@ from theater.core.verification import needed_content
 from theater.errors import NotFound
 
 _AT_ONCE = 4096
+_NONE: Mapping[str, int] = {}
 
 
-def collect_references(home: Home, get: Callable[[str], bytes]) -> set[str]:
+def collect_references(home: Home, get: Callable[[str], bytes], dropped: Mapping[str, int] = _NONE) -> set[str]:
     """The digests, in hex, of everything that a chain of the home refers to.
 
     Args:
         get: content of a digest; asked for what itself refers to content.
+        dropped: of chains of these actors the first so many entries do not count, but for the genesis.
 
     Raises:
         ChainBroken: a chain is damaged, so that nobody can say what it needed.
@@ -30,8 +32,10 @@ def collect_references(home: Home, get: Callable[[str], bytes]) -> set[str]:
     """
     found: set[str] = set()
     for path in _chains(home):
+        first = dropped.get(path.parent.name, 0)
         for record in _records(path):
-            note_references(record, get, found)
+            if record.seq == 0 or record.seq >= first:
+                note_references(record, get, found)
     return found
 
 

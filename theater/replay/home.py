@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from theater.build.compiled import ensure_compiled
+from theater.chainlog.keys import public_key
 from theater.chainlog.verify import verify_home
 from theater.config import Home
 from theater.core.chain import START
@@ -55,7 +56,9 @@ def replay_home(
     """
     content = ContentStore(home.content)
     wanted = None if actors is None else list(actors)
-    verified = verify_home(home, content, wanted, lambda verdict: say(f"verified {verdict.id}")).actors
+    verified = verify_home(
+        home, content, wanted, lambda verdict: say(f"verified {verdict.id}"), key=public_key(home)
+    ).actors
 
     def replay(verdict: Verdict) -> Verdict:
         if not verdict.ok or not verdict.entries:

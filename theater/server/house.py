@@ -16,8 +16,9 @@ from theater.errors import (
     DiskFull,
 )
 from theater.log import Logger
-from theater.server import adoption, ledger, vigil
+from theater.server import adoption, caretaker, ledger, vigil
 from theater.server.bonds import Registrar
+from theater.server.caretaker import Caretaker
 from theater.server.cast import Actor, Cast, State
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
@@ -112,7 +113,9 @@ class House:
         self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
         self.view = View(self.cast, self.stage, self.switchboard, self.dead_letters)
         self.tree_view = TreeView(self.loop, self.cast, self.view, self.grove)
+        self.caretaker = Caretaker(home, self.loop, self.processes, self.cast, self.ledger, log)
         self.control: Control | None = None
+        self._every(caretaker.EVERY_S, self.caretaker.look)
         self._every(vigil.EVERY_S, self.vigil.look)
         self._every(_TIDY_EVERY_S, self._tidy)
         self._every(ledger.SIGN_EVERY_S, self.ledger.sign)
@@ -164,6 +167,7 @@ class House:
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """Ends all actors in reverse order of their start, one after the other, then every process."""
         self.lives.stopping = self.registrar.stopping = True
+        self.caretaker.close()
         self.watch.end_all()
 
         def next_one(_: object = None) -> None:

@@ -1,0 +1,163 @@
+"""`theater chain`."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from commandline import Theater
+
+from theater.chainlog.keys import open_signer
+from theater.chainlog.writer import ChainWriter
+from theater.config import Home
+from theater.core.chain import (
+    INCARNATION,
+    SNAPSHOT,
+    Call,
+    Checkpoint,
+    Genesis,
+    Kind,
+    Lifecycle,
+    Mark,
+    outcome_ok,
+    state_digest,
+)
+from theater.core.codec import Form, Ref, pack
+from theater.core.manifest import parse
+from theater.errors import ChainBroken, NotFound
+from theater.server.cast import Actor, Cast, State
+from theater.store.content import ContentStore
+
+ONE = "10000000-0000-4000-8000-000000000001"
+MANIFEST = """
+name = "counter"
+component = "counter.wasm"
+[chain]
+retention = { entries = 100 }
+"""
+HOUR_NS = 3600 * 10**9
+
+
+def live(home: Home, calls: int = 100) -> Mark:
+    """An actor that has handled calls, with a snapshot in the midst, and content of two hours ago."""
+    store = ContentStore(home.content)
+    home.actor(ONE).mkdir(parents=True, exist_ok=True)
+    with ChainWriter.open(home.chain(ONE), put=store.put, get=store.get) as writer:
+        writer.append(Kind.GENESIS, Genesis(ONE, "counter", None, None, None, {}))
+        for number in range(calls):
+            writer.append(Kind.CALL, Call("i", "f", (f"words {number} " * 1000,)))
+            writer.append(Kind.OUTCOME, outcome_ok(None, b"state", state_digest(b"state") if number else None))
+            if number == calls // 4:
+                image = pack({"pages": []})
+                memory = Ref(bytes.fromhex(store.put(image)), len(image), Form.VALUE)
+                details = {"state": [b"state"], "committed": True, "life": {INCARNATION: 1}, "memory": memory}
+                writer.append(Kind.LIFECYCLE, Lifecycle(SNAPSHOT, details))
+        return writer.mark
+
+
+@pytest.fixture
+def home(theater: Theater) -> Home:
+    home = Home(theater.home).create()
+    open_signer(home)
+    mark = live(home)
+    with ChainWriter.open(home.supervisor_chain) as writer:
+        writer.append(Kind.GENESIS, Genesis("supervisor", "supervisor", None, None, None, {}))
+        writer.append(Kind.CHECKPOINT, Checkpoint({ONE: list(mark)}))
+    cast = Cast(home)
+    actor = Actor(ONE, 1, parse(MANIFEST, "manifest.toml"), "", "0" * 64, None, None, bytes(32))
+    actor.state = State.STOPPED
+    cast.add(actor)
+    return home
+
+
+def row(theater: Theater) -> dict[str, int]:
+    (found,) = json.loads(theater("chain", "stats", "--json").out)
+    return dict(found)
+
+
+def test_stats_counts_what_a_chain_is_made_of(theater: Theater, home: Home) -> None:
+    found = row(theater)
+    assert list(found) == [
+        "id", "entries", "size", "on_disk", "compressed", "segments", "dropped", "dropped_size", "snapshots",
+        "contents", "contents_size",
+    ]  # fmt: skip
+    assert (found["entries"], found["snapshots"], found["dropped"], found["segments"]) == (202, 1, 0, 0)
+    assert found["contents"] == 101
+    assert "202" in theater("chain", "stats", "counter").text
+
+
+def test_gc_drops_by_the_manifests_retention_and_verify_names_it(theater: Theater, home: Home) -> None:
+    done = theater("chain", "gc", "--grace", "0s")
+    assert done.code == 0, done.err
+    assert f"{ONE}: 52 entries, " in done.text
+    assert "content: 26 deleted" in done.text
+    assert row(theater)["dropped"] == 52
+    verified = theater("verify")
+    assert verified.code == 0, verified.text
+    assert f"{ONE}: entries 1 to 52 were dropped by retention on " in verified.text
+    (actor,) = json.loads(theater("verify", "--json").out)["actors"]
+    assert (actor["dropped"]["first"], actor["dropped"]["last"]) == (1, 52)
+    assert theater("verify", "--key", "0" * 64).code == ChainBroken.exit_code
+
+
+def test_a_second_time_there_is_nothing_to_do(theater: Theater, home: Home) -> None:
+    theater("chain", "gc", "--grace", "0s")
+    found = json.loads(theater("chain", "gc", "--grace", "0s", "--json").out)
+    assert found["ok"] is True
+    assert found["content"] == {"count": 0, "size": 0, "error": None}
+    (actor,) = found["actors"]
+    assert (actor["compressed"], actor["dropped"], actor["error"]) == (0, 0, None)
+
+
+def test_a_dry_run_says_the_same_and_does_nothing(theater: Theater, home: Home) -> None:
+    before = {path: path.stat().st_mtime_ns for path in theater.home.rglob("*")}
+    said = json.loads(theater("chain", "gc", "--grace", "0s", "--dry-run", "--json").out)
+    assert {path: path.stat().st_mtime_ns for path in theater.home.rglob("*")} == before
+    done = json.loads(theater("chain", "gc", "--grace", "0s", "--json").out)
+    assert said["content"] == done["content"]
+    assert said["actors"][0]["dropped"] == done["actors"][0]["dropped"] == 52
+
+
+def test_content_that_was_put_just_now_is_spared(theater: Theater, home: Home) -> None:
+    found = json.loads(theater("chain", "gc", "--json").out)
+    assert found["actors"][0]["dropped"] == 52
+    assert found["content"]["count"] == 0
+
+
+def test_without_a_key_nothing_is_dropped_and_that_is_said(theater: Theater, home: Home) -> None:
+    home.key.unlink()
+    done = theater("chain", "gc")
+    assert done.code == NotFound.exit_code
+    assert "to sign with, so nothing was dropped" in done.err
+    assert row(theater)["dropped"] == 0
+
+
+def test_a_damaged_chain_is_left_alone_and_said(theater: Theater, home: Home) -> None:
+    chain = home.chain(ONE)
+    data = bytearray(chain.read_bytes())
+    data[len(data) // 2] ^= 1
+    chain.write_bytes(data)
+    done = theater("chain", "gc")
+    assert done.code == ChainBroken.exit_code
+    assert f"{ONE}: " in done.err
+    assert "no content was deleted" in done.err
+    assert chain.read_bytes() == data
+
+
+def test_alone_it_shows_its_help(theater: Theater) -> None:
+    assert "stats" in theater("chain").text
+
+
+def test_age_is_reckoned_from_the_snapshot(theater: Theater, home: Home) -> None:
+    from theater.chainlog.shrinking import Order, shrink
+    from theater.core.manifest import Retention
+    from theater.core.verification import Checkpoints
+
+    signer = open_signer(home)
+    store = ContentStore(home.content)
+    now = time.time_ns()
+    for later, dropped in ((0, 0), (2 * HOUR_NS, 52)):
+        kept = Retention(age=3_600_000)
+        order = Order(ONE, kept, Checkpoints(), signer.public, signer, now + later, dry_run=True)
+        assert shrink(home.chain(ONE), order, store).dropped_entries == dropped
