@@ -59,3 +59,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, Ref):
         return f"content {value.digest.hex()}"
     return value
+
+

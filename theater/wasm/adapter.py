@@ -26,7 +26,7 @@ alone: its resources have an identity that must be kept, and nothing large cross
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import wasmtime
 
@@ -34,6 +34,7 @@ from theater.wasm.adapter_forward import host_signature, mentions_bytes
 from theater.wasm.adapter_outer import ROOT, outer_text
 from theater.wasm.adapter_types import CannotWrap
 from theater.wasm.binary import MalformedComponent, splice
+from theater.wasm.hatch import OF_ADAPTERS
 from theater.wasm.mode import Mode
 from theater.wasm.types import (
     Interface,
@@ -48,7 +49,7 @@ from theater.wasm.types import (
 
 __all__ = ["CORE_INSTANCES", "GENERATOR", "MEMORIES", "CannotWrap", "Plan", "Wrapped", "wrap"]
 
-GENERATOR = 1
+GENERATOR = 2
 """Version of what is generated here. Part of the key of compiled artefacts: raise it with every change of the text."""
 
 MEMORIES = 2
@@ -65,11 +66,13 @@ class Plan:
         interfaces: the guest's imports and exports with its own types: what callers, schemas and messages speak of.
         imports: names of the imported interfaces whose functions are rewritten; "" for the root of the world.
         exports: names of the exported interfaces whose functions are rewritten.
+        hatches: the interfaces that its adapters export for the host alone (`hatch`).
     """
 
     interfaces: Interfaces
     imports: frozenset[str]
     exports: frozenset[str]
+    hatches: tuple[str, ...] = ()
 
     def import_mode(self, interface: str) -> Mode:
         """How host functions of this interface are bound: `bind_import(..., mode)`."""
@@ -92,7 +95,10 @@ class Plan:
             ("import", self.interfaces.imports, compiled.imports, self.imports),
             ("export", self.interfaces.exports, compiled.exports, self.exports),
         ):
-            if _functions(own, rewritten) != _functions(other, frozenset()):
+            expected = _functions(own, rewritten)
+            if side == "export":
+                expected |= {(hatch, name): f for hatch in self.hatches for name, f in OF_ADAPTERS.items()}
+            if expected != _functions(other, frozenset()):
                 raise CannotWrap(f"the wrapper would {side} functions of other types than it should")
 
     def wrapped(self) -> dict[str, list[str]]:
@@ -130,9 +136,9 @@ def wrap(component: bytes) -> Wrapped:
     plan = plan_of(describe_binary(component, _engine()))
     if not plan.imports and not plan.exports:
         raise CannotWrap("no interface of the component mentions list<u8>")
-    text = outer_text(plan.interfaces, plan.imports, plan.exports)
+    text, hatches = outer_text(plan.interfaces, plan.imports, plan.exports)
     try:
-        return Wrapped(splice(bytes(wasmtime.wat2wasm(text)), component), plan)
+        return Wrapped(splice(bytes(wasmtime.wat2wasm(text)), component), replace(plan, hatches=hatches))
     except (wasmtime.WasmtimeError, MalformedComponent) as error:
         raise CannotWrap(f"the wrapper that was generated is not accepted: {error}") from error
 

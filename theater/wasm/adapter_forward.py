@@ -26,6 +26,7 @@ from theater.wasm.adapter_abi import (
 )
 from theater.wasm.adapter_memory import memory_module
 from theater.wasm.adapter_types import Scope
+from theater.wasm.hatch import OF_ADAPTERS
 from theater.wasm.types import BYTES, Signature, Type, any_type, cases, children, contains, is_bytes
 
 RESULT = 16
@@ -121,9 +122,17 @@ def adapter(name: str, functions: Sequence[Signature], direction: Direction) -> 
         ),
         _forward_instance(numbers),
         *inside.lines,
+        *(_hatch(name, signature) for name, signature in OF_ADAPTERS.items()),
     ]
     body = "\n  ".join(lines)
     return Adapter(f"(component {name}\n  {body})", tuple(types_in), types_out)
+
+
+def _hatch(name: str, signature: Signature) -> str:
+    """A function of the memory's for the host, which needs no memory to be called."""
+    params = " ".join(f'(param "{param}" {t})' for param, t in signature.params)
+    lifted = f'(func ${name} {params} (result {signature.result}) (canon lift (core func $mem "{name}")))'
+    return f'{lifted} (export "{name}" (func ${name}))'
 
 
 def _lower(number: int) -> str:

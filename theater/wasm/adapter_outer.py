@@ -11,14 +11,15 @@ from collections.abc import Iterator
 
 from theater.wasm.adapter_forward import Direction, adapter, host_signature, host_type, mentions_bytes
 from theater.wasm.adapter_types import GIVEN_NAME, CannotWrap, Scope, instance_type, names_of, quoted
+from theater.wasm.hatch import OF_ADAPTERS
 from theater.wasm.types import Interface, Interfaces, Signature, Type, any_type, children, is_named
 
 ROOT = ""
 """The name under which `Interfaces` has what stands at the root of the world."""
 
 
-def outer_text(interfaces: Interfaces, imports: frozenset[str], exports: frozenset[str]) -> str:
-    """The text, with an empty component in the guest's place.
+def outer_text(interfaces: Interfaces, imports: frozenset[str], exports: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """The text, with an empty component in the guest's place, and the hatches of its adapters.
 
     Args:
         interfaces: the guest's type.
@@ -28,7 +29,8 @@ def outer_text(interfaces: Interfaces, imports: frozenset[str], exports: frozens
     Raises:
         CannotWrap: something cannot be expressed.
     """
-    return _Outer(interfaces, imports, exports).text()
+    outer = _Outer(interfaces, imports, exports)
+    return outer.text(), tuple(outer.hatches)
 
 
 class _Outer:
@@ -40,6 +42,7 @@ class _Outer:
         self._lines = self._scope.lines
         self._resources: dict[int, str] = {}
         self._guest_arguments: list[str] = []
+        self.hatches: list[str] = []
 
     def text(self) -> str:
         self._write_imports()
@@ -159,7 +162,13 @@ class _Outer:
         arguments = [f'(with "t{i}" (type {self._scope.define(t)}))' for i, t in enumerate(made.types_in)]
         arguments += [f'(with "i{i}" (func {source}))' for i, (_, source) in enumerate(forwarded)]
         self._lines.append(f"(instance ${name} (instantiate ${name}-adapter {' '.join(arguments)}))")
+        self._export_hatch(f"theater:hatch/{name}", f"${name}")
         return made.types_out
+
+    def _export_hatch(self, interface: str, adapter: str) -> None:
+        functions = " ".join(f'(export "{function}" (func {adapter} "{function}"))' for function in OF_ADAPTERS)
+        self._lines.append(f'(instance {adapter}-hatch {functions}) (export "{interface}" (instance {adapter}-hatch))')
+        self.hatches.append(interface)
 
 
 def _named_types(signatures: Iterator[Signature]) -> list[Type]:

@@ -38,10 +38,10 @@ from theater.wasm.mode import Mode
 if TYPE_CHECKING:
     from theater.wasm.types import Interfaces
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the meta file; another is another entry."""
 
-_GENERATORS: Final = ("adapter", "binary", "flat", "types")
+_GENERATORS: Final = ("adapter", "anatomy", "binary", "flat", "hatch", "instructions", "types")
 """Modules whose source decides how a component is wrapped, with everything whose name begins with theirs."""
 
 MAX_META: Final = 16 << 20
@@ -57,10 +57,11 @@ class Meta:
         fuel: whether the code counts instructions.
         mode: how it was compiled.
         reason: why it is plain; empty otherwise.
-        wrapper: hex digest of the binary that was compiled in place of the component; empty in plain mode.
+        wrapper: hex digest of the binary that was compiled in place of the component; empty if that was itself.
         wrapped: names of the interfaces whose `list<u8>` crosses as strings.
         engine: `engine_identity` of the compiler.
         interfaces: imports and exports with their signatures, as `types.to_plain` gives them.
+        hatch: how its memory can be kept, as `hatch.Hatch` has it.
         artefact: hex digest of the artefact.
         size: its length in bytes.
     """
@@ -73,6 +74,7 @@ class Meta:
     wrapped: dict[str, list[str]]
     engine: dict[str, Any]
     interfaces: dict[str, Any]
+    hatch: dict[str, Any]
     artefact: str
     size: int
 

@@ -17,7 +17,7 @@ COMPONENT_CORE_MODULE = 1
 COMPONENT_COMPONENT = 4
 
 CORE_TYPE, CORE_IMPORT, CORE_FUNCTION, CORE_TABLE, CORE_MEMORY = 1, 2, 3, 4, 5
-CORE_GLOBAL, CORE_EXPORT, CORE_CODE, CORE_TAG = 6, 7, 10, 13
+CORE_GLOBAL, CORE_EXPORT, CORE_ELEMENT, CORE_CODE, CORE_TAG = 6, 7, 9, 10, 13
 
 UNREACHABLE_BODY = b"\x03\0\0\x0b"  # size 3: no locals, unreachable, end
 
@@ -52,7 +52,7 @@ def sections(binary: bytes) -> list[Section]:
         MalformedComponent: a section reaches past the end.
     """
     found = []
-    cursor = _Cursor(binary, len(CORE_HEADER))
+    cursor = Cursor(binary, len(CORE_HEADER))
     while cursor.at < len(binary):
         start = cursor.at
         ident = cursor.byte()
@@ -85,7 +85,7 @@ def splice(outer: bytes, guest: bytes) -> bytes:
     if len(holes) != 1:
         raise MalformedComponent(f"expected one empty nested component, found {len(holes)}")
     (hole,) = holes
-    return b"".join((outer[: hole.start], _section(COMPONENT_COMPONENT, guest), outer[hole.end :]))
+    return b"".join((outer[: hole.start], section(COMPONENT_COMPONENT, guest), outer[hole.end :]))
 
 
 def stub(component: bytes) -> bytes:
@@ -109,7 +109,7 @@ def _stub_component(component: bytes) -> bytes:
             body = _stub_module(body)
         elif s.id == COMPONENT_COMPONENT:
             body = _stub_component(body)
-        out.append(_section(s.id, body))
+        out.append(section(s.id, body))
     return b"".join(out)
 
 
@@ -117,7 +117,7 @@ def _stub_module(module: bytes) -> bytes:
     """Imports, types, tables, memories, globals, tags and exports stay; functions that are not exported go."""
     bodies = {s.id: module[s.body : s.end] for s in sections(module) if s.id != CUSTOM}
     imported = _imported_functions(bodies.get(CORE_IMPORT, b"\0"))
-    types = _Cursor(bodies.get(CORE_FUNCTION, b"\0")).numbers()
+    types = Cursor(bodies.get(CORE_FUNCTION, b"\0")).numbers()
     kept: list[int] = []
     exports = _renumbered_exports(bodies.get(CORE_EXPORT, b"\0"), imported, kept)
     try:
@@ -138,12 +138,12 @@ def _stub_module(module: bytes) -> bytes:
         CORE_EXPORT,
         CORE_CODE,
     )
-    return CORE_HEADER + b"".join(_section(ident, bodies[ident]) for ident in order if ident in bodies)
+    return CORE_HEADER + b"".join(section(ident, bodies[ident]) for ident in order if ident in bodies)
 
 
 def _imported_functions(body: bytes) -> int:
     """How many functions an import section brings in."""
-    cursor = _Cursor(body)
+    cursor = Cursor(body)
     functions = 0
     for _ in range(cursor.number()):
         cursor.name()
@@ -170,7 +170,7 @@ def _imported_functions(body: bytes) -> int:
 
 def _renumbered_exports(body: bytes, imported: int, kept: list[int]) -> bytes:
     """The export section for a module that has only its exported functions, which are listed in `kept`."""
-    cursor = _Cursor(body)
+    cursor = Cursor(body)
     count = cursor.number()
     out = [leb(count)]
     for _ in range(count):
@@ -187,11 +187,11 @@ def _renumbered_exports(body: bytes, imported: int, kept: list[int]) -> bytes:
     return b"".join(out)
 
 
-def _section(ident: int, body: bytes) -> bytes:
+def section(ident: int, body: bytes) -> bytes:
     return bytes((ident,)) + leb(len(body)) + body
 
 
-class _Cursor:
+class Cursor:
     """Reads forward through bytes; never past their end."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
@@ -223,6 +223,14 @@ class _Cursor:
 
     def name(self) -> None:
         self.skip(self.number())
+
+    def text(self) -> str:
+        size = self.number()
+        self.skip(size)
+        try:
+            return self._data[self.at - size : self.at].decode()
+        except UnicodeDecodeError:
+            raise MalformedComponent(f"the name before byte {self.at} is not UTF-8") from None
 
     def limits(self) -> None:
         flags = self.byte()

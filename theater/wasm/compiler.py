@@ -28,6 +28,7 @@ from theater.errors import BuildFailed, ComponentError, TheaterError
 from theater.wasm import adapter
 from theater.wasm.artefacts import not_written, write_durably
 from theater.wasm.engine import engine
+from theater.wasm.hatch import Hatch, cut_hatch, with_adapters, without_hatch
 from theater.wasm.mode import Mode
 from theater.wasm.types import Interfaces, describe, to_plain
 
@@ -36,6 +37,7 @@ MAX_CPU_SECONDS: Final = 600
 MAX_DATA: Final = 8 << 30
 """Bytes of private memory that the compiler may use; a CPython component takes 0.4 GB."""
 _PR_SET_PDEATHSIG: Final = 1
+_AS_IT_IS: Final = "it had to be compiled as it is"
 _NUMBERED: Final = re.compile(r"^\d+: ")  # wasmtime numbers the causes of an error if there are several
 
 
@@ -63,7 +65,8 @@ def compile_component(component: bytes, output: Path, fuel: bool, *, wrap: bool)
         wrap: False to compile the component as it is.
 
     Returns:
-        What `artefacts.Meta` says of the artefact: `mode` `reason` `wrapper` `wrapped` `interfaces` `artefact` `size`.
+        What `artefacts.Meta` says of the artefact: `mode` `reason` `wrapper` `wrapped` `interfaces` `hatch` `artefact`
+        `size`.
 
     Raises:
         ComponentError: the component is not valid here.
@@ -71,7 +74,8 @@ def compile_component(component: bytes, output: Path, fuel: bool, *, wrap: bool)
         DiskFull: there was no room for the file.
     """
     compiler = engine(fuel, parallel=True)
-    wrapped, reason = _wrap(component) if wrap else (None, "")
+    hatched, hatch = cut_hatch(component) if wrap else (component, Hatch(unportable=_AS_IT_IS))
+    wrapped, reason = _wrap(hatched) if wrap else (None, "")
     _say({"stage": "compiling"})
     if wrapped is not None:
         plan = wrapped.plan
@@ -85,9 +89,19 @@ def compile_component(component: bytes, output: Path, fuel: bool, *, wrap: bool)
             reason = f"the wrapper is not what it was meant to be: {_sentence(error)}"
         else:
             wrapper = content_digest(wrapped.binary).hex()
-            return _write(output, compiled, plan.interfaces, Mode.BYTES, wrapper=wrapper, wrapped=plan.wrapped())
+            hatch = with_adapters(hatch, plan.hatches)
+            return _write(output, compiled, plan.interfaces, Mode.BYTES, hatch, wrapper=wrapper, wrapped=plan.wrapped())
+    if hatched is not component:
+        try:
+            compiled = Component(compiler, hatched)
+        except wasmtime.WasmtimeError as error:
+            hatch = Hatch(unportable=f"with its hatch the component does not compile: {_sentence(error)}")
+        else:
+            wrapper = content_digest(hatched).hex()
+            interfaces = describe(compiled.type, compiler)
+            return _write(output, compiled, interfaces, Mode.PLAIN, hatch, wrapper=wrapper, reason=reason)
     compiled = _compile_plain(component, compiler)
-    return _write(output, compiled, describe(compiled.type, compiler), Mode.PLAIN, reason=reason)
+    return _write(output, compiled, describe(compiled.type, compiler), Mode.PLAIN, hatch, reason=reason)
 
 
 def _wrap(component: bytes) -> tuple[adapter.Wrapped | None, str]:
@@ -131,6 +145,7 @@ def _write(
     compiled: Component,
     interfaces: Interfaces,
     mode: Mode,
+    hatch: Hatch,
     *,
     reason: str = "",
     wrapper: str = "",
@@ -147,7 +162,8 @@ def _write(
         "reason": reason,
         "wrapper": wrapper,
         "wrapped": wrapped or {},
-        "interfaces": to_plain(interfaces),
+        "interfaces": to_plain(interfaces if hatch.unportable else without_hatch(interfaces)),
+        "hatch": hatch.to_plain(),
         "artefact": content_digest(bytes(artefact)).hex(),
         "size": len(artefact),
     }

@@ -10,8 +10,10 @@ After a trap, or an exception of a host function, wasm was left half way: the in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
 import wasmtime
@@ -24,7 +26,8 @@ from theater.wasm.conform import conform_arguments
 from theater.wasm.deadline import Deadline
 from theater.wasm.direct import CallFailed, HostFunction, UnsupportedType, bind_export, bind_import, host_exceptions
 from theater.wasm.engine import engine
-from theater.wasm.keeping import Keeping
+from theater.wasm.hatch import FUNCTIONS, GUEST, Hatch
+from theater.wasm.keeping import Keeping, Reach
 from theater.wasm.memories import Memory, linear_memories
 from theater.wasm.mode import Mode
 from theater.wasm.traps import Trap, TrapKind, is_link_error, read_trap
@@ -54,6 +57,7 @@ class GuestHost(Protocol):
 
 class _State(Enum):
     READY = "ready"
+    KEPT = "ready, and not called since its image was kept"
     IN_CALL = "in a call"
     DEAD = "dead"
 
@@ -88,11 +92,13 @@ class Guest:
         self._engine = engine(meta.fuel)
         self._deadline = Deadline(self._engine)
         self._store = self._new_store(memory)
+        self._wasi = Wasi(self._engine, host.wasi)
         self._kept: list[object] = []
         before = {found.base for found in linear_memories()}
         self._instance = self._instantiate(host)
         self._memories: list[Memory] = [found for found in linear_memories() if found.base not in before]
-        self._keeping = Keeping(self._memories[::-1])  # each new one is mapped below those before
+        # Each new memory is mapped below those before it.
+        self._keeping = Keeping(self._memories[::-1], self._reach(), self._wasi.handles)
         self._calls: dict[tuple[str, str], Callable[..., Any]] = {}
         self._uncallable: dict[tuple[str, str], str] = {}
         for interface, content in self._described.exports.items():
@@ -119,7 +125,7 @@ class Guest:
             BaseException: what a host function raised, as itself; the guest is dead.
         """
         if self._state is not _State.READY:
-            self._refuse()
+            self._wake()
         run = self._calls.get((interface, function))
         if run is None:
             self._unknown(interface, function)
@@ -162,10 +168,17 @@ class Guest:
 
     def keep_image(self) -> None:
         """Remembers what the memory is now, for `keep`: once, when the guest is loaded. Forks share it."""
+        self._need_rest()
         self._keeping.keep_image()
+        self._state = _State.KEPT
 
     def state_root(self) -> bytes:
-        """32 bytes: the digest of all that the guest carries from call to call (see `state_root`)."""
+        """32 bytes: the digest of all that the guest carries from call to call (see `state_root`).
+
+        Raises:
+            WrongState: the guest is in a call, or dead.
+        """
+        self._need_rest()
         return self._keeping.root()
 
     @property
@@ -234,6 +247,7 @@ class Guest:
         self._state, self._ended = _State.DEAD, self._ended or "it was closed"
         self._calls.clear()
         self._memories.clear()
+        self._keeping.close()
         self._deadline.close()
         self._store.close()
 
@@ -273,7 +287,7 @@ class Guest:
 
     def _link(self, root: wc.LinkerInstance, host: GuestHost) -> None:
         imports = self._described.imports
-        self._kept += Wasi(self._engine, host.wasi).link(root, imports)
+        self._kept += self._wasi.link(root, imports)
         for name, interface in imports.items():
             if name and not name.startswith(PREFIX):
                 with root.add_instance(name) as instance:
@@ -316,6 +330,37 @@ class Guest:
             )
         return found
 
+    def _reach(self) -> Reach | str:
+        """What the hatch of the component reaches, or why it has none."""
+        hatch = Hatch.from_plain(self._artefact.meta.hatch)
+        if hatch.unportable:
+            return hatch.unportable
+        get = self._hatch_function(GUEST, "get")
+        set_ = self._hatch_function(GUEST, "set")
+        growers, peekers = [], []
+        for interface in hatch.interfaces:
+            grow, peek = self._hatch_function(interface, "grow"), self._hatch_function(interface, "peek")
+            for number in range(hatch.memories if interface == GUEST else 1):
+                growers.append(partial(grow, number))
+                peekers.append(partial(peek, number))
+        return Reach(hatch.globals, get, set_, tuple(growers), tuple(peekers), self._unmetered)
+
+    def _hatch_function(self, interface: str, function: str) -> Callable[..., Any]:
+        found = self._function(interface, function)
+        return bind_export(self._store, found, FUNCTIONS[function], Mode.PLAIN, function)
+
+    @contextmanager
+    def _unmetered(self) -> Iterator[None]:
+        if not self._artefact.meta.fuel:
+            yield
+            return
+        left = self._store.get_fuel()
+        self._store.set_fuel(_MAX_FUEL)
+        try:
+            yield
+        finally:
+            self._store.set_fuel(left)
+
     def _mode(self, side: str, interface: str, function: str) -> Mode:
         return Mode.BYTES if interface in self._artefact.meta.wrapped.get(side, ()) else Mode.PLAIN
 
@@ -345,6 +390,13 @@ class Guest:
         self._state, self._ended = _State.DEAD, f"it ended: {trap.message}"
         raise trap from None
 
+    def _wake(self) -> None:
+        """The first call since the image was kept says so; every other state refuses."""
+        if self._state is not _State.KEPT:
+            self._refuse()
+        self._keeping.enter()
+        self._state = _State.READY
+
     def _refuse(self) -> NoReturn:
         if self._state is _State.IN_CALL:
             raise WrongState("the guest is in a call, and takes the next when that has ended")
@@ -357,7 +409,7 @@ class Guest:
         raise ComponentError(f"the component does not export {function} of {interface or 'its world'}")
 
     def _need_rest(self) -> None:
-        if self._state is not _State.READY:
+        if self._state not in (_State.READY, _State.KEPT):
             self._refuse()
 
     def _need_fuel(self) -> None:

@@ -95,6 +95,10 @@ class Wasi:
         self._next_handle = 1
         self._kinds: dict[int, str] = {}
 
+    def handles(self) -> object:
+        """What the guest holds, to be compared: equal values mean that it goes on in the same way."""
+        return dict(self._handles), self._next_handle
+
     def link(self, root: wc.LinkerInstance, imports: Mapping[str, Interface]) -> list[object]:
         """Defines every wasi interface among `imports`; returns what must live as long as the instance.
 
