@@ -125,20 +125,20 @@ def find_causes(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Gra
     root = Place(actor, seq)
     graph = Graph(root, {root: chains.chain(actor).entry(seq)})
     waiting = deque([(root, 0)])
+    told: dict[Place, int] = {}
     while waiting:
         at, steps = waiting.popleft()
-        try:
-            found = list(_Step(chains, graph, at).causes())
-        except TheaterError as error:
-            graph.ends.append(End(at, "missing", error.message))
-            continue
-        for why, cause in found:
+        for why, cause in _Step(chains, graph, at, told).found():
             taken = steps + (why not in _NEAR)
             if cause not in graph.entries:
                 if taken > depth or len(graph.entries) >= MOST:
-                    graph.ends.append(End(at, "bound", "its cause is not followed any further; --depth says how far"))
+                    graph.ends.append(End(at, "bound", "its causes are followed no further; --depth says how far"))
                     continue
-                graph.entries[cause] = chains.chain(cause.actor).entry(cause.seq)
+                try:
+                    graph.entries[cause] = chains.chain(cause.actor).entry(cause.seq)
+                except TheaterError as error:
+                    graph.ends.append(End(at, "missing", error.message))
+                    continue
                 waiting.append((cause, taken))
             graph.edges.append(Edge(at, cause, why))
     return graph
@@ -148,15 +148,27 @@ _Cause = tuple[Why, Place]
 
 
 class _Step:
-    """Goes from one entry to its direct causes."""
+    """Goes from one entry to its direct causes.
 
-    def __init__(self, chains: Chains, graph: Graph, at: Place) -> None:
+    Args:
+        told: of calls, before which entry the answers in them have been followed; more of them are not, again.
+    """
+
+    def __init__(self, chains: Chains, graph: Graph, at: Place, told: dict[Place, int]) -> None:
         self._chains = chains
         self._graph = graph
         self._at = at
+        self._told = told
         self._chain: Survey = chains.chain(at.actor)
 
-    def causes(self) -> Iterator[_Cause]:
+    def found(self) -> Iterator[_Cause]:
+        """Its causes, as far as they can be read."""
+        try:
+            yield from self._causes()
+        except TheaterError as error:
+            self._end("missing", error.message)
+
+    def _causes(self) -> Iterator[_Cause]:
         payload = self._graph.entries[self._at].read()
         match payload:
             case Genesis():
@@ -230,12 +242,19 @@ class _Step:
 
     def _heard(self, call: int, seq: int) -> list[int]:
         """The answers out of other chains that came in a call before entry `seq`, oldest first."""
+        begin = self._told.get(self._here(call), call)
+        self._told[self._here(call)] = max(begin, seq)
         found: list[int] = []
         for at in self._chain.back_from(seq, {Kind.HOST_RESULT}):
-            if at < call or len(found) >= _MOST_REPLIES:
+            if at < begin:
                 break
             result = self._chain.glance(at)
             if isinstance(result, HostResult) and result.cause:
+                if len(found) == _MOST_REPLIES:
+                    self._end(
+                        "bound", f"it was told more in this call; the newest {_MOST_REPLIES} answers are followed"
+                    )
+                    break
                 found.append(at)
         return found[::-1]
 

@@ -1,0 +1,239 @@
+"""The causes of an entry, over chains that tests write: honest ones, and such as no worker would write."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from theater_cli.causes import plain, tree
+
+from theater.chainlog import ChainWriter
+from theater.config import Home
+from theater.core.chain import (
+    INCARNATION,
+    Call,
+    Encoder,
+    Genesis,
+    Head,
+    HostCall,
+    HostResult,
+    Kind,
+    Lifecycle,
+    outcome_ok,
+)
+from theater.core.handlers import MESSAGE_SERVER_CLIENT, MESSAGE_SERVER_HOST, TIMERS
+from theater.lookback.causes import MOST, Graph, Place, Why, find_causes
+from theater.lookback.home import Chains
+
+NOBODY = "00000000-0000-4000-8000-00000000dead"
+
+
+def actor_id(number: int) -> str:
+    return f"{number}0000000-0000-4000-8000-000000000000"
+
+
+class Stage:
+    """Chains of a home, written entry by entry."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder)
+        self.home.create()
+        self._writers: dict[str, ChainWriter] = {}
+        self._open = ExitStack()
+
+    def actor(self, number: int, **facts: Any) -> str:
+        """A new actor, named by its number: 1, 2, 3."""
+        actor = actor_id(number)
+        path = self.home.chain(actor)
+        path.parent.mkdir(parents=True)
+        self._writers[actor] = self._open.enter_context(ChainWriter.open(path, clock=lambda: 1))
+        self._writers[actor].append(Kind.GENESIS, Genesis(actor, f"a{number}", None, None, None, {}, **facts))
+        return actor
+
+    def write(self, actor: str, kind: Kind, payload: Any) -> bytes:
+        return self._writers[actor].append(kind, payload)
+
+    def call(self, actor: str, cause: bytes | None = None, sender: str | None = None, request: Any = None) -> bytes:
+        function = "handle-request" if request else "handle-send"
+        args = (request, b"x") if request else (b"x",)
+        return self.write(actor, Kind.CALL, Call(MESSAGE_SERVER_CLIENT, function, args, cause, sender, request))
+
+    def send(self, actor: str, to: str, function: str = "send", body: bytes = b"x") -> bytes:
+        return self.write(actor, Kind.HOST_CALL, HostCall(MESSAGE_SERVER_HOST, function, (to, body)))
+
+    def told(self, actor: str, cause: bytes | None = None) -> bytes:
+        return self.write(actor, Kind.HOST_RESULT, HostResult(b"answer", cause))
+
+    def done(self, actor: str) -> bytes:
+        return self.write(actor, Kind.OUTCOME, outcome_ok([], None, None))
+
+    def causes(self, actor: str, number: int = -1, **options: Any) -> Graph:
+        for writer in self._writers.values():
+            writer.flush()
+        with Chains(self.home) as chains:
+            graph = find_causes(chains, actor, chains.place(actor, number), **options)
+            assert_readable(graph, chains)
+            return graph
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def assert_readable(graph: Graph, chains: Chains) -> None:
+    """Every entry of the graph stands on a line, and on one only."""
+    rows = [row.split() for row in tree(graph, chains)]
+    shown = [row for row in rows if any(word.endswith("Z") and word[:4].isdigit() for word in row)]
+    assert len(shown) == len(graph.entries)
+    assert len(plain(graph, chains)["nodes"]) == len(graph.entries)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    found = Stage(tmp_path)
+    yield found
+    found.close()
+
+
+def sentences(graph: Graph) -> list[str]:
+    return [end.sentence for end in graph.ends]
+
+
+def test_a_digest_that_a_guest_wrote_into_a_message_is_no_entry(stage: Stage) -> None:
+    one, two = stage.actor(1), stage.actor(2)
+    stage.call(one)
+    record, digest = Encoder(Head(7, b"d" * 32, 0)).entry(Kind.HOST_CALL, HostCall(MESSAGE_SERVER_HOST, "send", ()), 1)
+    stage.send(one, two, body=digest + b"in the middle" + record + b"more")
+    stage.send(one, two, body=record)
+    stage.call(two, digest, one)
+    assert sentences(stage.causes(two)) == [f"the chain of a1 has no entry of digest {digest.hex()[:8]}"]
+
+
+def test_the_entry_is_found_although_its_digest_stands_in_later_bodies(stage: Stage) -> None:
+    one, two = stage.actor(1), stage.actor(2)
+    stage.call(one)
+    sent = stage.send(one, two)
+    for _ in range(3):
+        stage.send(one, two, body=sent * 2)
+    stage.call(two, sent, one)
+    assert Place(one, 2) in stage.causes(two).entries
+
+
+def test_the_record_of_another_actor_may_be_missing_or_damaged(stage: Stage) -> None:
+    one, two = stage.actor(1), stage.actor(2)
+    stage.call(one)
+    stage.call(two, stage.send(one, two), one)
+    stage.call(two, b"n" * 32, NOBODY)
+    assert sentences(stage.causes(two)) == [f"the chain of {NOBODY} is not in this home"]
+    stage.causes(two, 1)
+    path = stage.home.chain(one)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"send")] ^= 1
+    path.write_bytes(content)
+    (sentence,) = sentences(stage.causes(two, 1))
+    assert "expected an entry at byte" in sentence
+
+
+def test_an_answer_is_looked_for_where_it_was_asked_and_then_everywhere(stage: Stage) -> None:
+    one, two, three = stage.actor(1), stage.actor(2), stage.actor(3)
+    for actor, name in ((two, "a2"), (three, "registered-otherwise")):
+        stage.call(one)
+        asked = stage.send(one, name, "request")
+        stage.call(actor, asked, one, "request-1")
+        stage.told(one, stage.done(actor))
+        graph = stage.causes(one)
+        replied = Place(actor, 2)
+        assert [edge.cause for edge in graph.edges if edge.why is Why.REPLY] == [replied]
+        stage.done(one)
+    stage.call(one)
+    stage.send(one, NOBODY, "request")
+    stage.told(one, b"n" * 32)
+    assert f"the chain of {NOBODY} is not in this home" in sentences(stage.causes(one))
+
+
+def test_a_game_of_ping_pong_is_followed_as_far_as_depth_says(stage: Stage) -> None:
+    players = stage.actor(1), stage.actor(2)
+    sent, sender = None, None
+    for number in range(300):
+        player = players[number % 2]
+        stage.call(player, sent, sender)
+        sent, sender = stage.send(player, players[1 - number % 2]), player
+        stage.done(player)
+    graph = stage.causes(players[1], depth=20)
+    assert [end.why for end in graph.ends] == ["bound"]
+    assert sum(edge.why is Why.MESSAGE for edge in graph.edges) == 20
+    assert [end.why for end in stage.causes(players[1], depth=400).ends] == ["outside"]
+
+
+def test_a_call_that_was_told_very_much_does_not_make_the_graph_endless(stage: Stage) -> None:
+    one, two = stage.actor(1), stage.actor(2)
+    stage.call(one)
+    for _ in range(500):
+        asked = stage.send(one, two, "request")
+        stage.call(two, asked, one, "request-1")
+        stage.told(one, stage.done(two))
+    stage.done(one)
+    assert len(stage.causes(one).entries) < MOST
+
+
+def test_a_child_whose_genesis_names_no_entry_says_so(stage: Stage) -> None:
+    one = stage.actor(1)
+    two = stage.actor(2, parent=one)
+    three = stage.actor(3, parent=one, parent_head=b"n" * 32)
+    assert sentences(stage.causes(two, 0)) == ["a1 spawned it; the genesis does not say in which entry"]
+    assert sentences(stage.causes(three, 0)) == ["the chain of a1 has no entry of digest 6e6e6e6e"]
+
+
+def test_a_later_life_begins_where_the_server_began_it(stage: Stage) -> None:
+    one = stage.actor(1)
+    stage.write(one, Kind.LIFECYCLE, Lifecycle(INCARNATION, {INCARNATION: 2, "state": "last"}))
+    stage.write(one, Kind.HOST_CALL, HostCall("wasi:random/random", "get-random-bytes", (8,)))
+    graph = stage.causes(one)
+    assert [(edge.cause.seq, edge.why) for edge in graph.edges] == [(1, Why.LIFE)]
+    assert sentences(graph) == ["the server began life 2 of a1 here"]
+
+
+# ---- whatever a record says, it is read to an end
+
+DIGEST_OF = st.integers(0, 60)
+STEPS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from("ccsstdrrqi"), DIGEST_OF, st.integers(0, 4)), max_size=40)
+
+
+@settings(max_examples=60)
+@given(steps=STEPS)
+def test_whatever_the_records_say_each_entry_is_visited_once_and_an_end_is_found(
+    steps: list[tuple[int, str, int, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        actors = [stage.actor(number) for number in (1, 2, 3)]
+        digests = [b"n" * 32]
+        everyone = [*actors, NOBODY, None]
+        for number, what, which, whose in steps:
+            digests.append(_step(stage, actors[number - 1], what, digests[which % len(digests)], everyone[whose]))
+        for actor in actors:
+            graph = stage.causes(actor, depth=5)
+            assert len(graph.edges) + len(graph.ends) >= len(graph.entries) - 1
+            reached = {graph.root, *(edge.cause for edge in graph.edges)}
+            assert reached == set(graph.entries)
+        stage.close()
+
+
+def _step(stage: Stage, actor: str, what: str, cause: bytes, other: str | None) -> bytes:
+    deeds: dict[str, Callable[[], bytes]] = {
+        "c": lambda: stage.call(actor, cause, other, "request-1"),
+        "s": lambda: stage.send(actor, other or "a1"),
+        "t": lambda: stage.write(actor, Kind.HOST_CALL, HostCall(TIMERS, "send-after", (1, cause))),
+        "d": lambda: stage.done(actor),
+        "r": lambda: stage.told(actor, cause),
+        "q": lambda: stage.write(
+            actor, Kind.HOST_CALL, HostCall(MESSAGE_SERVER_HOST, "respond-to-request", ("request-1", cause))
+        ),
+        "i": lambda: stage.write(actor, Kind.LIFECYCLE, Lifecycle(INCARNATION, {INCARNATION: 2})),
+    }
+    return deeds[what]()
