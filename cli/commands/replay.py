@@ -113,7 +113,8 @@ def _plain_proof(proof: TreeProof) -> dict[str, Any]:
 
 
 def _show_proof(proof: TreeProof) -> None:
-    line(f"tree: {proof.children} children and {proof.messages} messages fit to the entries that they came from")
+    if proof.children or proof.messages:
+        line(f"tree: {proof.children} children and {proof.messages} messages fit to the entries that they came from")
     if proof.untold:
         line(f"tree: of {proof.untold} nobody can say, since the entries that they came from are not at hand")
     for spawn in proof.missing:
