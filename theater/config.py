@@ -57,6 +57,11 @@ class Home:
         return self.root / "lock"
 
     @property
+    def secrets(self) -> Path:
+        """Values of secrets that lives have had (0700, files 0600), without which their chains cannot be replayed."""
+        return self.root / "secrets"
+
+    @property
     def dead_letters(self) -> Path:
         return self.root / "dead-letters"
 

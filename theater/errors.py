@@ -106,6 +106,11 @@ class UnknownDeadLetter(NotFound):
     """There is no dead letter of this number."""
 
 
+class UnknownSecret(NotFound):
+    """A secret is not where the manifest says, or a chain was recorded with one that is not here; the message names
+    it, never its value."""
+
+
 # ---- server
 
 

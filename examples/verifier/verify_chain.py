@@ -213,9 +213,26 @@ def _extension(code: int, data: bytes, wrapping: int) -> msgpack.ExtType:
         type(inner) is list and all(type(flag) is str for flag in inner) and len(set(inner)) == len(inner)
     ):
         raise ValueError("flags that are none")
-    if code not in (1, 2, 3, 4, 5):
+    if code == 6 and not _is_veiled(inner):
+        raise ValueError("hidden secrets that are none")
+    if code not in (1, 2, 3, 4, 5, 6):
         raise ValueError(f"extension {code} is unknown")
     return msgpack.ExtType(code, data)
+
+
+def _is_veiled(inner: Any) -> bool:
+    if type(inner) is not list or len(inner) < 4 or len(inner) % 2 or inner[0] not in (16, 17):
+        return False
+    return all(map(_is_piece, inner[1::2])) and all(map(_is_stand, inner[2::2]))
+
+
+def _is_piece(part: object) -> bool:
+    return type(part) is bytes or (type(part) is msgpack.ExtType and part.code in (16, 17, 18))
+
+
+def _is_stand(part: object) -> bool:
+    types = [type(field) for field in part] if isinstance(part, list) else []
+    return types[:3] == [str, bytes, str] and types[3:] in ([int, int], [type(None), type(None)])
 
 
 def _check_nesting(value: object, room: int) -> None:

@@ -35,6 +35,7 @@ from theater.core.chain import (
     resolve,
     state_digest,
 )
+from theater.core.codec import Veiled
 from theater.errors import ChainBroken, ContentDamaged
 
 FOLLOWED = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
@@ -47,14 +48,14 @@ class Recovery:
 
     Args:
         mark: where the chain goes on.
-        state: the last committed state; None if it is "no state", and before the first commit.
+        state: the last committed state, as the record has it; None if it is "no state", and before the first commit.
         state_digest: its digest; None for no state.
         open_call: the call after which the record ends without an outcome: what was running when the last life ended.
         torn_bytes: bytes behind the last whole entry, which no entry was acknowledged for.
     """
 
     mark: Mark
-    state: bytes | None
+    state: bytes | Veiled | None
     state_digest: bytes | None
     open_call: Entry | None
     torn_bytes: int
@@ -129,7 +130,7 @@ def _rewritten(file: ChainFile, head: Head, found: bytes) -> ChainBroken:
     )  # fmt: skip
 
 
-def _last_state(file: ChainFile, mark: Mark, get: Get | None) -> tuple[bytes | None, bytes | None]:
+def _last_state(file: ChainFile, mark: Mark, get: Get | None) -> tuple[bytes | Veiled | None, bytes | None]:
     if mark.state_at is None:
         return None, None
     payload = record_at(file, mark.state_at).entry().read()
@@ -137,7 +138,7 @@ def _last_state(file: ChainFile, mark: Mark, get: Get | None) -> tuple[bytes | N
     if not held:
         raise ChainBroken(f"{file.path}: the entry at byte {mark.state_at} holds no state", reason="damaged")
     (state,) = resolve(held[:1], get or _no_content)
-    if state is not None and type(state) is not bytes:
+    if state is not None and type(state) not in (bytes, Veiled):
         raise ChainBroken(f"{file.path}: the state at byte {mark.state_at} is no bytes", reason="damaged")
     digest = state_digest(state)
     if isinstance(payload, Outcome) and digest != payload.state_digest:

@@ -91,7 +91,7 @@ from zlib import crc32
 
 from blake3 import blake3
 
-from theater.core.codec import DIGEST_SIZE, REF_MARK, Form, Ref, content_digest, pack, unpack
+from theater.core.codec import DIGEST_SIZE, REF_MARK, Form, Ref, Veiled, content_digest, pack, unpack
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import ChainBroken, ContentDamaged, MessageTooLarge, WireError
 
@@ -282,9 +282,11 @@ class Checkpoint(NamedTuple):
 Payload = Genesis | Call | HostCall | HostResult | Outcome | Lifecycle | Checkpoint
 
 
-def state_digest(state: bytes | None) -> bytes | None:
+def state_digest(state: bytes | Veiled | None) -> bytes | None:
     """The digest of a state as outcomes carry it: None for no state."""
-    return None if state is None else content_digest(state)
+    if state is None:
+        return None
+    return content_digest(pack(state) if isinstance(state, Veiled) else state)
 
 
 def outcome_ok(value: Any, state: bytes | None, before: bytes | None, fuel: int | None = None) -> Outcome:
@@ -543,7 +545,7 @@ def _short(value: Any, put: Put) -> Any:
         return value if len(value) <= INLINE_MAX else _refer(value, Form.BYTES, put)
     if kind is str:
         return value if len(value) * 4 <= INLINE_MAX else _short_text(value, put)
-    return _rebuild(value, lambda part: _short(part, put))
+    return rebuild(value, lambda part: _short(part, put))
 
 
 def _short_text(text: str, put: Put) -> str | Ref:
@@ -562,7 +564,7 @@ def _refer(content: bytes, form: Form, put: Put) -> Ref:
     return Ref(bytes.fromhex(put(content)), len(content), form)
 
 
-def _rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
+def rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
     """`value` with `change` applied to the parts of a container; itself if it has no parts."""
     if isinstance(value, (list, tuple)):
         return [change(part) for part in value]
@@ -573,6 +575,8 @@ def _rebuild(value: Any, change: Callable[[Any], Any]) -> Any:
         return kind(change(value.value))
     if kind is Case:
         return Case(value.name, change(value.payload))
+    if kind is Veiled:
+        return Veiled(value.form, tuple(change(part) if at % 2 == 0 else part for at, part in enumerate(value.parts)))
     return value
 
 
@@ -588,7 +592,7 @@ def resolve(payload: Any, get: Get) -> Any:
     """
     if type(payload) is Ref:
         return _content(payload, get)
-    return _rebuild(payload, lambda part: resolve(part, get))
+    return rebuild(payload, lambda part: resolve(part, get))
 
 
 def _content(ref: Ref, get: Get) -> Any:
@@ -614,7 +618,7 @@ def _part(part: Any, get: Get) -> Any:
         if part.form is Form.VALUE:
             raise ContentDamaged(f"content {part.digest.hex()} stands for a value inside of a value")
         return _content(part, get)
-    return _rebuild(part, lambda inner: _part(inner, get))
+    return rebuild(part, lambda inner: _part(inner, get))
 
 
 def refs(payload: Any) -> list[Ref]:
@@ -622,7 +626,7 @@ def refs(payload: Any) -> list[Ref]:
     if type(payload) is Ref:
         return [payload]
     found: list[Ref] = []
-    _rebuild(payload, lambda part: found.extend(refs(part)))
+    rebuild(payload, lambda part: found.extend(refs(part)))
     return found
 
 

@@ -10,12 +10,16 @@ is an extension, whose data is again canonical msgpack unless the table says oth
     3   Some(value)            the value
     4   Case(name, payload)    an array of name and payload
     5   frozenset of text      an array, in the order of code points
+    6   Veiled(form, parts)    an array: the form (16 or 17 of below), then the parts
     16  Ref to bytes           not msgpack: 32 bytes digest, then the length as u64, big-endian
     17  Ref to text            the same; the length is that of the UTF-8 form
     18  Ref to a value         the same; the content is the value's canonical form
 
-A Ref stands in a chain for content that is kept elsewhere (core/chain.py). On a wire it is refused, since
-there it would be a way to have foreign content put into one's record.
+A Ref stands in a chain for content that is kept elsewhere (core/chain.py), and Veiled for bytes or a text with
+secrets in it (core/secrets.py). On a wire they are refused, since there they would be a way to have foreign content
+put into one's record. The parts of Veiled alternate: a piece in bytes, or a Ref to one; then an array of what stands
+for a secret: its name, its tag (bytes), the form it has there, and from where to where of that, or nil twice for all of
+it; and so on, with a piece at the end.
 
 Reading is strict and bounded: containers nest at most `MAX_NESTING` deep, extensions in extensions at most
 `MAX_WRAPPING` deep (each level is a call of the C parser, whose stack would overflow at some 200), a map has no
@@ -28,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from blake3 import blake3
 from msgpack import ExtType, Packer, unpackb
@@ -46,7 +50,7 @@ DIGEST_SIZE = 32
 REF_MARK = bytes((0xC7, DIGEST_SIZE + 8))
 """The two bytes with which every Ref begins; bytes without them hold none."""
 
-_OK, _ERR, _SOME, _CASE, _FLAGS = 1, 2, 3, 4, 5
+_OK, _ERR, _SOME, _CASE, _FLAGS, _VEILED = 1, 2, 3, 4, 5, 6
 _LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 _KEPT_BUFFER = 1 << 16
 """A packer that has written more than this is given up, since it keeps its buffer for ever."""
@@ -73,6 +77,36 @@ class Ref:
     digest: bytes
     size: int
     form: Form = Form.BYTES
+
+
+class Stand(NamedTuple):
+    """What stands in a record in place of a secret.
+
+    Args:
+        name: the secret's.
+        tag: the beginning of what the chain promises of its value.
+        form: how it is written there; see core/secrets.py.
+        begin, end: which part of that form it is; None for all of it.
+    """
+
+    name: str
+    tag: bytes
+    form: str
+    begin: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Veiled:
+    """Bytes or a text in which secrets stand.
+
+    Args:
+        form: BYTES or TEXT.
+        parts: pieces (bytes, or a Ref to them) and, between them, a Stand each.
+    """
+
+    form: Form
+    parts: tuple[bytes | Ref | Stand, ...]
 
 
 # ---- digests
@@ -168,6 +202,8 @@ def _extension(value: Any, wrapping: int) -> ExtType:
         return _ext(_FLAGS, _pack(_flags(value), wrapping))
     if kind is Ref:
         return _ext(value.form, value.digest + value.size.to_bytes(8, "big"))
+    if kind is Veiled:
+        return _ext(_VEILED, _pack((int(value.form), *value.parts), wrapping))
     if isinstance(value, int):
         raise ValueError(f"{value} does not fit into 64 bits")
     raise TypeError(f"a {kind.__name__} has no form in msgpack")
@@ -264,6 +300,8 @@ def _read_extension(code: int, data: bytes, wrapping: int, references: bool) -> 
         return Case(name, payload) if type(name) is str else _refuse("a case whose name is no text")
     if code == _FLAGS:
         return _read_flags(value)
+    if code == _VEILED:
+        return _read_veiled(value, references)
     raise WireError(f"extension {code} is unknown")
 
 
@@ -273,6 +311,26 @@ def _read_flags(value: Any) -> frozenset[str]:
     "".join(value)
     flags = frozenset(value)
     return flags if len(flags) == len(value) else _refuse("the same flag twice")
+
+
+def _read_veiled(value: Any, references: bool) -> Veiled:
+    if not references:
+        _refuse("secrets that are hidden, which only a chain may hold")
+    if type(value) is not list or len(value) < 4 or len(value) % 2 or value[0] not in (Form.BYTES, Form.TEXT):
+        _refuse("hidden secrets that are none")
+    pieces, stands = value[1::2], value[2::2]
+    if not all(type(piece) in (bytes, Ref) for piece in pieces):
+        _refuse("hidden secrets between what is no bytes")
+    read = iter([_read_stand(stand) for stand in stands])
+    parts = (piece if at % 2 == 0 else next(read) for at, piece in enumerate(value[1:]))
+    return Veiled(Form(value[0]), tuple(parts))
+
+
+def _read_stand(value: Any) -> Stand:
+    types = [type(field) for field in value] if type(value) is list else []
+    if types[:3] != [str, bytes, str] or types[3:] not in ([int, int], [type(None), type(None)]):
+        _refuse("what stands for a secret does not say which")
+    return Stand(*value)
 
 
 def _read_ref(form: Form, data: bytes, references: bool) -> Ref:
@@ -292,7 +350,7 @@ def _reader(wrapping: int, references: bool) -> Callable[[int, bytes], Any]:
 
 
 _FORMS = frozenset(Form)
-_READ_LEAVES = _LEAVES | {Ok, Err, Some, Case, frozenset, Ref}
+_READ_LEAVES = _LEAVES | {Ok, Err, Some, Case, frozenset, Ref, Veiled}
 _READERS = {
     references: tuple(_reader(wrapping, references) for wrapping in range(MAX_WRAPPING + 1))
     for references in (False, True)

@@ -14,8 +14,9 @@ from difflib import unified_diff
 from typing import Any, Final
 
 from theater.core.chain import HostCall, HostResult, Outcome, Payload
-from theater.core.codec import content_digest
+from theater.core.codec import Veiled, content_digest
 from theater.core.forms import as_json, as_msgpack, as_text, plain
+from theater.core.secrets import redacted
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import Diverged
 
@@ -103,6 +104,7 @@ def _trap_lines(value: Any) -> list[str]:
 
 
 def _value_lines(name: str, value: Any, indent: str) -> list[str]:
+    value = redacted(value) if isinstance(value, Veiled) else value
     if isinstance(value, bytes):
         return _bytes_lines(name, value, indent)
     if isinstance(value, str) and "\n" in value:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from theater.core.codec import Ref, pack, unpack
+from theater.core.codec import Ref, Veiled, pack, unpack
+from theater.core.secrets import redacted
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import WireError
 
@@ -39,7 +40,8 @@ def as_msgpack(data: bytes) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """With words of JSON for what a chain can hold."""
+    """With words of JSON for what a chain can hold, and with names in place of secrets."""
+    value = redacted(value) if isinstance(value, Veiled) else value
     if isinstance(value, bytes):
         text = as_text(value[:_MOST_BYTES])
         if text is None:

@@ -22,6 +22,7 @@ REQUESTS = "theater:otp/requests@0.1.0"
 MONITORS = "theater:otp/monitors@0.1.0"
 LINKS = "theater:otp/links@0.1.0"
 MONITOR_HANDLERS = "theater:otp/monitor-handlers@0.1.0"
+SECRETS = "theater:otp/secrets@0.1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ HANDLERS: dict[str, HandlerType] = {
         permissions=frozenset({"manifests"}),
     ),
     "monitors": HandlerType(imports=frozenset({MONITORS, LINKS}), exports=frozenset({MONITOR_HANDLERS})),
+    "secrets": HandlerType(imports=frozenset({SECRETS})),
 }
 
 # Of later versions, with the interfaces that they will grant.

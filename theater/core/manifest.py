@@ -23,7 +23,8 @@ back; its digest names the manifest in the actor's chain, so a new default makes
                                           max_children, stop, stop_deadline
     [limits]                              memory, call_timeout, request_timeout, fuel, mailbox, state, message,
                                           record, log
-    [chain]                               durability
+    [chain]                               durability, state_root, snapshot, retention
+    [secrets]                             a name each, with where the server finds the value: env or file
 
 Sizes are bytes or "64MiB"; durations milliseconds or "30s"; `period` is in seconds, as in OTP.
 """
@@ -344,6 +345,47 @@ class Chain:
     retention: Retention | None = key(optional(schema.table(Retention)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where the server finds the value of a secret; the manifest never has it.
+
+    Args:
+        name: what the actor calls it.
+        env: a variable of the server's environment, or None.
+        file: a file beside the manifest, or an absolute path; or None. One of the two.
+    """
+
+    name: str
+    env: str | None = None
+    file: str | None = None
+
+
+def _secrets(value: object, place: Place) -> tuple[SecretSource, ...]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"found {show(value)}; allowed: a table of names")
+    return tuple(_secret(name, inner, place / name) for name, inner in sorted(value.items()))
+
+
+def _secret(name: str, value: object, place: Place) -> SecretSource:
+    if ACTOR_NAME.fullmatch(name) is None:
+        raise place.error(f"{show(name)} is no name of a secret; allowed: {ACTOR_NAME_WORDS}")
+    table = value if isinstance(value, Mapping) else {}
+    if len(table) != 1 or not table.keys() <= _SOURCES.keys():
+        raise InvalidInput(
+            'found something else; allowed: { env = "VARIABLE" } or { file = "path" }, where the server finds the '
+            "value, which itself has no place in a manifest"
+        )
+    ((where, named),) = table.items()
+    found: SecretSource = SecretSource(name, **{where: schema.read_value(_SOURCES[where], named, place / where)})
+    return found
+
+
+_SOURCES: Mapping[str, schema.Reader] = {
+    "env": schema.matching(r"[A-Za-z_][A-Za-z0-9_]{0,255}", "the name of an environment variable"),
+    "file": read_path,
+}
+
+
 def _handler(value: object, place: Place) -> Handler:
     if not isinstance(value, Mapping):
         raise place.error_of_key(f"found {show(value)}; allowed: a table")
@@ -393,6 +435,7 @@ class Manifest:
         init_state: a file beside the manifest.
         init_state_inline: the initial state itself.
         build: how the component is made; None when it is just there.
+        secrets: what its record must not hold, by name.
     """
 
     name: str = key(read_name)
@@ -407,6 +450,7 @@ class Manifest:
     supervision: Supervision = table_key(Supervision)
     limits: Limits = table_key(Limits)
     chain: Chain = table_key(Chain)
+    secrets: tuple[SecretSource, ...] = key(_secrets, ())
 
     @property
     def handler_types(self) -> frozenset[str]:
@@ -443,6 +487,9 @@ def parse(text: str, where: str) -> Manifest:
 def canonical(manifest: Manifest) -> dict[str, Any]:
     """The plain form: the manifest's table with every default filled in, of dicts, lists and scalars alone."""
     plain: dict[str, Any] = schema.plain(manifest)
+    plain["secrets"] = {
+        each.name: {"env": each.env} if each.env is not None else {"file": each.file} for each in manifest.secrets
+    }
     plain["handler"] = [{"type": handler.type, **schema.plain(handler.permissions)} for handler in manifest.handlers]
     return plain
 
@@ -500,6 +547,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Retention",
+    "SecretSource",
     "Snapshot",
     "StatePolicy",
     "Supervision",

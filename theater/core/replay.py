@@ -15,6 +15,9 @@ and is not waited for. Such a call has no outcome, or one of the trap "timeout".
 recorded host call and is then given up, with `Cut`, in place of that call's result; without a host call it is not
 entered at all. What a timeout's outcome says beyond that is taken from the record, but the state must be as before.
 
+Secrets. Those of a life are said at its beginning (core/secrets.py). They are put back into what the guest is given,
+and what it does is hidden again before it is compared; without them, the life cannot be replayed.
+
 Host calls that failed. One without a result, followed by an outcome of the trap "host" or "limit", is one that ended
 the guest: `Failed` does it again, and the words of the trap are taken from the record as a result would be.
 """
@@ -53,6 +56,7 @@ from theater.core.chain import (
 from theater.core.codec import content_digest
 from theater.core.divergence import Nothing, diverged
 from theater.core.handlers import ACTOR
+from theater.core.secrets import SECRETS, Open, Veil, nothing_to_open, promises
 from theater.errors import ChainBroken, IntegrityError, OtherEngine, TheaterError
 
 ENDED: Final = "ended"
@@ -142,6 +146,7 @@ class Script:
         records: its records, verified, in order; ends where the record ends.
         get: content that the chain refers to.
         watch: see `Watch`.
+        secrets: finds those that stand in the record.
 
     Attributes:
         head: behind the last entry that was reproduced.
@@ -149,7 +154,13 @@ class Script:
         state, state_digest: what the next call is given.
     """
 
-    def __init__(self, records: Iterator[Record], get: Get, watch: Watch = lambda head, took_ns: None) -> None:
+    def __init__(
+        self,
+        records: Iterator[Record],
+        get: Get,
+        watch: Watch = lambda head, took_ns: None,
+        secrets: Open = nothing_to_open,
+    ) -> None:
         self.head = START
         self.actor = self.name = ""
         self.state: bytes | None = None
@@ -157,6 +168,8 @@ class Script:
         self._records = records
         self._get = get
         self._watch = watch
+        self._open = secrets
+        self._veil: Veil | None = None
         self._encoder = Encoder(START, _name_content)
         self._inline_encoder = Encoder(START, None)
         self._genesis: Genesis | None = None
@@ -280,7 +293,18 @@ class Script:
         self._expects_init = not goes_on and not life.resumed
         self._phase = _Phase.LOADING
         self._advance(self._next.digest)
+        self._take_up_secrets()
         return life
+
+    def _take_up_secrets(self) -> None:
+        """What the life may know is said before anything else of it, and needed for all the rest."""
+        self._veil = None
+        payload = self._payload() if self._next is not None and self._next.kind is Kind.LIFECYCLE else None
+        if isinstance(payload, Lifecycle) and payload.event == SECRETS:
+            self._veil = Veil([self._open(promise) for promise in promises(payload)])
+            self._veil.hold(self.state)
+            assert self._next is not None
+            self._advance(self._next.digest)
 
     def _initial(self, life: Life) -> bytes | None:
         digest = life.initial
@@ -314,6 +338,7 @@ class Script:
         It is encoded before it is compared, for what has no place in a record ends the guest first, now as then.
         """
         entry, record = self._next, self._record
+        payload = payload if self._veil is None else self._veil.hide_in(payload)
         is_inline = entry is not None and record is not None and _is_inline(entry, record)
         encoder = self._inline_encoder if is_inline else self._encoder
         encoder.entries, encoder.digest, encoder.offset = self.head
@@ -335,6 +360,10 @@ class Script:
         self._next = self._record.entry() if self._record is not None else None
 
     def _payload(self) -> Payload:
+        """The payload of the next entry, with everything that it refers to, and the secrets that stand in it."""
+        return self._recorded() if self._veil is None else self._veil.show_in(self._recorded())
+
+    def _recorded(self) -> Payload:
         """The payload of the next entry, with everything that it refers to."""
         entry, record = self._next, self._record
         assert entry is not None
@@ -363,7 +392,7 @@ class Script:
         return self._next.kind is Kind.LIFECYCLE
 
     def _diverge(self, happened: Payload | Nothing) -> NoReturn:
-        recorded: Payload | Nothing = Nothing("the record ends here") if self._next is None else self._payload()
+        recorded: Payload | Nothing = Nothing("the record ends here") if self._next is None else self._recorded()
         raise diverged(self.head.entries, recorded, happened)
 
 

@@ -16,6 +16,7 @@ from theater.core.handlers import (
     REGISTRY,
     REQUESTS,
     RUNTIME,
+    SECRETS,
     STORE,
     SUPERVISOR,
     TIMERS,
@@ -25,6 +26,7 @@ from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.message_server import Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
 from theater.host.runtime import Life, Runtime
+from theater.host.secrets import Secrets
 from theater.host.store import Store
 from theater.host.supervisor import Family, Supervisor
 from theater.store.labels import Labels
@@ -43,6 +45,7 @@ class Ports:
     labels: Labels
     family: Family
     bonds: Bonds
+    secrets: Mapping[str, bytes]
 
 
 def build(ports: Ports) -> Mapping[str, object]:
@@ -58,6 +61,7 @@ def build(ports: Ports) -> Mapping[str, object]:
         SUPERVISOR: Supervisor(ports.family),
         MONITORS: Monitors(ports.bonds),
         LINKS: Links(ports.bonds),
+        SECRETS: Secrets(ports.secrets),
     }
 
 

@@ -29,7 +29,8 @@ from theater.core.chain import (
     resolve,
     state_digest,
 )
-from theater.core.codec import Ref, unpack
+from theater.core.codec import Ref, Veiled, unpack
+from theater.core.secrets import redacted
 from theater.errors import ChainBroken, ContentDamaged, TheaterError, WireError
 from theater.lookback.survey import Survey
 
@@ -47,7 +48,7 @@ class PastState:
         time_ns: when that was written, wall time.
         head: the digest of that entry.
         incarnation: the number of the life to which it belongs.
-        state: the bytes; None for no state.
+        recorded: the state as the record has it; None for no state.
         held_by: the number of the entry that holds the state, or names it.
         committed: whether a call has committed it; else it is the initial one.
     """
@@ -56,14 +57,20 @@ class PastState:
     time_ns: int
     head: bytes
     incarnation: int
-    state: bytes | None
+    recorded: bytes | Veiled | None
     held_by: int
     committed: bool
 
     @property
+    def state(self) -> bytes | None:
+        """The bytes, with names in place of secrets."""
+        state: bytes | None = redacted(self.recorded)
+        return state
+
+    @property
     def digest(self) -> bytes | None:
         """The digest of the state, as outcomes carry it."""
-        return state_digest(self.state)
+        return state_digest(self.recorded)
 
 
 def state_after(chain: Survey, seq: int, get: Get) -> PastState:
@@ -102,7 +109,7 @@ def _life_of(chain: Survey, seq: int, get: Get) -> int:
     return number if type(number) is int else 0
 
 
-_Found = tuple[bytes | None, int, bool]
+_Found = tuple[bytes | Veiled | None, int, bool]
 """A state, the entry that holds it, and whether a call has committed it."""
 
 
@@ -170,13 +177,13 @@ class _Search:
         details = self._details(payload)
         return self._bytes(at, details.get("state")), at, details.get("committed") is True
 
-    def _bytes(self, at: int, held: Any) -> bytes | None:
+    def _bytes(self, at: int, held: Any) -> bytes | Veiled | None:
         if not isinstance(held, (list, tuple)) or len(held) != 1:
             raise ChainBroken(f"{self._chain.path}: entry {at} holds no state", reason="damaged", index=at)
         (state,) = resolve(list(held), self._get)
-        if state is not None and type(state) is not bytes:
-            raise ChainBroken(f"{self._chain.path}: the state in entry {at} is no bytes", reason="damaged", index=at)
-        return state
+        if state is None or isinstance(state, (bytes, Veiled)):
+            return state
+        raise ChainBroken(f"{self._chain.path}: the state in entry {at} is no bytes", reason="damaged", index=at)
 
     def _initial(self, at: int, payload: Payload) -> bytes | None:
         named = payload.initial if isinstance(payload, Genesis) else self._details(payload).get("initial")

@@ -1,7 +1,8 @@
 """The process in which one chain is performed again: `python -m theater.replay.child`.
 
-It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor}. It reads
-the chain, content and compiled components, opens nothing else, and says by one line of JSON on standard output how it
+It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor, "secrets":
+the folder of the actor's kept secrets, "given": [name, path] of others}. It reads the chain, content, secrets and
+compiled components, opens nothing else, and says by one line of JSON on standard output how it
 ended: {"ok": true}, or {"error", "message", "details"}. The page (theater/replay/page.py) tells how far it is.
 
 Whoever started it is its guard (theater/replay/guard.py): kills it when it does not get on, or dies with it.
@@ -25,6 +26,7 @@ from theater.replay import page
 from theater.replay.performance import Performance
 from theater.replay.sources import records_of
 from theater.store.content import ContentStore
+from theater.store.secrets import opener, read_kept
 from theater.wasm.artefacts import ArtefactCache
 
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +45,9 @@ def main() -> int:
     shared = mmap.mmap(order["page"], page.SIZE)
     try:
         get = ContentStore(order["content"]).get
-        script = Script(records_of(Path(order["chain"])), get, page.writer(shared))
+        given = [(name, read_kept(Path(path))) for name, path in order["given"]]
+        secrets = opener(Path(order["secrets"]), given)
+        script = Script(records_of(Path(order["chain"])), get, page.writer(shared), secrets)
         Performance(script, get, ArtefactCache(Path(order["cache"]))).run()
     except TheaterError as error:
         _say(error.to_wire())

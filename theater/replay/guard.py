@@ -36,6 +36,26 @@ _LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """Where the secrets of a chain are.
+
+    Args:
+        folder: of those that its home has kept; it need not exist.
+        given: names, and files of kept secrets.
+    """
+
+    folder: Path
+    given: tuple[tuple[str, Path], ...] = ()
+
+    def to_plain(self) -> dict[str, object]:
+        """As JSON values."""
+        return {"secrets": str(self.folder), "given": [[name, str(path)] for name, path in self.given]}
+
+
+NO_SECRETS = Secrets(Path("/nonexistent"))
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """How a replay ended: what was reproduced, and what was wrong, if anything was.
 
@@ -51,7 +71,12 @@ class End:
 
 
 def perform(
-    chain: Path, content: Path, cache: Path, on_progress: Callable[[int], None], patience: float = PATIENCE_S
+    chain: Path,
+    content: Path,
+    cache: Path,
+    on_progress: Callable[[int], None],
+    patience: float = PATIENCE_S,
+    secrets: Secrets = NO_SECRETS,
 ) -> End:
     """Performs a chain in a process of its own, and waits for its end.
 
@@ -61,11 +86,18 @@ def perform(
         cache: the folder of compiled components.
         on_progress: told now and then how many entries have been reproduced.
         patience: see `PATIENCE_S`.
+        secrets: where those are that the chain was recorded with.
     """
     descriptor = os.memfd_create("replay")
     try:
         os.ftruncate(descriptor, SIZE)
-        order = {"chain": str(chain), "content": str(content), "cache": str(cache), "page": descriptor}
+        order = {
+            "chain": str(chain),
+            "content": str(content),
+            "cache": str(cache),
+            "page": descriptor,
+            **secrets.to_plain(),
+        }
         with mmap.mmap(descriptor, SIZE) as page, _child(descriptor) as child:
             guard = _Guard(page, on_progress, patience)
             try:

@@ -20,7 +20,7 @@ from theater.core.chain import START
 from theater.core.replay import Life, check_engine, lives
 from theater.core.verification import Verdict
 from theater.errors import OtherEngine, TheaterError
-from theater.replay.guard import PATIENCE_S, End, perform
+from theater.replay.guard import NO_SECRETS, PATIENCE_S, End, Secrets, perform
 from theater.replay.sources import manifest_of, records_of
 from theater.store.content import ContentStore
 from theater.wasm.engine import engine_identity
@@ -39,6 +39,7 @@ def replay_home(
     *,
     say: Say = _silent,
     patience: float = PATIENCE_S,
+    secrets: Iterable[tuple[str, Path]] = (),
 ) -> list[Verdict]:
     """Replays chains of a home, as many at once as there are processors.
 
@@ -47,6 +48,7 @@ def replay_home(
         actors: ids of the actors; None for all.
         say: told what is being done, from several threads.
         patience: seconds for which a replay may stay at one entry, beyond what follows from its record.
+        secrets: names, and files of kept secrets, beside those that the home has itself.
 
     Returns:
         A verdict for each: entries and head are those that were reproduced.
@@ -55,7 +57,7 @@ def replay_home(
         UnknownActor: an id is not in the home.
     """
     content = ContentStore(home.content)
-    wanted = None if actors is None else list(actors)
+    wanted, given = None if actors is None else list(actors), tuple(secrets)
     verified = verify_home(
         home, content, wanted, lambda verdict: say(f"verified {verdict.id}"), key=public_key(home)
     ).actors
@@ -64,7 +66,8 @@ def replay_home(
         if not verdict.ok or not verdict.entries:
             return verdict
         who = verdict.name or verdict.id
-        end = replay_chain(home.chain(verdict.id), content, cache, lambda text: say(f"{who}: {text}"), patience)
+        known = Secrets(home.secrets / verdict.id, given)
+        end = replay_chain(home.chain(verdict.id), content, cache, lambda text: say(f"{who}: {text}"), patience, known)
         error = None if end.error is None else words(end.error)
         return replace(verdict, entries=end.entries, head=end.head, ok=error is None, error=error)
 
@@ -73,7 +76,12 @@ def replay_home(
 
 
 def replay_chain(
-    chain: Path, content: ContentStore, cache: Path, say: Say = _silent, patience: float = PATIENCE_S
+    chain: Path,
+    content: ContentStore,
+    cache: Path,
+    say: Say = _silent,
+    patience: float = PATIENCE_S,
+    secrets: Secrets = NO_SECRETS,
 ) -> End:
     """Replays one chain file.
 
@@ -83,7 +91,7 @@ def replay_chain(
         _prepare(chain, content, cache, say)
     except TheaterError as error:
         return End(0, START.digest.hex(), error)
-    return perform(chain, content.root, cache, lambda entries: say(f"replayed {entries} entries"), patience)
+    return perform(chain, content.root, cache, lambda entries: say(f"replayed {entries} entries"), patience, secrets)
 
 
 def words(error: TheaterError) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from theater.chainlog.chain_file import ChainFile, Walk
 from theater.chainlog.recovery import FOLLOWED, record_at
 from theater.core.chain import START, Call, Mark, Tracker
-from theater.core.codec import Ref, content_digest
+from theater.core.codec import Ref, Veiled, content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
 from theater.errors import TheaterError, WireError
@@ -113,4 +113,6 @@ def _message(file: ChainFile, offset: int) -> bytes | None:
     body = call.args[-1] if call.args else None
     if isinstance(body, Ref):
         return body.digest
+    if isinstance(body, Veiled):
+        return content_digest(pack(body))
     return content_digest(body) if isinstance(body, bytes) else None

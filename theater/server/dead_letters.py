@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from theater.config import private_directory
 from theater.core.codec import pack, unpack
+from theater.core.secrets import Veil, redacted
 from theater.errors import UnknownDeadLetter, WireError
 from theater.log import Logger
 
@@ -38,6 +40,7 @@ class DeadLetter(NamedTuple):
         time_ns: wall time at which it was given up.
         sender: actor id, or None for one from outside.
         receiver: actor id.
+        body: in the file, something stands in it for each secret of the two.
         cause: digest of the sender's entry that recorded it; empty if there is none.
         why: a sentence.
     """
@@ -51,29 +54,37 @@ class DeadLetter(NamedTuple):
     why: str
 
     def row(self) -> dict[str, Any]:
-        """What a listing says of it."""
+        """What a listing says of it, with names in place of secrets."""
+        body = redacted(self.body)
         return {
             "number": self.number,
             "time_ns": self.time_ns,
             "sender": self.sender,
             "receiver": self.receiver,
             "why": self.why,
-            "size": len(self.body),
-            "body": self.body[:SHOWN],
+            "size": len(body),
+            "body": body[:SHOWN],
         }
 
 
 class DeadLetters:
-    """The folder of letters, and what a listing says of each, by number, oldest first."""
+    """The folder of letters, and what a listing says of each, by number, oldest first.
 
-    def __init__(self, folder: Path, log: Logger) -> None:
+    Args:
+        veil: what hides the secrets of some actors, in the files and in listings; None if they have none.
+    """
+
+    def __init__(
+        self, folder: Path, log: Logger, veil: Callable[[str | None, str], Veil | None] = lambda *actors: None
+    ) -> None:
+        self._veil = veil
         self._folder = private_directory(folder)
         self._log = log
         self._rows: dict[int, dict[str, Any]] = {}
         self._bytes = 0
         for number in sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()):
             try:
-                self._note(self.get(number))
+                self._note(self._read(number))
             except UnknownDeadLetter:
                 log.warning("a dead letter cannot be read", number=number)
         self._last = max(self._rows, default=0)
@@ -81,7 +92,9 @@ class DeadLetters:
     def add(self, sender: str | None, receiver: str, body: bytes, cause: bytes, why: str) -> None:
         """Keeps a letter."""
         number = self._last = self._last + 1
-        letter = DeadLetter(number, time.time_ns(), sender, receiver, body, cause, why[:_WHY_MAX])
+        veil = self._veil(sender, receiver)
+        hidden, why = (body, why) if veil is None else (veil.hide(body), veil.redact(why))
+        letter = DeadLetter(number, time.time_ns(), sender, receiver, hidden, cause, why[:_WHY_MAX])
         fresh = self._folder / f"{number}.new"
         try:
             fresh.write_bytes(pack(list(letter)))
@@ -99,9 +112,23 @@ class DeadLetters:
             self.drop(oldest)
 
     def get(self, number: int) -> DeadLetter:
-        """Raises UnknownDeadLetter if there is none of this number."""
+        """The letter as it was sent.
+
+        Raises:
+            UnknownDeadLetter: there is none of this number.
+            IntegrityError: the home has lost secrets that stand in it.
+        """
+        letter = self._read(number)
+        if isinstance(letter.body, bytes):
+            return letter
+        veil = self._veil(letter.sender, letter.receiver) or Veil(())
+        return letter._replace(body=veil.show(letter.body))
+
+    def _read(self, number: int) -> DeadLetter:
+        """The letter as it is in its file."""
         try:
-            return DeadLetter(*unpack((self._folder / str(number)).read_bytes(), max_len=_LETTER_MAX))
+            data = (self._folder / str(number)).read_bytes()
+            return DeadLetter(*unpack(data, max_len=_LETTER_MAX, references=True))
         except (OSError, WireError, TypeError) as error:
             raise _unknown(number) from error
 
@@ -122,7 +149,7 @@ class DeadLetters:
 
     def _note(self, letter: DeadLetter) -> None:
         self._rows[letter.number] = letter.row()
-        self._bytes += len(letter.body)
+        self._bytes += self._rows[letter.number]["size"]
 
 
 def _unknown(number: int) -> UnknownDeadLetter:

@@ -17,6 +17,7 @@ from theater.chainlog.reader import ChainReader
 from theater.config import Home
 from theater.core.chain import Kind, resolve
 from theater.core.exit_reason import ExitKind, ExitReason
+from theater.core.secrets import redacted
 from theater.core.supervision import ChildRef, Ended, Phase
 from theater.core.wire import ChildEnded
 from theater.errors import TheaterError
@@ -153,7 +154,7 @@ class Families:
         try:
             with ChainReader(self._home.chain(actor.id)) as chain:
                 (last,) = chain.tail(1)
-            details = resolve(last.payload, self._content.get)[1] if last.kind is Kind.LIFECYCLE else {}
+            details = redacted(resolve(last.payload, self._content.get))[1] if last.kind is Kind.LIFECYCLE else {}
         except (TheaterError, OSError, ValueError):
             return None
         data = details.get("data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from theater.server.records import Records
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
 from theater.server.tree_view import TreeView
+from theater.server.vault import Vault
 from theater.server.view import View
 from theater.server.vigil import Vigil
 from theater.server.watch import Watch
@@ -68,7 +70,7 @@ class House:
             log.error("an actor of this home cannot be read and is left alone", row=row)
         # The secret is read after the spawner was executed, so that no worker inherits it.
         self.ledger = Ledger(home, log, self.version, keys.open_signer(home))
-        self.dead_letters = DeadLetters(home.dead_letters, log)
+        self.dead_letters = DeadLetters(home.dead_letters, log, Vault(home, os.environ).veil)
         self.watch = Watch(self.loop, self.cast)
         self.workshop = Workshop(
             self.loop, self.processes, ArtefactCache(config.cache() / "artefacts"), self.content.path, log

@@ -15,7 +15,8 @@ from typing import Any
 
 from theater.chainlog.reader import ChainReader
 from theater.core.chain import Entry, Get, Head, Kind, resolve
-from theater.core.codec import Ref
+from theater.core.codec import Ref, Veiled
+from theater.core.secrets import redacted
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import ChainBroken, NotFound
 
@@ -132,6 +133,8 @@ def event_of(entry: Entry, get: Callable[[str], bytes] | None = None) -> dict[st
 
 def _plain(value: Any) -> Any:
     """A payload's value in what every client can show: WIT values become maps with one telling key."""
+    if isinstance(value, Veiled):
+        return redacted(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

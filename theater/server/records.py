@@ -11,6 +11,7 @@ from theater.chainlog.recovery import record_at, state_in
 from theater.config import Home
 from theater.core.chain import Entry, Lifecycle, resolve, state_digest
 from theater.core.codec import pack
+from theater.core.secrets import redacted
 from theater.errors import NotFound
 from theater.server.cast import Actor
 from theater.server.stage import Stage
@@ -22,7 +23,7 @@ _BYTES_MAX = 8 << 20
 
 
 class LastState(NamedTuple):
-    """The state that an actor's last call left: the bytes, their digest in hex, and the number of the entry."""
+    """The state that an actor's last call left: the bytes with names in place of secrets, their digest in hex, and the number of the entry."""
 
     state: bytes | None
     digest: str | None
@@ -50,7 +51,7 @@ class Records:
         entry = _entry_at(self._home.chain(actor.id), mark.state_at)
         (state,) = resolve(state_in(entry.read())[:1], self._content.get)
         digest = state_digest(state)
-        return LastState(state, digest.hex() if digest is not None else None, entry.seq)
+        return LastState(redacted(state), digest.hex() if digest is not None else None, entry.seq)
 
     def newest(self, actor: Actor) -> list[list[Any]]:
         """The newest entries, oldest first: [digest, digest of the one before, type, payload, ms, description].

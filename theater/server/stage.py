@@ -24,6 +24,7 @@ from theater.core.codec import content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.pulse import SIZE, Pulse
+from theater.core.secrets import message_digest
 from theater.core.supervision import ChildRef, Note, NoteKind, Phase, Refusal, Refused
 from theater.core.watchdog import Watchdog
 from theater.core.wire import Pardon, Stop
@@ -38,6 +39,7 @@ from theater.server.nursery import Breed, Newborn, Nursery, Order
 from theater.server.oom import OomKills
 from theater.server.processes import Ended, Processes
 from theater.server.tree import Branch, Twig
+from theater.server.vault import Vault
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import Artefact
 from theater.worker.assignment import Assignment, Limits
@@ -123,6 +125,7 @@ class Stage:
         self._by_identity: dict[bytes, Worker] = {}
         self.oom_kills = OomKills()
         self.families = Families(home, content, loop, cast, self)
+        self._vault = Vault(home, os.environ)
         self._paused: set[str] = set()
         self.on_ready: Callable[[Actor], None] = lambda actor: None
         self.on_supervisor: Callable[[Branch], None] = lambda branch: None
@@ -306,13 +309,19 @@ class Stage:
         actor = worker.actor
         worker.order = None
         try:
+            secrets = self._vault.open(actor)
+        except TheaterError as error:
+            self._turn_away(newborn)
+            self._not_born(worker, error)
+            return
+        try:
             page = _share_page(worker)
         except OSError as error:
             self._turn_away(newborn)
             self._not_born(worker, StartFailed(f"the server cannot share a page with a worker: {error.strerror}"))
             return
         try:
-            socket.send_fds(newborn.line, [pack(self._assignment(worker).to_plain())], [page])
+            socket.send_fds(newborn.line, [pack(self._assignment(worker, secrets).to_plain())], [page])
         except OSError:
             # A spare that was killed while it was nobody yet. That is not the end of this life: another takes it up.
             self._turn_away(newborn)
@@ -332,7 +341,7 @@ class Stage:
         self._nursery.is_up(newborn.pid)
         self._processes.adopt(newborn.pid, lambda ended: None)
 
-    def _assignment(self, worker: Worker) -> Assignment:
+    def _assignment(self, worker: Worker, secrets: str | None) -> Assignment:
         actor, manifest = worker.actor, worker.actor.manifest
         limits = manifest.limits
         return Assignment(
@@ -371,6 +380,8 @@ class Stage:
             snapshot=(manifest.chain.snapshot.entries, manifest.chain.snapshot.bytes)
             if manifest.chain.snapshot
             else None,
+            secrets=tuple(each.name for each in manifest.secrets),
+            secrets_folder=secrets,
         )
 
     def _not_born(self, worker: Worker, error: TheaterError) -> None:
@@ -506,11 +517,15 @@ class Stage:
 
     def pardon(self, actor: Actor, body: bytes) -> None:
         """A message may be tried again although it has ended the actor."""
-        digest = content_digest(body)
+        digest = self.known_as(actor, body)
         actor.poison = tuple(other for other in actor.poison if other != digest)
         actor.killer = (b"", 0)
         if actor.worker is not None and self.switchboard is not None:
             self.switchboard.tell(actor.worker, Pardon(digest))
+
+    def known_as(self, actor: Actor, body: bytes) -> bytes:
+        """What a message to an actor is called in its `poison`."""
+        return message_digest(body, self._vault.veil(actor.id))
 
     # ---- what chains say of actors
 

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from theater.bus.sockets import Context, Full, Gone
 from theater.config import Home
-from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.manifest import MailPolicy
 from theater.core.routing import Directory
@@ -411,7 +410,7 @@ class Switchboard:
         for number, delivery in worker.outstanding.items():
             if not delivery.ask and number <= recorded:
                 delivery.end(None, None)
-            elif keeps and not delivery.ask and not delivery.over and content_digest(delivery.body) not in actor.poison:
+            elif keeps and not delivery.ask and not delivery.over and not self._is_poison(actor, delivery.body):
                 kept.append(delivery)
             else:
                 because = f"{actor.manifest.name} went down: it {reason.describe()}"
@@ -419,6 +418,9 @@ class Switchboard:
         worker.outstanding.clear()
         if kept:
             self._pending[actor.id] = kept + self._pending.get(actor.id, [])
+
+    def _is_poison(self, actor: Actor, body: bytes) -> bool:
+        return bool(actor.poison) and self._stage.known_as(actor, body) in actor.poison
 
     def actor_is_down(self, actor: Actor) -> None:
         """Nobody is about to start it again: its names are free, who waits for it is told."""

@@ -18,10 +18,10 @@ from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
 from theater.core.chain import Call, Ending, Entry, Kind, state_digest
-from theater.core.codec import content_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
 from theater.core.pulse import Pulse
+from theater.core.secrets import message_digest
 from theater.core.values import Err
 from theater.errors import (
     ActorFailed,
@@ -48,6 +48,7 @@ from theater.worker.record import Record
 from theater.worker.recovery import take_up
 from theater.worker.signals import Signals
 from theater.worker.timers import Timers
+from theater.worker.veiled import VeiledRecord, values_of
 from theater.worker.warm import Warm
 
 _LETTERS_BETWEEN_LOOKS = 16
@@ -113,7 +114,8 @@ class Actor:
                 f"cut a torn tail of {beginning.torn_bytes} bytes from the chain; nothing of it was acknowledged",
             )
         self._state_digest = state_digest(self._state)
-        self._record = Record(self._writer, pulse, self.signals, self._limits.record, durable)
+        self._veil = beginning.veil
+        self._record = self._new_record(durable)
         inbox = context.router(
             assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
         )
@@ -124,8 +126,12 @@ class Actor:
         self._mail.on_pardon = self._poison.discard
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
-        self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin)
+        self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin, self._veil)
         self._attach(warm, content)
+
+    def _new_record(self, durable: bool) -> Record:
+        args = self._writer, self._pulse, self.signals, self._limits.record, durable
+        return Record(*args) if self._veil is None else VeiledRecord(self._veil, self._state, *args)
 
     def _attach(self, warm: Warm, content: ContentStore) -> None:
         """Gives the guest its limits and its host."""
@@ -133,7 +139,10 @@ class Actor:
         labels = Labels(self._is.labels, content)
         family = Family(self._mail, self._make_way, self._origin, self._remaining)
         bonds = Bonds(self._mail, self._make_way, self._remaining)
-        ports = catalogue.Ports(self, post, self._promises, self, self._mail, self._timers, labels, family, bonds)
+        secrets = values_of(self._is, self._veil)
+        ports = catalogue.Ports(
+            self, post, self._promises, self, self._mail, self._timers, labels, family, bonds, secrets
+        )
         interfaces = catalogue.build(ports)
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
         denied = {name: catalogue.why_denied(name) for name in interfaces if name not in granted}
@@ -210,6 +219,10 @@ class Actor:
         self._pulse.gauges(len(self._mail.letters), self._memory, len(self._state or b""))
         self._mail.wait(timeout)
 
+    def redact(self, text: str) -> str:
+        """What anybody may read of a text about this life."""
+        return text if self._veil is None else self._veil.redact(text)
+
     def on_sigterm(self, *_: object) -> None:
         """The handler of SIGTERM: end in order, at once when nothing is done but waiting."""
         self._mail.stopping = True
@@ -285,7 +298,7 @@ class Actor:
                 f'{self._is.name} takes no messages: its manifest needs [[handler]] type = "message-server", and its '
                 f"component must export {MESSAGE_SERVER_CLIENT}"
             )
-        if self._poison and content_digest(letter.body) in self._poison:
+        if self._poison and message_digest(letter.body, self._veil) in self._poison:
             return PoisonMessage(f"{self._is.name} was ended by this very message before; it is a dead letter now")
         return None
 
@@ -385,11 +398,12 @@ class Actor:
     def say(self, stream: str, text: str) -> None:
         """Appends to the actor's log; it has been recorded before."""
         self._record.release()
-        self._log.write(time.time_ns(), self._is.incarnation, stream, text)
+        self._log.write(time.time_ns(), self._is.incarnation, stream, self.redact(text))
 
     def write(self, stream: str, data: bytes) -> None:
         """Standard output of the guest."""
-        self.say(stream, data.decode("utf-8", "backslashreplace"))
+        said = data if self._veil is None else self._veil.redact_bytes(data)
+        self.say(stream, said.decode("utf-8", "backslashreplace"))
 
     def sleep(self, seconds: float) -> None:
         """Sleeps as long as the call may last, and wakes up early when the actor is to end."""

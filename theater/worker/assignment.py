@@ -68,6 +68,8 @@ class Assignment:
         parent_head: digest of the entry in the parent's chain that records this actor's spawning.
         state_root: outcomes of every so many calls have a state root; 0 for none.
         snapshot: after how many entries, and how many bytes, there is a snapshot; None for never.
+        secrets: the names of those that the actor may read.
+        secrets_folder: where all values are that its secrets ever had; None if it never had any.
     """
 
     actor: str
@@ -92,6 +94,8 @@ class Assignment:
     resumed: bool = False
     state_root: int = 0
     snapshot: tuple[int, int] | None = None
+    secrets: tuple[str, ...] = ()
+    secrets_folder: str | None = None
     parent_head: bytes | None = None
 
     def to_plain(self) -> dict[str, Any]:
@@ -112,6 +116,7 @@ class Assignment:
             "known": Mark(*known) if known is not None else None,
             "handlers": tuple(plain["handlers"]),
             "poison": tuple(plain["poison"]),
+            "secrets": tuple(plain["secrets"]),
             "snapshot": tuple(plain["snapshot"]) if plain["snapshot"] is not None else None,
         }
         return cls(**fields)

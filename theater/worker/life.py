@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -99,11 +100,14 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, si
     except MemoryError:
         reason = ExitReason.out_of_memory("its process could not allocate any more")
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
+        words = traceback.format_exc()
+        print(words if actor is None else actor.redact(words), file=sys.stderr)
         reason = ExitReason.error(f"a defect of the worker: {type(error).__name__}: {error}")
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if actor is not None:
+        if reason.detail is not None:
+            reason = replace(reason, detail=actor.redact(reason.detail))
         try:
             actor.close(reason)
         except Exception as error:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from theater.chainlog.writer import ChainWriter
 from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Mark
+from theater.core.secrets import Veil
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import Meta
 from theater.worker.assignment import Assignment
+from theater.worker.veiled import clear, veil_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,14 @@ class Beginning:
         state: the state it has.
         goes_on: the state is one that a call of this actor committed, or that it was resumed with: init is not called.
         torn_bytes: what an earlier life had not finished writing; nothing of it had been acknowledged.
+        veil: hides the life's secrets; None if it has none.
     """
 
     writer: ChainWriter
     state: bytes | None
     goes_on: bool
     torn_bytes: int
+    veil: Veil | None
 
 
 def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginning:
@@ -35,7 +39,9 @@ def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginn
     Raises:
         ChainBroken: the chain is not what it was.
         DiskFull, IntegrityError: it cannot be written.
+        UnknownSecret: it goes on with secrets that are not there any more.
     """
+    veil = veil_of(assignment)
     writer = ChainWriter.open(
         assignment.path("chain"),
         clock=time.time_ns,
@@ -49,11 +55,13 @@ def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginn
         writer.append(Kind.GENESIS, _genesis(assignment, meta))
     else:
         writer.append(Kind.LIFECYCLE, Lifecycle(INCARNATION, _incarnation(assignment, meta, found.torn_bytes)))
+    if veil is not None:
+        writer.append(Kind.LIFECYCLE, veil.announcement())
     resumed = assignment.resumed
     keeps = goes_on(assignment.state_policy, found.mark, resumed=resumed)
     committed = keeps and found.mark.state_at is not None
-    state = found.state if committed else _initial_state(assignment, content)
-    return Beginning(writer, state, keeps or resumed, found.torn_bytes)
+    state = clear(found.state, veil) if committed else _initial_state(assignment, content)
+    return Beginning(writer, state, keeps or resumed, found.torn_bytes, veil)
 
 
 def goes_on(policy: str, mark: Mark | None, *, resumed: bool) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from theater.core.codec import pack, unpack
-from theater.errors import LimitExceeded, WireError
+from theater.core.secrets import Veil
+from theater.errors import IntegrityError, LimitExceeded, WireError
 
 MOST = 1000
 """Timers that one actor may have at a time."""
@@ -39,10 +40,14 @@ class Timers:
         path: the file; read if it exists.
         now_ms: the wall clock.
         origin: digest of the entry that is setting a timer.
+        veil: hides the secrets of the actor in the file.
     """
 
-    def __init__(self, path: Path, now_ms: Callable[[], int], origin: Callable[[], bytes]) -> None:
+    def __init__(
+        self, path: Path, now_ms: Callable[[], int], origin: Callable[[], bytes], veil: Veil | None = None
+    ) -> None:
         self._path = path
+        self._veil = veil
         self._now_ms = now_ms
         self._origin = origin
         self._heap = self._read()
@@ -90,9 +95,10 @@ class Timers:
 
     def _read(self) -> list[Timer]:
         try:
-            rows = unpack(self._path.read_bytes(), max_len=_LARGEST_TABLE)
+            rows = unpack(self._path.read_bytes(), max_len=_LARGEST_TABLE, references=self._veil is not None)
+            rows = rows if self._veil is None else self._veil.show(rows)
             heap = [Timer(*row) for row in rows]
-        except (FileNotFoundError, WireError, TypeError):
+        except (FileNotFoundError, WireError, TypeError, IntegrityError):
             return []  # None were set; or it is not what we wrote, and better forgotten than the end of every life.
         heapq.heapify(heap)
         return heap
@@ -102,5 +108,6 @@ class Timers:
             self._path.unlink(missing_ok=True)
             return
         fresh = self._path.with_suffix(".new")
-        fresh.write_bytes(pack([list(timer) for timer in self._heap]))
+        rows = [list(timer) for timer in self._heap]
+        fresh.write_bytes(pack(rows if self._veil is None else self._veil.hide(rows)))
         os.replace(fresh, self._path)
