@@ -30,7 +30,7 @@ def documented(section: str) -> set[str]:
 
 
 def test_the_top_of_a_manifest_is_documented_key_by_key() -> None:
-    scalars = set(PLAIN) - {"build", "handler", "actor", "supervision", "limits", "chain"}
+    scalars = set(PLAIN) - {"build", "handler", "actor", "supervision", "limits", "chain", "secrets"}
     assert documented("The actor") == scalars
 
 
@@ -59,6 +59,15 @@ def test_the_documented_defaults_are_the_defaults(table: str) -> None:
 
 
 def test_the_tree_file_of_the_page_is_one() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE.partition("# The tree file\n")[2], re.DOTALL)
     tree = tree_file.parse(example, "docs/manifest.md")
     assert [row.name for row in tree.rows] == ["pool", "a"]
+
+
+def test_the_secrets_of_the_page_are_some() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", SECTIONS["secrets"], re.DOTALL)
+    found = manifest.parse(f'name = "a"\ncomponent = "a.wasm"\n{example}', "page").secrets
+    assert [(secret.name, secret.env, secret.file) for secret in found] == [
+        ("api-key", "SHOP_API_KEY", None),
+        ("db-password", None, "/run/secrets/db"),
+    ]

@@ -289,12 +289,7 @@ class Veil:
         """
         if type(value) is not Veiled:
             return rebuild(value, self.show)
-        try:
-            return _joined(value.form, map(self._clear, value.parts))
-        except (KeyError, TypeError) as error:
-            raise IntegrityError(
-                f"the record says that there is a secret which this life does not have: {error}"
-            ) from error
+        return _joined(value.form, map(self._clear, value.parts))
 
     def redact(self, text: str) -> str:
         """A text for people."""
@@ -371,12 +366,17 @@ class Veil:
     # ---- one value
 
     def _clear(self, part: object) -> bytes:
-        if isinstance(part, Stand):
-            secret = self._by_tag[part.name, part.tag]
-            return _FORMS[part.form](secret.value)[part.begin : part.end]
         if isinstance(part, bytes):
             return part
-        raise TypeError("a piece that is no bytes")
+        if not isinstance(part, Stand):
+            raise IntegrityError("secrets stand in the record between what is no bytes")
+        secret, write = self._by_tag.get((part.name, part.tag)), _FORMS.get(part.form)
+        if secret is None or write is None:
+            raise IntegrityError(f"the secret {part.name!r} stands in the record, with a value that is not here")
+        try:
+            return write(secret.value)[part.begin : part.end]
+        except UnicodeDecodeError as error:
+            raise IntegrityError(f"the secret {part.name!r} stands in the record as a text, which it is not") from error
 
     def _hide(self, data: bytes, form: Form) -> Veiled | None:
         spans = sorted(self._spans(data))

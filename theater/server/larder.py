@@ -150,6 +150,12 @@ def _text(parent: Actor, folder: Path, given: str) -> _Found:
                 f"the text of a manifest cannot grant the handler {handler.type} as it does: {parent.manifest.name} "
                 "does not have it so; use a manifest in a file"
             )
+    for secret in manifest.secrets:
+        if secret not in parent.manifest.secrets:
+            raise ManifestError(
+                f"the text of a manifest cannot name the secret {secret.name}: {parent.manifest.name} does not have it "
+                "from there; use a manifest in a file"
+            )
     return _Found(file, given, manifest, (folder,))
 
 

@@ -23,7 +23,8 @@ _BYTES_MAX = 8 << 20
 
 
 class LastState(NamedTuple):
-    """The state that an actor's last call left: the bytes with names in place of secrets, their digest in hex, and the number of the entry."""
+    """The state that an actor's last call left: the bytes, with names in place of secrets; the digest that the record
+    has of it, in hex; and the number of the entry."""
 
     state: bytes | None
     digest: str | None

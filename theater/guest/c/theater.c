@@ -24,6 +24,7 @@
 #define REQUESTS "theater:otp/requests@0.1.0"
 #define SUPERVISOR "theater:simple/supervisor"
 #define MONITORS "theater:otp/monitors@0.1.0"
+#define SECRETS "theater:otp/secrets@0.1.0"
 #define LINKS "theater:otp/links@0.1.0"
 #define ACTOR "theater:simple/actor"
 #define CLIENT "theater:simple/message-server-client"
@@ -268,6 +269,7 @@ IMPORT(MONITORS, "demonitor") int32_t import_demonitor(uint64_t);
 IMPORT(LINKS, "link") void import_link(BYTES, result_memory *);
 IMPORT(LINKS, "unlink") void import_unlink(BYTES, result_memory *);
 IMPORT(LINKS, "trap-exits") void import_trap_exits(int32_t);
+IMPORT(SECRETS, "get") void import_secret(BYTES, result_memory *);
 IMPORT(STORE, "new") void import_store_new(result_memory *);
 IMPORT(STORE, "store") void import_store_put(BYTES, BYTES, result_memory *);
 IMPORT(STORE, "get") void import_store_get(BYTES, BYTES, result_memory *);
@@ -450,6 +452,12 @@ theater_result theater_unlink(theater_bytes actor) {
 }
 
 void theater_trap_exits(bool trap) { import_trap_exits(trap); }
+
+theater_result theater_secret(theater_bytes name) {
+    result_memory found;
+    import_secret(B(name), &found);
+    return read_result(&found);
+}
 
 theater_result theater_store_new(void) {
     result_memory found;

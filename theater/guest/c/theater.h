@@ -212,6 +212,9 @@ theater_result theater_link(theater_bytes actor);            /* the two end toge
 theater_result theater_unlink(theater_bytes actor);
 void theater_trap_exits(bool trap);                          /* linked ends arrive at theater_handle_exit instead */
 
+/* "secrets": the value of one that the manifest names; where it is written, the record has its name instead */
+theater_result theater_secret(theater_bytes name);
+
 /* "store": content by its hash; a store is named by what theater_store_new returned */
 theater_result theater_store_new(void);
 theater_result theater_store_put(theater_bytes store, theater_bytes content);        /* its hash */

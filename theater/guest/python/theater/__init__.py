@@ -32,6 +32,7 @@ from theater.messages import (
     send,
     send_on_channel,
 )
+from theater.secrets import secret
 from theater.store import Store
 from theater.timers import cancel, send_after, send_interval
 
@@ -67,6 +68,7 @@ __all__ = [
     "respond",
     "restart_child",
     "resume",
+    "secret",
     "send",
     "send_after",
     "send_interval",
