@@ -224,6 +224,7 @@ OTP_FUNCTIONS = {
     "requests": {
         "request-timeout": f"func(actor-id: string, msg: {BYTES}, timeout: u64) -> result<{BYTES}, string>",
     },
+    "secrets": {"get": f"func(name: string) -> result<{BYTES}, string>"},
     "monitors": {
         "monitor": "func(actor: string) -> result<u64, string>",
         "demonitor": "func(monitor: u64) -> bool",
