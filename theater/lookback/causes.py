@@ -37,6 +37,7 @@ MOST: Final = 2000
 _MOST_REPLIES: Final = 100
 """Newest replies of one call that are followed."""
 
+_CAUSE = HostResult._fields.index("cause")
 _SEPARATES_CALLS = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
 
 
@@ -248,8 +249,7 @@ class _Step:
         for at in self._chain.back_from(seq, {Kind.HOST_RESULT}):
             if at < begin:
                 break
-            result = self._chain.glance(at)
-            if isinstance(result, HostResult) and result.cause:
+            if any(self._chain.glance(at)[_CAUSE:]):
                 if len(found) == _MOST_REPLIES:
                     self._end(
                         "bound", f"it was told more in this call; the newest {_MOST_REPLIES} answers are followed"

@@ -37,6 +37,7 @@ from theater.lookback.survey import Survey
 _FRESH = "fresh"
 _KINDS_OF_NOTE = frozenset({Kind.GENESIS, Kind.OUTCOME, Kind.LIFECYCLE})
 """Kinds of entries that may say what the state is."""
+_STATE = Outcome._fields.index("state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,9 @@ class _Search:
     def _of_note(self, before: int) -> Iterator[tuple[int, Payload]]:
         """The entries below `before` that say what the state is, newest first."""
         for at in self._chain.back_from(before, _KINDS_OF_NOTE):
-            payload = self._chain.glance(at)
+            if self._chain.kind_number(at) == Kind.OUTCOME and self._chain.glance(at)[_STATE:][:1] == [[]]:
+                continue  # so end most calls of an actor that has nothing to remember
+            payload = self._chain.payload(at)
             match payload:
                 case Genesis() | Outcome(state=[_, *_]):
                     yield at, payload

@@ -16,7 +16,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.recovery import record_at
@@ -29,12 +29,11 @@ from theater.core.chain import (
     Entry,
     Kind,
     Payload,
-    Record,
     Scanner,
     read_header,
 )
-from theater.core.codec import DIGEST_SIZE
-from theater.errors import ChainBroken, NotFound
+from theater.core.codec import DIGEST_SIZE, unpack
+from theater.errors import ChainBroken, NotFound, WireError
 
 _BLOCK = 1 << 20
 _SEARCHED_AT_ONCE = 1 << 22
@@ -125,15 +124,16 @@ class Survey:
         if scanner.head.entries != last + 1:
             raise ChainBroken(f"{self.path}: expected entry {last} up to byte {end}, found its end", reason="shortened")
 
-    def glance(self, seq: int) -> Payload:
-        """What entry `seq` says, not checked: many are looked through quickly for the one that is then read by `entry`.
-
-        Raises:
-            ChainBroken: it is nothing of this version.
+    def glance(self, seq: int) -> list[Any]:
+        """The payload of entry `seq` as it stands in the body, unchecked: many are looked through for the one that
+        is then read by `entry`. What is no payload is an empty one.
         """
-        begin = self._begin_of(seq)
-        body = self._bytes(begin, self._end_of(seq))[HEADER_SIZE:-DIGEST_SIZE]
-        return Record(seq, begin, body, b"", b"").entry().read()
+        body = self._bytes(self._begin_of(seq), self._end_of(seq))[HEADER_SIZE:-DIGEST_SIZE]
+        try:
+            payload = unpack(body, max_len=MAX_BODY, references=True)[3]
+        except (WireError, LookupError, TypeError):
+            return []
+        return payload if isinstance(payload, list) else []
 
     def payload(self, seq: int) -> Payload:
         """What entry `seq` says.
