@@ -247,6 +247,8 @@ class ChainFile:
                         return segment.read(wanted, offset)
                 except ChainBroken:
                     # Either place is enough: it may be that the file has not got its hole.
+                    if offset >= self.size:
+                        return b""
                     wanted = self._data_in_file(wanted, offset)
                     if not wanted:
                         raise
