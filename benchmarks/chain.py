@@ -37,12 +37,12 @@ def best(runs: int, run: Callable[[], Any]) -> float:
     return min(times)
 
 
-def write_small(path: Path, durability: str = "process", entries: int = SMALL) -> Mark:
+def write_small(path: Path, durability: str = "process", entries: int = SMALL, actor: str = GENESIS.actor) -> Mark:
     """A chain of `entries` host calls of about 100 bytes of body."""
     path.unlink(missing_ok=True)
     payload = HostCall("theater:simple/runtime", "log", ("some words that an actor says now and then, or so",))
     with ChainWriter.open(path, durability=durability) as writer:
-        writer.append(Kind.GENESIS, GENESIS)
+        writer.append(Kind.GENESIS, GENESIS._replace(actor=actor))
         for _ in range(entries // GROUP):
             for _ in range(GROUP):
                 writer.append(Kind.HOST_CALL, payload)

@@ -49,6 +49,7 @@ CONTESTANTS = (
             "client-request",
         ),
     ),
+    Contestant(THEATER, "benchmarks.theater_rows.recording", ("record-cost",)),
     Contestant(THEATER, "benchmarks.theater_rows.guest", ("guest-16", "guest-1k", "guest-64k", "guest-1m")),
     Contestant(
         THEATER,
@@ -67,6 +68,20 @@ CONTESTANTS = (
         THEATER,
         "benchmarks.theater_rows.chains",
         ("chain-append", "chain-verify", "chain-append-large", "chain-verify-large"),
+    ),
+    Contestant(
+        THEATER,
+        "benchmarks.theater_rows.proofs",
+        ("verify-home", "million-verify", "million-state", "state-root", "snapshot", "restore"),
+        deadline=600,
+        once=True,
+    ),
+    Contestant(
+        THEATER,
+        "benchmarks.theater_rows.replays",
+        ("replay-waited", "replay-waited-command", "replay-pure", "replay-pure-python"),
+        deadline=600,
+        once=True,
     ),
     Contestant(THEATER, "benchmarks.theater_rows.commands", ("list", "help")),
     # The first Python actor of a machine has the runner built, which takes a minute or two.

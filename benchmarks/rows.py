@@ -20,6 +20,8 @@ class Unit(Enum):
     MIB = ("MiB", float(1 << 20))
     GB_PER_SECOND = ("GB/s", 1e9)
     ACTORS = ("actors", 1.0)
+    TIMES = ("times", 1.0)
+    PERCENT = ("%", 0.01)
 
     def __init__(self, sign: str, scale: float) -> None:
         self.sign = sign
@@ -76,11 +78,13 @@ class Row:
 
 US, MS, S, RATE = Unit.MICROSECONDS, Unit.MILLISECONDS, Unit.SECONDS, Unit.PER_SECOND
 MIB, GBS, ACTORS = Unit.MIB, Unit.GB_PER_SECOND, Unit.ACTORS
+TIMES, PERCENT = Unit.TIMES, Unit.PERCENT
 HIGHER = Better.HIGHER
 
 ROWS = (
     Row("request-reply", "request/reply between two actors, 100 B, both sides recorded", US, target=110),
     Row("request-turn", "- from one request to the next: the reply recorded and converted, too", US),
+    Row("record-cost", "- with the record as against without it", TIMES, target=1.3),
     Row("one-way", "one way, one pair, 100 B, recorded", RATE, HIGHER, 40_000),
     Row("one-way-default", "- with the default mailbox, sending on whenever it was full", RATE, HIGHER),
     Row("guest-16", "one call into a guest, echo of 16 B", US, target=12),
@@ -107,6 +111,16 @@ ROWS = (
     Row("chain-verify", "chain verify, 100 B entries", RATE, HIGHER, 250_000),
     Row("chain-append-large", "chain append, payloads of 64 KiB", GBS, HIGHER, 1),
     Row("chain-verify-large", "chain verify, payloads of 64 KiB", GBS, HIGHER, 1),
+    Row("verify-home", "verify of 8 chains, 100 B entries", RATE, HIGHER, 250_000),
+    Row("million-verify", "verify of a chain of 1,000,000 entries", S, target=4),
+    Row("million-state", "`theater state ACTOR@N` in the middle of it, whole process", MS),
+    Row("state-root", "state root after a call, Python", MS, target=1.5),
+    Row("snapshot", "snapshot of the memory of an actor in Python", MS, target=30),
+    Row("restore", "- restored", MS, target=100),
+    Row("replay-waited", "replay of an actor that waited for another, as against its life", TIMES, HIGHER, 20),
+    Row("replay-waited-command", "- `theater replay`, whole process", TIMES, HIGHER, 20),
+    Row("replay-pure", "replay of calls that ask for nothing, of the speed in life, WAT", PERCENT, HIGHER, 70),
+    Row("replay-pure-python", "- Python", PERCENT, HIGHER, 70),
     Row("list", "`theater list`, whole process", MS, target=250),
     Row("help", "`theater --help`, whole process", MS, target=150),
     Row("client-request", "a client's request to an actor, 100 B", MS),

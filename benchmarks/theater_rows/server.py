@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.processes import children
@@ -56,10 +57,14 @@ class Server:
     Args:
         folder: where its home, its actors' components and manifests, and its log are; short, for its sockets.
         tree: the text of a tree file and the names of the probes that are its children.
+        environment: variables of its process, beside those of this one.
     """
 
-    def __init__(self, folder: Path, tree: Tree | None = None) -> None:
+    def __init__(
+        self, folder: Path, tree: Tree | None = None, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.folder = folder
+        self._environment = environment
         self.home = Home(folder / "h")
         (folder / "probe.wasm").write_bytes(assemble(PROBE.read_text(), PROBE.name))
         self.client = Client(home=self.home.root)
@@ -77,11 +82,12 @@ class Server:
         return ["--tree", str(path)]
 
     def _open(self, options: Sequence[str]) -> subprocess.Popen[bytes]:
+        here = {**os.environ, **self._environment}
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "theater_cli", "--home", str(self.home.root), "server"]
             return subprocess.Popen(
                 [*command, "--log-level", "error", *options],
-                env={name: value for name, value in os.environ.items() if name != "THEATER_ADDRESS"},
+                env={name: here[name] for name in here if name != "THEATER_ADDRESS"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -137,11 +143,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(tree: Tree | None = None) -> Iterator[Server]:
+def server(tree: Tree | None = None, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Server]:
     """A server that has nothing to do, or only the tree."""
     folder = Path(tempfile.mkdtemp(prefix="thb"))
     try:
-        found = Server(folder, tree)
+        found = Server(folder, tree, environment)
         try:
             wait_until(found.answers)
             yield found
