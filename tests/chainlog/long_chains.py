@@ -40,7 +40,7 @@ def snapshot(content: ContentStore, state: bytes, number: int = 0) -> Lifecycle:
     value = pack({"pages": [page]})
     memory = Ref(bytes.fromhex(content.put(value)), len(value), Form.VALUE)
     life = {INCARNATION: 1, "state": "last"}
-    return Lifecycle(SNAPSHOT, {"state": [state], "committed": True, "life": life, "root": None, "memory": memory})
+    return Lifecycle(SNAPSHOT, {"state": [state], "committed": True, "life": life, "root": bytes(32), "memory": memory})
 
 
 def live(

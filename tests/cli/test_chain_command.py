@@ -51,7 +51,13 @@ def live(home: Home, calls: int = 100) -> Mark:
             if number == calls // 4:
                 image = pack({"pages": []})
                 memory = Ref(bytes.fromhex(store.put(image)), len(image), Form.VALUE)
-                details = {"state": [b"state"], "committed": True, "life": {INCARNATION: 1}, "memory": memory}
+                details = {
+                    "state": [b"state"],
+                    "committed": True,
+                    "life": {INCARNATION: 1},
+                    "root": bytes(32),
+                    "memory": memory,
+                }
                 writer.append(Kind.LIFECYCLE, Lifecycle(SNAPSHOT, details))
         return writer.mark
 

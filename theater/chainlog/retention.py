@@ -42,9 +42,9 @@ def candidate(entry: Entry) -> Candidate | None:
     payload = entry.read()
     if not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT or not isinstance(payload.details, Mapping):
         return None
-    memory, held, life = (payload.details.get(name) for name in ("memory", "state", "life"))
-    whole = type(memory) is Ref and memory.form is Form.VALUE and isinstance(held, list) and len(held) == 1
-    if not whole or not isinstance(life, Mapping):
+    memory, root, held, life = (payload.details.get(name) for name in ("memory", "root", "state", "life"))
+    is_whole = type(memory) is Ref and memory.form is Form.VALUE and type(root) is bytes
+    if not is_whole or not isinstance(held, list) or len(held) != 1 or not isinstance(life, Mapping):
         return None
     return Candidate(Head(entry.seq, entry.previous, entry.offset), entry.digest, entry.time_ns)
 

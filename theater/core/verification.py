@@ -252,7 +252,10 @@ def _made_of(payload: Payload) -> list[Ref]:
     if isinstance(payload, Genesis):
         named = [payload.manifest, payload.component, payload.engine.get("program"), payload.initial]
     elif isinstance(payload, Lifecycle) and isinstance(payload.details, Mapping):
-        named = [payload.details.get(name) for name in ("manifest", "component", "program", "initial")]
+        # What a snapshot says of its life may be all that is left of it.
+        life = payload.details.get("life") if payload.event == SNAPSHOT else payload.details
+        if isinstance(life, Mapping):
+            named = [life.get(name) for name in ("manifest", "component", "program", "initial")]
     return [Ref(digest, ANY_SIZE, Form.BYTES) for digest in map(_digest, named) if digest is not None]
 
 
