@@ -1,7 +1,8 @@
 """How the causes of an entry look: the entry first, below it what caused it, and so on to where it all began.
 
 What leads back from call to call stands in one column. What an actor was told meanwhile leads aside, and stands
-indented below the entry that came after it.
+indented below the entry that came after it. The effects of an entry stand below it likewise, oldest first; what comes
+of each of several stands indented below it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,17 @@ _WORDS = {
     "request": "asked in",
     "spawn": "spawned by",
 }
+_EFFECTS = {
+    "call": "did",
+    "life": "began with",
+    "message": "arrived",
+    "timer": "timer fired",
+    "heard": "did then",
+    "reply": "was told",
+    "spawn": "spawned",
+}
 _ASIDE = frozenset({"heard", "reply", "request"})
-_WIDTH = max(map(len, _WORDS.values()))
+_WIDTH = max(map(len, [*_WORDS.values(), *_EFFECTS.values()]))
 _LONGEST_NAME = 24
 
 
@@ -63,20 +73,52 @@ def tree(graph: Graph, chains: Chains) -> Iterator[str]:
     return _Tree(graph, chains).lines()
 
 
-class _Tree:
-    """Goes through a graph from its root, each entry once."""
+def forward_tree(graph: Graph, chains: Chains) -> Iterator[str]:
+    """A graph of effects as lines for a person."""
+    return _Forward(graph, chains).lines()
+
+
+class _Rows:
+    """The lines of a graph, each entry on one."""
+
+    _words = _WORDS
 
     def __init__(self, graph: Graph, chains: Chains) -> None:
         self._graph = graph
         self._names = {actor: _shown(chains.name(actor)) for actor in {place.actor for place in graph.entries}}
         self._width = max(map(len, self._names.values()))
-        self._causes: dict[Place, list[tuple[str, Place]]] = {}
-        for edge in graph.edges:
-            self._causes.setdefault(edge.effect, []).append((str(edge.why), edge.cause))
         self._ends: dict[Place, list[End]] = {}
         for end in graph.ends:
             self._ends.setdefault(end.at, []).append(end)
         self._shown: set[Place] = set()
+
+    def _line(self, why: str, place: Place, indent: int) -> str:
+        from theater.client.answers import Event
+
+        event = Event.read(_event(self._graph.entries[place]))
+        mark = self._words.get(why, "")
+        return f"{self._beginning(mark, indent)}  {self._names[place.actor]:<{self._width}}  {event_line(event)}"
+
+    def _mention(self, why: str, place: Place, indent: int) -> str:
+        name = self._names[place.actor]
+        where = "above" if place in self._shown else "below"
+        return f"{self._beginning(self._words.get(why, ''), indent)}  {name:<{self._width}}  {place.seq:>6}  ({where})"
+
+    def _note(self, end: End, indent: int) -> str:
+        return f"{self._beginning('', indent)}  {safe(end.sentence)}"
+
+    def _beginning(self, words: str, indent: int) -> str:
+        return " " * indent + colour(f"{words:<{_WIDTH}}", "dim")
+
+
+class _Tree(_Rows):
+    """Goes through a graph from its root to the causes."""
+
+    def __init__(self, graph: Graph, chains: Chains) -> None:
+        super().__init__(graph, chains)
+        self._causes: dict[Place, list[tuple[str, Place]]] = {}
+        for edge in graph.edges:
+            self._causes.setdefault(edge.effect, []).append((str(edge.why), edge.cause))
 
     def lines(self) -> Iterator[str]:
         yield from self._line_of_causes("", self._graph.root, 0, frozenset())
@@ -112,23 +154,35 @@ class _Tree:
     def _of(self, place: Place, *, aside: bool) -> list[tuple[str, Place]]:
         return [(why, cause) for why, cause in self._causes.get(place, ()) if (why in _ASIDE) is aside]
 
-    def _line(self, why: str, place: Place, indent: int) -> str:
-        from theater.client.answers import Event
 
-        event = Event.read(_event(self._graph.entries[place]))
-        mark = _WORDS.get(why, "")
-        return f"{self._beginning(mark, indent)}  {self._names[place.actor]:<{self._width}}  {event_line(event)}"
+class _Forward(_Rows):
+    """Goes through a graph from its root to the effects."""
 
-    def _mention(self, why: str, place: Place, indent: int) -> str:
-        name = self._names[place.actor]
-        where = "above" if place in self._shown else "below"
-        return f"{self._beginning(_WORDS.get(why, ''), indent)}  {name:<{self._width}}  {place.seq:>6}  ({where})"
+    _words = _EFFECTS
 
-    def _note(self, end: End, indent: int) -> str:
-        return f"{self._beginning('', indent)}  {safe(end.sentence)}"
+    def __init__(self, graph: Graph, chains: Chains) -> None:
+        super().__init__(graph, chains)
+        self._effects: dict[Place, list[tuple[str, Place]]] = {}
+        for edge in graph.edges:
+            self._effects.setdefault(edge.cause, []).append((str(edge.why), edge.effect))
 
-    def _beginning(self, words: str, indent: int) -> str:
-        return " " * indent + colour(f"{words:<{_WIDTH}}", "dim")
+    def lines(self) -> Iterator[str]:
+        waiting = [("", self._graph.root, 0, True)]
+        claimed = {self._graph.root}
+        while waiting:
+            why, place, indent, is_first = waiting.pop()
+            if not is_first:
+                yield self._mention(why, place, indent)
+                continue
+            self._shown.add(place)
+            yield self._line(why, place, indent)
+            yield from (self._note(end, indent) for end in self._ends.get(place, ()))
+            found = self._effects.get(place, [])
+            inner = indent + 2 * (len(found) > 1)
+            rows = [(why, effect, inner, effect not in claimed) for why, effect in found]
+            claimed.update(effect for _, effect in found)
+            # What is done after an answer is done in the same call, where it stands already.
+            waiting += [row for row in reversed(rows) if row[3] or row[0] != "heard"]
 
 
 def _shown(name: str) -> str:

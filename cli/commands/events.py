@@ -29,7 +29,8 @@ TYPES = ("genesis", "call", "host-call", "host-result", "outcome", "lifecycle", 
 @click.option("--around", type=int, metavar="N", help="The entries around entry N, from the files; -1: the newest.")
 @click.option("--context", type=click.IntRange(0), default=10, help="So many on either side of --around.")
 @click.option("--causes", type=int, metavar="N", help="What caused entry N, over the chains of the home.")
-@click.option("--depth", type=click.IntRange(1), default=100, help="How many messages --causes goes back.")
+@click.option("--effects", type=int, metavar="N", help="What came of entry N, over the chains of the home.")
+@click.option("--depth", type=click.IntRange(1), default=100, help="How many messages they follow one after the other.")
 @json_option
 def command(
     app: App,
@@ -41,22 +42,25 @@ def command(
     around: int | None,
     context: int,
     causes: int | None,
+    effects: int | None,
     depth: int,
 ) -> int:
     """Shows the entries of an actor's chain.
 
     Oldest first; the ACTOR `supervisor` is the server itself. With --json an array, and with --follow one object
-    a line. --around and --causes read the files of the home, with the server up or down.
+    a line. --around, --causes and --effects read the files of the home, with the server up or down.
     """
-    looks_back = [option for option in (around, causes) if option is not None]
+    looks_back = [option for option in (around, causes, effects) if option is not None]
     if looks_back and (len(looks_back) > 1 or types or since or limit or follow):
         raise click.UsageError(
-            "--around and --causes stand alone: not together, and not with --type, --since, --limit or --follow"
+            "--around, --causes and --effects stand alone: not together, nor with --type, --since, --limit or --follow"
         )
     if around is not None:
         return for_each(actor, lambda actor: _show_around(app, actor, around, context))
     if causes is not None:
-        return for_each(actor, lambda actor: _show_causes(app, actor, causes, depth))
+        return for_each(actor, lambda actor: _show_graph(app, actor, causes, depth, forward=False))
+    if effects is not None:
+        return for_each(actor, lambda actor: _show_graph(app, actor, effects, depth, forward=True))
     with app.client() as client:
 
         def show(actor: str) -> None:
@@ -105,18 +109,20 @@ def _show_around(app: App, words: str, number: int, context: int) -> None:
         line(f"{colour('>', 'yellow') if marked else ' '} {event_line(Event.read(event))}")
 
 
-def _show_causes(app: App, words: str, number: int, depth: int) -> None:
+def _show_graph(app: App, words: str, number: int, depth: int, *, forward: bool) -> None:
     from theater.lookback.causes import find_causes
+    from theater.lookback.effects import find_effects
     from theater.lookback.home import Chains
 
-    from ..causes import plain, tree
+    from ..causes import forward_tree, plain, tree
 
     home = existing_home(app)
     with Chains(home) as chains:
         actor = find_chain(home, words)
-        graph = find_causes(chains, actor, chains.place(actor, number), depth)
+        find, show = (find_effects, forward_tree) if forward else (find_causes, tree)
+        graph = find(chains, actor, chains.place(actor, number), depth)
         if app.json:
             print_json(plain(graph, chains))
             return
-        for row in tree(graph, chains):
+        for row in show(graph, chains):
             line(row)

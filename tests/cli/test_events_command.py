@@ -105,6 +105,18 @@ def test_causes_lead_from_the_entry_to_where_it_began(theater: Theater, chains: 
     assert found["ends"] == [{"actor": ONE, "seq": 1, "why": "outside", "message": "the message came from outside"}]
 
 
+def test_effects_lead_from_the_entry_to_what_came_of_it(theater: Theater, chains: Path) -> None:
+    rows = [row.split() for row in theater("events", ONE, "--effects", "1").text.splitlines()]
+    assert [row[0] for row in rows] == ["one", "did", "arrived", "did", "did"]
+    assert rows[2][1:3] == ["two", "1"]
+    found = json.loads(theater("events", ONE, "--effects", "2", "--json").out)
+    assert found["edges"][0] == {
+        "effect": {"actor": TWO, "seq": 1},
+        "cause": {"actor": ONE, "seq": 2},
+        "why": "message",
+    }
+
+
 def test_what_a_guest_wrote_does_not_reach_a_terminal(theater: Theater, chains: Path) -> None:
     assert b"\x1b[2J" not in theater.on_terminal("events", TWO, "--causes", "3", NO_COLOR="1").out
     assert b"\x1b[2J" not in theater.on_terminal("events", TWO, "--around", "3", NO_COLOR="1").out
@@ -120,7 +132,7 @@ def test_depth_and_a_missing_chain_end_the_causes_with_a_sentence(theater: Theat
 
 
 def test_a_wrong_number_or_mixture_is_one_sentence(theater: Theater, chains: Path) -> None:
-    for option in ("--around", "--causes"):
+    for option in ("--around", "--causes", "--effects"):
         done = theater("events", ONE, option, "4")
         assert (done.code, done.err) == (NotFound.exit_code, "theater: one has no entry 4: its chain has 4, 0 to 3\n")
         assert theater("events", ONE, option, "1", "--follow").code == 2

@@ -1,4 +1,4 @@
-"""The causes of an entry, over chains that tests write: honest ones, and such as no worker would write."""
+"""Causes and effects of an entry, over chains that tests write: honest ones, and such as no worker would write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theater_cli.causes import plain, tree
+from theater_cli.causes import forward_tree, plain, tree
 
 from theater.chainlog import ChainWriter
 from theater.config import Home
@@ -29,6 +29,7 @@ from theater.core.chain import (
 )
 from theater.core.handlers import MESSAGE_SERVER_CLIENT, MESSAGE_SERVER_HOST, TIMERS
 from theater.lookback.causes import MOST, Graph, Place, Why, find_causes
+from theater.lookback.effects import find_effects
 from theater.lookback.home import Chains
 
 NOBODY = "00000000-0000-4000-8000-00000000dead"
@@ -81,13 +82,21 @@ class Stage:
             assert_readable(graph, chains)
             return graph
 
+    def effects(self, actor: str, number: int = -1, **options: Any) -> Graph:
+        for writer in self._writers.values():
+            writer.flush()
+        with Chains(self.home) as chains:
+            graph = find_effects(chains, actor, chains.place(actor, number), **options)
+            assert_readable(graph, chains, forward_tree)
+            return graph
+
     def close(self) -> None:
         self._open.close()
 
 
-def assert_readable(graph: Graph, chains: Chains) -> None:
+def assert_readable(graph: Graph, chains: Chains, lines: Callable[[Graph, Chains], Iterator[str]] = tree) -> None:
     """Every entry of the graph stands on a line, and on one only."""
-    rows = [row.split() for row in tree(graph, chains)]
+    rows = [row.split() for row in lines(graph, chains)]
     shown = [row for row in rows if any(word.endswith("Z") and word[:4].isdigit() for word in row)]
     assert len(shown) == len(graph.entries)
     assert len(plain(graph, chains)["nodes"]) == len(graph.entries)
@@ -198,6 +207,89 @@ def test_a_later_life_begins_where_the_server_began_it(stage: Stage) -> None:
     assert sentences(graph) == ["the server began life 2 of a1 here"]
 
 
+# ---- forward
+
+
+def test_the_effects_of_a_call_are_what_it_sent_and_what_came_of_that(stage: Stage) -> None:
+    one, two = stage.actor(1), stage.actor(2)
+    call = Place(one, 1)
+    stage.call(one)
+    stage.write(one, Kind.HOST_CALL, HostCall("theater:simple/runtime", "log", ("said",)))
+    asked = stage.send(one, two, "request")
+    stage.call(two, asked, one, "request-1")
+    stage.told(one, stage.done(two))
+    stage.call(two, stage.send(one, two), one)
+    stage.done(one)
+    graph = stage.effects(*call)
+    found = {(edge.cause.seq, str(edge.why), edge.effect) for edge in graph.edges if edge.cause.actor == one}
+    assert found == {
+        (1, "call", Place(one, 3)),
+        (1, "call", Place(one, 5)),
+        (1, "call", Place(one, 6)),
+        (3, "message", Place(two, 1)),
+        (4, "heard", Place(one, 5)),
+        (4, "heard", Place(one, 6)),
+        (5, "message", Place(two, 3)),
+    }
+    assert Place(one, 2) not in graph.entries
+
+
+def test_a_chain_that_cannot_be_read_does_not_hide_the_effects_in_others(stage: Stage) -> None:
+    one, two, three = stage.actor(1), stage.actor(2), stage.actor(3)
+    stage.call(one)
+    stage.call(two, stage.send(one, two), one)
+    stage.effects(one, 1)
+    path = stage.home.chain(three)
+    path.write_bytes(b"x" * 100)
+    graph = stage.effects(one, 1)
+    assert Place(two, 1) in graph.entries
+    assert [end.sentence.split(":")[0] for end in graph.ends] == [f"the chain of {three} cannot be read"]
+
+
+MOVES = st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 3)), max_size=12)
+
+
+@settings(max_examples=40)
+@given(moves=MOVES)
+def test_what_is_an_effect_of_an_entry_has_it_among_its_causes(moves: list[tuple[int, bool, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        actors = [stage.actor(number) for number in (1, 2, 3)]
+        _play(stage, actors, list(moves), actors[0], None, None)
+        for actor in actors:
+            stage.effects(actor, 0)
+        with Chains(stage.home) as chains:
+            for actor in actors:
+                for seq in range(len(chains.chain(actor))):
+                    root = Place(actor, seq)
+                    for effect in find_effects(chains, *root).entries:
+                        assert root in find_causes(chains, *effect).entries
+        stage.close()
+
+
+def _play(
+    stage: Stage,
+    actors: list[str],
+    moves: list[tuple[int, bool, int]],
+    me: str,
+    cause: bytes | None,
+    sender: str | None,
+) -> bytes:
+    """A call of `me`, which makes moves: it sends or asks, and whoever gets that is called at once. No actor is called
+    that is in a call."""
+    stage.call(me, cause, sender, "request-1" if sender else None)
+    others = [actor for actor in actors if actor != me]
+    while moves:
+        whom, asks, more = moves.pop()
+        if not others:
+            break
+        other = others[whom % len(others)]
+        sent = stage.send(me, other, "request" if asks else "send")
+        answer = _play(stage, others, [moves.pop() for _ in range(min(more, len(moves)))], other, sent, me)
+        stage.told(me, answer if asks else None)
+    return stage.done(me)
+
+
 # ---- whatever a record says, it is read to an end
 
 DIGEST_OF = st.integers(0, 60)
@@ -221,6 +313,8 @@ def test_whatever_the_records_say_each_entry_is_visited_once_and_an_end_is_found
             assert len(graph.edges) + len(graph.ends) >= len(graph.entries) - 1
             reached = {graph.root, *(edge.cause for edge in graph.edges)}
             assert reached == set(graph.entries)
+            forward = stage.effects(actor, 0, depth=5)
+            assert {forward.root, *(edge.effect for edge in forward.edges)} == set(forward.entries)
         stage.close()
 
 

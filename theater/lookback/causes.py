@@ -62,7 +62,7 @@ class Why(StrEnum):
     """This entry spawned the actor."""
 
 
-_NEAR = frozenset({Why.CALL, Why.LIFE, Why.HEARD})
+NEAR = frozenset({Why.CALL, Why.LIFE, Why.HEARD})
 """What leads to an entry of the same chain that is part of the same doing, and so counts as no step."""
 
 
@@ -130,7 +130,7 @@ def find_causes(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Gra
     while waiting:
         at, steps = waiting.popleft()
         for why, cause in _Step(chains, graph, at, told).found():
-            taken = steps + (why not in _NEAR)
+            taken = steps + (why not in NEAR)
             if cause not in graph.entries:
                 if taken > depth or len(graph.entries) >= MOST:
                     graph.ends.append(End(at, "bound", "its causes are followed no further; --depth says how far"))
