@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from theater.replay.tree import TreeProof
 
     _Proof = TreeProof | None
+    _Secrets = list[tuple[str, Path]]
     Say = Callable[[str], None]
 
 _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
@@ -33,8 +35,15 @@ _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
 @click.option(
     "--tree", is_flag=True, help="Also those that the ACTORs have spawned, and holds them against each other."
 )
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A secret that a chain was recorded with: a copy of secrets/ID/NAME.N of its home; repeatable.",
+)
 @json_option
-def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool) -> int:
+def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool, secrets: tuple[str, ...]) -> int:
     """Executes chains again and compares.
 
     Each chain is verified, then executed from its first entry with no network, no files, no clock and no other actor,
@@ -43,12 +52,13 @@ def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool) -> in
     """
     if everyone == bool(actors):
         raise click.UsageError("name ACTORs, or give --all")
+    given = _secrets(secrets)
     bundle = meant(actors)
     with progress("verifying") as say:
         if bundle is None:
-            found, proof = _replay(app, named(actors), everyone, tree, say)
+            found, proof = _replay(app, named(actors), everyone, tree, given, say)
         else:
-            found, proof = _replay_bundle(bundle, tree, say)
+            found, proof = _replay_bundle(bundle, tree, given, say)
     ok = all(verdict.ok for verdict in found)
     if app.json:
         told = {} if proof is None else {"tree": _plain_proof(proof)}
@@ -60,7 +70,17 @@ def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool) -> in
     return 0 if ok else IntegrityError.exit_code
 
 
-def _replay(app: App, actors: list[str], everyone: bool, tree: bool, say: Say) -> tuple[list[Verdict], _Proof]:
+def _secrets(given: Iterable[str]) -> _Secrets:
+    """The names and files of --secret."""
+    pairs = [one.partition("=") for one in given]
+    if not all(name and file for name, _, file in pairs):
+        raise click.UsageError("--secret wants NAME=FILE")
+    return [(name, Path(file).absolute()) for name, _, file in pairs]
+
+
+def _replay(
+    app: App, actors: list[str], everyone: bool, tree: bool, secrets: _Secrets, say: Say
+) -> tuple[list[Verdict], _Proof]:
     from theater import config
     from theater.chainlog.kin import with_descendants
     from theater.replay.home import replay_home
@@ -73,11 +93,11 @@ def _replay(app: App, actors: list[str], everyone: bool, tree: bool, say: Say) -
     wanted = None if everyone else find_chains(home, actors)
     if wanted is not None and tree:
         wanted = with_descendants(home, wanted)
-    found = replay_home(home, config.cache() / "artefacts", wanted, say=say)
+    found = replay_home(home, config.cache() / "artefacts", wanted, say=say, secrets=secrets)
     return _judge(home, found, say) if tree or everyone else (found, None)
 
 
-def _replay_bundle(path: str, tree: bool, say: Say) -> tuple[list[Verdict], _Proof]:
+def _replay_bundle(path: str, tree: bool, secrets: _Secrets, say: Say) -> tuple[list[Verdict], _Proof]:
     """Replays the chains of a bundle that are as they were signed; the others have their verdict already."""
     from theater import config
     from theater.bundle.opened import open_bundle
@@ -85,7 +105,8 @@ def _replay_bundle(path: str, tree: bool, say: Say) -> tuple[list[Verdict], _Pro
 
     with open_bundle(path, say=say) as bundle:
         good = [verdict.id for verdict in bundle.verdicts if verdict.ok]
-        replayed = replay_home(bundle.home, config.cache() / "artefacts", good, say=say) if good else []
+        cache = config.cache() / "artefacts"
+        replayed = replay_home(bundle.home, cache, good, say=say, secrets=secrets) if good else []
         found = sorted([*replayed, *(each for each in bundle.verdicts if not each.ok)], key=lambda each: each.id)
         return _judge(bundle.home, found, say) if tree else (found, None)
 

@@ -2,6 +2,7 @@
 
 {"bytes": "00ff"}  {"map": {...}}  {"ok": v}  {"err": v}  {"some": v}  {"case": [name, payload]}
 {"flags": ["a", "b"]}  {"ref": {"digest": hex, "size": n, "form": "bytes" | "text" | "value"}}  {"float": "nan"}
+{"veiled": {"form": "bytes" | "text", "parts": [piece, [name, tag, form, begin, end], ..., piece]}}
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from theater.core.codec import Form, Ref
+from theater.core.codec import Form, Ref, Stand, Veiled
 from theater.core.values import Case, Err, Ok, Some
 
 
@@ -27,6 +28,11 @@ def _ref(noted: Mapping[str, Any]) -> Ref:
     return Ref(bytes.fromhex(noted["digest"]), noted["size"], Form[noted["form"].upper()])
 
 
+def _veiled(noted: Mapping[str, Any]) -> Veiled:
+    parts = (read(part) if at % 2 == 0 else Stand(*read(part)) for at, part in enumerate(noted["parts"]))
+    return Veiled(Form[noted["form"].upper()], tuple(parts))
+
+
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "bytes": bytes.fromhex,
     "map": lambda inner: {key: read(value) for key, value in inner.items()},
@@ -37,4 +43,5 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "flags": frozenset,
     "float": float,
     "ref": _ref,
+    "veiled": _veiled,
 }

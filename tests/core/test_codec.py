@@ -20,6 +20,8 @@ from theater.core.codec import (
     REF_MARK,
     Form,
     Ref,
+    Stand,
+    Veiled,
     content_digest,
     digest,
     pack,
@@ -41,6 +43,16 @@ LEAVES = (
     | st.binary(max_size=40)
     | st.frozensets(TEXT, max_size=4)
     | st.builds(Ref, st.binary(min_size=32, max_size=32), st.integers(0, (1 << 64) - 1), st.sampled_from(Form))
+    | st.builds(
+        Veiled,
+        st.sampled_from([Form.BYTES, Form.TEXT]),
+        st.tuples(
+            st.binary(max_size=9),
+            st.builds(Stand, TEXT, st.binary(max_size=8), TEXT, st.none(), st.none())
+            | st.builds(Stand, TEXT, st.binary(max_size=8), TEXT, st.integers(0, 99), st.integers(0, 99)),
+            st.binary(max_size=9),
+        ),
+    )
 )
 
 

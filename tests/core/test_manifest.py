@@ -19,6 +19,7 @@ from theater.core.manifest import (
     MailPolicy,
     Manifest,
     Retention,
+    SecretSource,
     Snapshot,
     StatePolicy,
     canonical,
@@ -379,6 +380,32 @@ def test_snapshots_can_be_switched_off_and_half_given() -> None:
 def test_a_retention_bounds_what_it_names() -> None:
     text = f'{LEAST}[chain]\nretention = {{ entries = 1000, age = "1h" }}\n'
     assert parse(text, "m").chain.retention == Retention(entries=1000, bytes=None, age=3_600_000)
+
+
+def test_a_secret_says_where_its_value_is_and_never_what() -> None:
+    found = parse(f'{LEAST}[secrets]\nb = {{ env = "B" }}\na-1 = {{ file = "/run/a" }}\n', "m")
+    assert found.secrets == (SecretSource("a-1", file="/run/a"), SecretSource("b", env="B"))
+    assert canonical(found)["secrets"] == {"a-1": {"file": "/run/a"}, "b": {"env": "B"}}
+    assert from_canonical(canonical(found)) == found
+    assert canonical(parse(LEAST, "m"))["secrets"] == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        'a = "hunter22"',
+        'a = { value = "hunter22" }',
+        'a = { env = "A", file = "a" }',
+        "a = {}",
+        'a = { env = "not a name" }',
+        'a = { file = "" }',
+        '"a/b" = { env = "A" }',
+    ],
+)
+def test_what_is_no_secret_is_refused_and_a_value_is_not_repeated(row: str) -> None:
+    sentence = problem(f"{LEAST}[secrets]\n{row}\n")
+    assert "allowed: " in sentence
+    assert "hunter22" not in sentence
 
 
 def test_patterns_of_manifests_are_texts() -> None:

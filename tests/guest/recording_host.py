@@ -17,6 +17,7 @@ REQUESTS = "theater:otp/requests@0.1.0"
 SUPERVISOR = "theater:simple/supervisor"
 MONITORS = "theater:otp/monitors@0.1.0"
 LINKS = "theater:otp/links@0.1.0"
+SECRETS = "theater:otp/secrets@0.1.0"
 
 Answers = dict[tuple[str, str], Callable[..., Any]]
 """(interface, function) -> function of the arguments; it raises `Refused` to answer with an err."""

@@ -11,6 +11,7 @@ from recording_host import (
     REGISTRY,
     REQUESTS,
     RUNTIME,
+    SECRETS,
     STORE,
     SUPERVISOR,
     TIMERS,
@@ -261,6 +262,12 @@ def test_children_are_listed_stopped_restarted_and_looked_into(load):
     assert actor.ask("theater.child_state('a', codec=theater.Raw).decode()") == '{"count":1}'
     shown = "e.hash.decode(), e.parent, e.type, e.data.decode(), e.time, e.description"
     assert actor.ask(f"[[{shown}] for e in theater.child_events('a')]") == [["h", None, "call", "d", 1.5, "why"]]
+
+
+def test_a_secret_is_bytes(load):
+    actor = load(EVALUATE, {(SECRETS, "get"): lambda name: b"\xff" if name == "a" else refuse("no such secret")()})
+    assert actor.ask("list(theater.secret('a'))") == [255]
+    assert actor.request("theater.secret('b')") == Err("no such secret")
 
 
 def test_monitors_and_links_are_made_and_undone(load):

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from loaded import Loaded
-from recording_host import MESSAGES, MONITORS, REQUESTS, STORE, SUPERVISOR, TIMERS, Refused
+from recording_host import MESSAGES, MONITORS, REQUESTS, SECRETS, STORE, SUPERVISOR, TIMERS, Refused
 
 from theater.core.values import Err, Ok
 from theater.wasm.guest import Trap
@@ -75,6 +75,7 @@ class Scene:
             (SUPERVISOR, "list-children"): lambda: list(self._children),
             (SUPERVISOR, "get-child-state"): lambda child: self._children[child],
             (MONITORS, "monitor"): self._monitored,
+            (SECRETS, "get"): lambda name: {"door-code": b"open sesame"}[name],
         }
 
     def play(self, actor: Loaded) -> None:

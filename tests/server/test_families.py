@@ -249,6 +249,25 @@ def test_a_text_grants_nothing_that_the_parent_lacks(kin: Kin) -> None:
         kin.spawn(parent.id, text_of_child("x", handlers=("message-server", "store")))
 
 
+def test_a_text_names_no_secret_that_the_parent_lacks(kin: Kin) -> None:
+    path = kin.house.folder / "its.secret"
+    path.touch(0o600)
+    path.write_bytes(b"of the parent")
+    row = 'a = { file = "its.secret" }'
+    parent = kin.parent(EASY, more=f"[secrets]\n{row}\n")
+    for other in (
+        'a = { env = "HOME" }',
+        'a = { file = "/etc/passwd" }',
+        'a = { file = "./its.secret" }',
+        'b = { file = "its.secret" }',
+        f'{row}\nb = {{ env = "PATH" }}',
+    ):
+        with pytest.raises(ActorFailed, match="cannot name the secret"):
+            kin.spawn(parent.id, text_of_child("x", more=f"[secrets]\n{other}\n"))
+    child = kin.spawn(parent.id, text_of_child("x", more=f"[secrets]\n{row}\n"))
+    assert (kin.house.home / "secrets" / child / "a.1").read_bytes()[32:] == b"of the parent"
+
+
 # ---- reaching
 
 

@@ -35,8 +35,9 @@ The *cause* of a call or a host result is the digest of the entry that sent what
 an earlier one of the same. If a call has a sender, that is the id of the actor in whose chain its cause is. The
 value of an outcome is the export's result if the ending is ok, its error if it is err, and an array [kind, message,
 backtrace] if it is trap. The state is an empty array if it is as before, else an array of one: bytes, or nil for "no
-state"; the state digest is the blake3 of the bytes, in every outcome. An outcome's root says what the linear memory
-was after the call (theater/wasm/memories.py), if the manifest wants it; a writer leaves the field out if it is nil.
+state"; the state digest is the blake3 of the bytes, in every outcome, or of the canonical form of what stands in place
+of the bytes if there are secrets in them. An outcome's root says what the linear memory was after the call
+(theater/wasm/memories.py), if the manifest wants it; a writer leaves the field out if it is nil.
 The genesis of an actor that another one has spawned names that one and the entry of its chain that records the host
 call; the actor's id follows from that entry's digest and number (core/ids.py).
 The genesis is entry 0 and no other; each later life begins with a lifecycle entry "incarnation" whose details have its
@@ -53,6 +54,10 @@ genesis names, the "program" (hex) in its engine identity, and "manifest", "comp
 details of an incarnation, which also have its "wrapper" and "engine" as a genesis does, its policy as "state" ("last",
 "fresh") and whether it was "resumed". A life has the state that was committed last if its policy is not "fresh" and
 there is one; else the initial state, and its first call is init, unless it was resumed.
+
+A life that may know secrets says so in a lifecycle entry "secrets" right behind its first. Wherever such a secret is
+written in anything but names, what stands in the record has the name in its place, as Veiled (core/codec.py), in states
+and snapshots, too; and a root is not that of the memory. core/secrets.py says how, and what is promised of the value.
 
 Byte strings and texts of more than INLINE_MAX (4096) bytes, anywhere in a payload, are kept elsewhere under their
 blake3 and stand in the body as a Ref (core/codec.py). A field that is still longer than FIELD_MAX (65536) bytes in

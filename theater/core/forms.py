@@ -61,5 +61,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Ref):
         return f"content {value.digest.hex()}"
     return value
-
-

@@ -9,7 +9,7 @@ be remembered, and whoever reads the chains decides how many these are; `Kinship
 
 What was sent is compared by length and digest, so that it does not matter where it is kept. What these chains cannot
 tell is not held against them: an entry behind the end of a chain as it is at hand (it is younger than the last one
-that is), or among entries that were dropped.
+that is), or among entries that were dropped; and a body in which one of the two has hidden secrets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from theater.core import manifest as manifests
 from theater.core.chain import Call, Ending, Entry, Genesis, Get, HostCall, HostResult, Kind, Outcome, Payload, Record
-from theater.core.codec import Form, Ref, content_digest, unpack
+from theater.core.codec import Form, Ref, Veiled, content_digest, unpack
 from theater.core.handlers import (
     MESSAGE_SERVER_CLIENT,
     MESSAGE_SERVER_HOST,
@@ -54,6 +54,10 @@ class Body(NamedTuple):
 
     digest: bytes
     size: int
+
+
+HIDDEN: Final = Body(b"", -1)
+"""A body with secrets, which nobody can compare who does not have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +292,7 @@ _SENDING: Final[Mapping[Way, frozenset[tuple[str, str]]]] = {
 
 
 def _differs(sent: Body | None, came: Body) -> str | None:
-    if sent == came:
+    if sent == came or HIDDEN in (sent, came):
         return None
     if sent is None:
         return "sends nothing"
@@ -377,7 +381,8 @@ class Kinship:
         if genesis.resumed != spawn.resumed:
             return f"{where} says {_began(spawn.resumed)}, and it {_began(genesis.resumed)}"
         initial = spawn.state.digest if spawn.state is not None else None
-        if (spawn.state is not None or spawn.resumed) and genesis.initial != initial:
+        is_told = spawn.state is not None or spawn.resumed
+        if is_told and spawn.state != HIDDEN and genesis.initial != initial:
             return f"{where} says the initial state {_hex(initial)}, and it has {_hex(genesis.initial)}"
         if spawn.manifest is not None and "\n" in spawn.manifest and not self._is_manifest(genesis, spawn.manifest):
             return f"{where} has the text of another manifest than it runs with"
@@ -419,6 +424,8 @@ def _body(value: Any) -> Body | None:
         value = value.value
     if isinstance(value, bytes):
         return Body(content_digest(value), len(value))
+    if isinstance(value, Veiled):
+        return HIDDEN
     if isinstance(value, Ref) and value.form is Form.BYTES:
         return Body(value.digest, value.size)
     return None

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from theater.config import private_directory
-from theater.core.secrets import KEY_SIZE, MOST, Open, Secret, find
+from theater.core.secrets import KEY_SIZE, MOST, Open, Promise, Secret, find, unknown
 from theater.errors import IntegrityError, disk_error
 
 
@@ -52,7 +52,15 @@ def opener(folder: Path, given: Iterable[tuple[str, bytes]] = ()) -> Open:
         folder: of the actor's kept secrets; it need not exist.
         given: names, and the contents of kept secrets.
     """
-    return find([*given, *((each.name, each.key + each.value) for each in kept(folder))])
+    ours = {(each.name, each.commitment): each for each in kept(folder)}
+
+    def open_ours(promise: Promise) -> Secret:
+        try:
+            return ours[promise.name, promise.commitment]
+        except KeyError:
+            raise unknown(promise) from None
+
+    return find(given, open_ours)
 
 
 def _read(path: Path, name: str, number: int) -> Secret:
