@@ -34,14 +34,16 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _MODE = stat.S_IFREG | 0o600
 _ENCRYPTED = 1
-_ALLOWED_FLAGS = 1 << 3 | 1 << 11
+_LENGTH_BEHIND = 1 << 3
+_ALLOWED_FLAGS = _LENGTH_BEHIND | 1 << 11
 """A length that stands behind the member, and a name in UTF-8."""
 
 _LOCAL, _ENTRY, _END, _END_64, _LOCATOR = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
+_BEHIND = b"PK\7\x08"
+_LOCAL_SHAPE = struct.Struct("<26s2H")
 _END_SHAPE = struct.Struct("<4s4H2LH")
 _END_64_SHAPE = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_SHAPE = struct.Struct("<4sLQL")
-_COMMENT_MAX = 0xFFFF
 
 _FAULTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError, LookupError),
@@ -51,15 +53,17 @@ _FAULTS = (
 
 
 class Writer:
-    """Writes an archive from its first byte to its last.
+    """Writes an archive from its first byte to its last; use it as a context manager. If it is left with an error, the
+    archive stays without its directory, so that nobody takes it for one.
 
     Args:
         write: takes the bytes, in order.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._pipe = _Pipe(write)
         # A file that cannot be sought in: then nothing that was written is changed once more.
-        self._archive = zipfile.ZipFile(cast(BinaryIO, _Pipe(write)), "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+        self._archive = zipfile.ZipFile(cast(BinaryIO, self._pipe), "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
 
     def add(self, name: str, size: int, blocks: Iterable[bytes]) -> None:
         """Adds a member.
@@ -83,8 +87,11 @@ class Writer:
         if left:
             raise BundleRefused(f"{name} changed while it was exported: it has {size - left} bytes instead of {size}")
 
-    def close(self) -> None:
-        """Writes the archive's directory; without it nobody takes it for one."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pipe.is_open = kind is None
         self._archive.close()
 
 
@@ -93,9 +100,11 @@ class _Pipe:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
+        self.is_open = True
 
     def write(self, data: bytes) -> int:
-        self._write(bytes(data))
+        if self.is_open:
+            self._write(bytes(data))
         return len(data)
 
     def flush(self) -> None:
@@ -130,6 +139,7 @@ class Container:
             raise BundleRefused("the bundle has two files of one name")
         for member in members:
             _require_plain(member)
+        _require_no_gaps(file, members, self._archive.start_dir)
         self.total = sum(self.sizes.values())
         _require_proportion(self.total, size)
 
@@ -143,8 +153,6 @@ class Container:
             InvalidInput, BundleRefused, LimitExceeded: as above.
         """
         with os.fdopen(_open(path), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InvalidInput(f"{path} is no file; a bundle is one")
             yield cls(file, str(path))
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -187,11 +195,16 @@ class Container:
 
 def _open(path: Path | str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # A pipe is none, and must not be waited for.
+        # Not blocking: nobody shall wait for who writes into a pipe.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}") from error
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidInput(f"{path} is no file; a bundle is one")
+    return fd
 
 
 def _require_bounded(file: BinaryIO, size: int) -> None:
@@ -221,12 +234,37 @@ def _require_bounded(file: BinaryIO, size: int) -> None:
 
 def _require_plain(member: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG) or member.is_dir():
+    if kind not in (0, stat.S_IFREG) or member.filename.endswith("/"):
         raise BundleRefused(f"the bundle's {member.filename[:100]!r} is no plain file")
     if member.flag_bits & _ENCRYPTED:
         raise BundleRefused("the bundle is encrypted; decrypt it first")
     if member.flag_bits & ~_ALLOWED_FLAGS or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BundleRefused(f"the bundle's {member.filename[:100]!r} is packed in a way that no export uses")
+
+
+def _require_no_gaps(file: BinaryIO, members: list[zipfile.ZipInfo], end: int) -> None:
+    """One member follows the other up to the directory: none lies in another, and nothing lies between them."""
+    at = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        header = os.pread(file.fileno(), _LOCAL_SHAPE.size, member.header_offset)
+        if member.header_offset != at or len(header) != _LOCAL_SHAPE.size:
+            break
+        _, name, more = _LOCAL_SHAPE.unpack(header)
+        at = member.header_offset + _LOCAL_SHAPE.size + name + more + member.compress_size
+        if member.flag_bits & _LENGTH_BEHIND:
+            at = _behind_lengths(file, at)
+    else:
+        if at == end:
+            return
+    raise BundleRefused("the bundle is damaged: its files do not follow each other as the archive's directory says")
+
+
+def _behind_lengths(file: BinaryIO, at: int) -> int:
+    """Where the checksum and the lengths end that stand behind a member; they are of either of two sizes, and what
+    follows them is again a member, or the directory."""
+    found = os.pread(file.fileno(), 24 + len(_LOCAL), at)
+    short = found.startswith(_BEHIND) and found[16:20] in (_LOCAL, _ENTRY)
+    return at + (16 if short else 24)
 
 
 def _require_proportion(total: int, size: int) -> None:

@@ -150,11 +150,10 @@ def export(home: Home, checkpoint: SignedCheckpoint, write: Callable[[bytes], ob
             surveys.append(_survey(home, actor, position, content, needed))
     _require_room(len(needed) + 2 * len(surveys), max((survey.head.offset for survey in surveys), default=0))
     counted = _Counted(write)
-    archive = Writer(counted.write)
-    for name, size, blocks in _members(home, checkpoint, surveys, content, needed):
-        say(f"exporting {name}")
-        archive.add(name, size, blocks)
-    archive.close()
+    with Writer(counted.write) as archive:
+        for name, size, blocks in _members(home, checkpoint, surveys, content, needed):
+            say(f"exporting {name}")
+            archive.add(name, size, blocks)
     rows = tuple(survey.row for survey in surveys)
     return Exported(rows, len(needed), counted.size, checkpoint.key)
 
