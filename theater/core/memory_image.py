@@ -15,6 +15,8 @@ The value, canonical msgpack (core/codec.py), is a map:
               blocks, in ascending order, all of one MiB: the first block of a memory is 0, a MiB has 64. The Ref is to
               bytes: these blocks, one after the other.
     globals   an array with the values of the globals: 4, 8 or 16 bytes each, little-endian
+    streams   an array with the standard streams that the guest has opened, "stdin", "stdout" or "stderr", in the order
+              in which a guest as it was loaded has to open them to have the same handles
 
 Memories and globals stand in the order of theater/wasm/state_root.py. A block that nothing says otherwise of is that of
 the base, or zeros where the memory has grown. Parts are content of their own, so that what a large memory did not
@@ -47,8 +49,10 @@ MAX_PAGES: Final = 65536
 """Pages of one linear memory, which has 32-bit addresses."""
 MAX_VALUE: Final = 64 << 20
 """Bytes of the longest value that is read; all blocks of a memory of 4 GiB take one."""
+MAX_STREAMS: Final = 10_000
+_STREAMS: Final = ("stdin", "stdout", "stderr")
 _WIDTHS: Final = (4, 8, 16)
-_FIELDS: Final = {"format", "root", "base", "memories", "globals"}
+_FIELDS: Final = {"format", "root", "base", "memories", "globals", "streams"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class MemoryImage:
         memories: size of each linear memory in bytes.
         blocks: content of the blocks that differ, by memory and number.
         globals: values of the globals that the guest's code sets, little-endian.
+        streams: the standard streams that the guest has opened, in order.
     """
 
     root: bytes
@@ -68,6 +73,7 @@ class MemoryImage:
     memories: tuple[int, ...]
     blocks: Mapping[tuple[int, int], bytes]
     globals: tuple[bytes, ...] = ()
+    streams: tuple[str, ...] = ()
 
 
 def store(image: MemoryImage, put: Put) -> Ref:
@@ -86,7 +92,7 @@ def store(image: MemoryImage, put: Put) -> Ref:
         numbers = [number for _, number in of_part]
         memories[memory][1].append((numbers, Ref(bytes.fromhex(put(content)), len(content))))
     fields = {"format": FORMAT, "root": image.root, "base": image.base, "memories": memories}
-    value = pack({**fields, "globals": image.globals})
+    value = pack({**fields, "globals": image.globals, "streams": image.streams})
     return Ref(bytes.fromhex(put(value)), len(value), Form.VALUE)
 
 
@@ -118,6 +124,7 @@ def read(data: bytes, get: Get) -> MemoryImage:
         _refuse(f"its format is {value['format']!r}, and {FORMAT} is what can be read")
     root, base = _digest(value["root"]), _digest(value["base"])
     values = tuple(_global(item) for item in _list(value["globals"], MAX_GLOBALS))
+    streams = tuple(_stream(item) for item in _list(value["streams"], MAX_STREAMS))
     memories = [_memory(item) for item in _list(value["memories"], MAX_MEMORIES)]
     # All that can be known without content is checked before any is fetched.
     blocks = {
@@ -126,7 +133,7 @@ def read(data: bytes, get: Get) -> MemoryImage:
         for numbers, ref in parts
         for number, block in zip(numbers, _blocks(_content(ref, get)), strict=True)
     }
-    return MemoryImage(root, base, tuple(size for size, _ in memories), blocks, values)
+    return MemoryImage(root, base, tuple(size for size, _ in memories), blocks, values, streams)
 
 
 def _memory(item: Any) -> tuple[int, list[tuple[list[int], Ref]]]:
@@ -175,6 +182,12 @@ def _digest(value: Any) -> bytes:
 def _global(value: Any) -> bytes:
     if type(value) is not bytes or len(value) not in _WIDTHS:
         _refuse("a global has 4, 8 or 16 bytes")
+    return value
+
+
+def _stream(value: Any) -> str:
+    if type(value) is not str or value not in _STREAMS:
+        _refuse("a stream is stdin, stdout or stderr")
     return value
 
 

@@ -90,6 +90,7 @@ class Component:
         core_instances: in order.
         globals: core instance and name of the core globals that the component speaks of, in order.
         count: how many there are of each sort: "module", "core instance", "core func", "type", "func", "instance".
+        imported: the numbers of the instances it imports, by name.
         exports: names of what it exports.
     """
 
@@ -97,6 +98,7 @@ class Component:
     core_instances: list[CoreInstance] = field(default_factory=list)
     globals: list[tuple[int, str]] = field(default_factory=list)
     count: Counter[str] = field(default_factory=Counter)
+    imported: dict[str, int] = field(default_factory=dict)
     exports: set[str] = field(default_factory=set)
 
     def origin(self, instance: int, name: str) -> tuple[int, int]:
@@ -242,8 +244,11 @@ def _options(cursor: Cursor) -> None:
 
 def _imports(cursor: Cursor, found: Component) -> None:
     for _ in range(cursor.number()):
-        _name(cursor)
-        _add(found, _described(cursor))
+        name = _name(cursor)
+        sort = _described(cursor)
+        if sort == "instance":
+            found.imported[name] = found.count[sort]
+        _add(found, sort)
 
 
 def _exports(cursor: Cursor, found: Component) -> None:

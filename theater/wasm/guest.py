@@ -181,6 +181,10 @@ class Guest:
         self._need_rest()
         return self._keeping.root()
 
+    def prepare_state_roots(self) -> None:
+        """Does now what the first `state_root` of this process would do: for one that is about to be sealed."""
+        self._keeping.prepare()
+
     @property
     def unportable(self) -> str | None:
         """Why the memory cannot be kept faithfully, one sentence; None if it can."""
@@ -335,15 +339,14 @@ class Guest:
         hatch = Hatch.from_plain(self._artefact.meta.hatch)
         if hatch.unportable:
             return hatch.unportable
-        get = self._hatch_function(GUEST, "get")
-        set_ = self._hatch_function(GUEST, "set")
+        get, set_, open_ = (self._hatch_function(GUEST, name) for name in ("get", "set", "open"))
         growers, peekers = [], []
         for interface in hatch.interfaces:
             grow, peek = self._hatch_function(interface, "grow"), self._hatch_function(interface, "peek")
             for number in range(hatch.memories if interface == GUEST else 1):
                 growers.append(partial(grow, number))
                 peekers.append(partial(peek, number))
-        return Reach(hatch.globals, get, set_, tuple(growers), tuple(peekers), self._unmetered)
+        return Reach(hatch.globals, get, set_, tuple(growers), tuple(peekers), open_, self._unmetered)
 
     def _hatch_function(self, interface: str, function: str) -> Callable[..., Any]:
         found = self._function(interface, function)

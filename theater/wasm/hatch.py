@@ -16,11 +16,12 @@ core modules export more; an instance that uses no hatch does the same as ever, 
     set(index: u32, value: u64)
     grow(memory: u32, pages: u32) -> u32    memory.grow: pages before, or 2**32 - 1
     peek(memory: u32, at: u32) -> u32       a byte, to tell memories apart; 0 if there is none
+    open(stream: u32) -> u32                gives the guest a handle of `STREAMS[stream]`; 0 if it imports none
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -52,8 +53,12 @@ GET: Final = Signature((("index", "u32"),), "u64")
 SET: Final = Signature((("index", "u32"), ("value", "u64")), None)
 GROW: Final = Signature((("memory", "u32"), ("pages", "u32")), "u32")
 PEEK: Final = Signature((("memory", "u32"), ("at", "u32")), "u32")
-FUNCTIONS: Final = {"get": GET, "set": SET, "grow": GROW, "peek": PEEK}
+OPEN: Final = Signature((("stream", "u32"),), "u32")
+FUNCTIONS: Final = {"get": GET, "set": SET, "grow": GROW, "peek": PEEK, "open": OPEN}
 OF_ADAPTERS: Final = {"grow": GROW, "peek": PEEK}
+
+STREAMS: Final = ("stdin", "stdout", "stderr")
+"""The host's resources that a guest may hold and be kept: a new handle of one is as good as the old."""
 
 MAX_GLOBALS: Final = 64
 """Globals that a guest's code may set. Each is read with a call whenever a state root is wanted; compilers use one."""
@@ -144,10 +149,16 @@ def _cut(component: bytes, found: Component) -> tuple[bytes, Hatch]:
     memory_imports = [
         (number, names.of(number, MEMORY, module.imported_memories + index)) for number, module, index in memories
     ]
-    hatch = bytes(wasmtime.wat2wasm(_hatch_text(global_imports, [NUMERIC[t][0] for t in types], memory_imports)))
+    streams = {s: index for s in STREAMS for name, index in found.imported.items() if _is_of(name, s)}
+    text = _hatch_text(global_imports, [NUMERIC[t][0] for t in types], memory_imports, list(streams))
+    hatch = bytes(wasmtime.wat2wasm(text))
     instances = sorted({number for number, _ in (*global_imports, *memory_imports)})
-    binary = names.rewritten(component) + _behind(found, hatch, instances)
+    binary = names.rewritten(component) + _behind(found, hatch, instances, streams)
     return binary, Hatch(len(memories), tuple(NUMERIC[t][1] for t in types), (GUEST,))
+
+
+def _is_of(interface: str, stream: str) -> bool:
+    return interface.partition("@")[0] == f"wasi:cli/{stream}"
 
 
 def _module(found: Component, instance: int) -> CoreModule:
@@ -211,8 +222,14 @@ def _with_exports(module: bytes, new: Sequence[bytes]) -> bytes:
 # ---- the core module
 
 
-def _hatch_text(globals_: Sequence[tuple[int, str]], types: Sequence[str], memories: Sequence[tuple[int, str]]) -> str:
-    lines = [
+def _hatch_text(
+    globals_: Sequence[tuple[int, str]],
+    types: Sequence[str],
+    memories: Sequence[tuple[int, str]],
+    streams: Sequence[str],
+) -> str:
+    lines = [f'(import "streams" "{stream}" (func ${stream} (result i32)))' for stream in streams]
+    lines += [
         f'(import "{instance}" {quoted(name)} (global $g{i} (mut {t})))'
         for i, ((instance, name), t) in enumerate(zip(globals_, types, strict=True))
     ]
@@ -229,7 +246,9 @@ def _hatch_text(globals_: Sequence[tuple[int, str]], types: Sequence[str], memor
         )
         for i in range(len(memories))
     ]
+    opens = [_case(STREAMS.index(stream), f"(return (call ${stream}))") for stream in streams]
     lines += [
+        _function("open", "(param i32) (result i32)", opens, "(i32.const 0)"),
         _function("get", "(param i32) (result i64)", gets, "(i64.const 0)"),
         _function("set", "(param i32 i64)", sets, ""),
         _function("grow", "(param i32 i32) (result i32)", grows, "(i32.const -1)"),
@@ -273,27 +292,36 @@ _CORE_INSTANCES, _INSTANCES, _ALIASES, _TYPES, _CANONICAL, _EXPORTS = 2, 5, 6, 7
 _CODES: Final = {"u32": b"\x79", "u64": b"\x77"}
 
 
-def _behind(found: Component, hatch: bytes, instances: Sequence[int]) -> bytes:
+def _behind(found: Component, hatch: bytes, instances: Sequence[int], streams: Mapping[str, int]) -> bytes:
+    """The sections: first what the hatch imports, then itself, then what it exports."""
     count = found.count
+    aliases = [b"\x01\x00" + leb(instance) + _name(f"get-{stream}") for stream, instance in streams.items()]
+    lowered = [b"\x01\x00" + leb(count["func"] + i) + b"\x00" for i in range(len(streams))]
+    opened = [_name(stream) + b"\x00" + leb(count["core func"] + i) for i, stream in enumerate(streams)]
     arguments = [_name(str(number)) + b"\x12" + leb(number) for number in instances]
-    instance = leb(count["core instance"])
+    arguments.append(_name("streams") + b"\x12" + leb(count["core instance"]))
+    instance = leb(count["core instance"] + 1)
+    core_function, function = count["core func"] + len(streams), count["func"] + len(streams)
     numbers = range(len(FUNCTIONS))
     types = []
     for f in FUNCTIONS.values():
         params = _vector([_name(name) + _CODES[str(t)] for name, t in f.params])
         types.append(b"\x40" + params + (b"\x01\x00" if f.result is None else b"\x00" + _CODES[str(f.result)]))
-    exports = [b"\x00" + _name(name) + b"\x01" + leb(count["func"] + i) for i, name in enumerate(FUNCTIONS)]
+    exports = [b"\x00" + _name(name) + b"\x01" + leb(function + i) for i, name in enumerate(FUNCTIONS)]
     return b"".join(
         (
+            section(_ALIASES, _vector(aliases)),
+            section(_CANONICAL, _vector(lowered)),
             section(COMPONENT_CORE_MODULE, hatch),
-            section(_CORE_INSTANCES, _vector([b"\x00" + leb(count["module"]) + _vector(arguments)])),
+            section(
+                _CORE_INSTANCES,
+                _vector([b"\x01" + _vector(opened), b"\x00" + leb(count["module"]) + _vector(arguments)]),
+            ),
             section(_ALIASES, _vector([b"\x00\x00\x01" + instance + _name(name) for name in FUNCTIONS])),
             section(_TYPES, _vector(types)),
             section(
                 _CANONICAL,
-                _vector(
-                    [b"\x00\x00" + leb(count["core func"] + i) + b"\x00" + leb(count["type"] + i) for i in numbers]
-                ),
+                _vector([b"\x00\x00" + leb(core_function + i) + b"\x00" + leb(count["type"] + i) for i in numbers]),
             ),
             section(_INSTANCES, _vector([b"\x01" + _vector(exports)])),
             section(_EXPORTS, _vector([b"\x00" + _name(GUEST) + b"\x05" + leb(count["instance"]) + b"\x00"])),

@@ -2,8 +2,9 @@
 
 What a guest carries from call to call is its linear memories and their sizes, the globals that its code sets, and the
 handles of the host's resources. Memories and globals are kept, through the hatch that the component was compiled with
-(`hatch`). Handles are not, since what they stand for is the host's: a guest that has others than when it was loaded is
-not portable meanwhile. Nor is one of which it cannot be said what it carries (`anatomy`).
+(`hatch`). Of handles only those of the standard streams can be given to another guest, under the same numbers: while a
+guest holds any others that it did not have when it was loaded, or its next handle would be another, it is not portable.
+Nor is one of which it cannot be said what it carries (`anatomy`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from theater.core.codec import DIGEST_SIZE, content_digest
 from theater.core.memory_image import MemoryImage
 from theater.errors import IntegrityError, WrongState
+from theater.wasm.hatch import STREAMS
 from theater.wasm.memories import PAGE, Memory
 from theater.wasm.state_root import LEAF, Leaves, content, root_of
+from theater.wasm.wasi import Handles
 
 _REFUSED: Final = (1 << 32) - 1
 _ZEROS: Final = content_digest(bytes(LEAF))
@@ -33,6 +36,7 @@ class Reach:
         get, set: the hatch's functions for globals.
         growers: for each memory what makes it grow by so many pages.
         peekers: for each memory what reads the byte at an address.
+        open: gives the guest a handle of `hatch.STREAMS[number]`.
         unmetered: in it, calls of the above cost no fuel.
     """
 
@@ -41,6 +45,7 @@ class Reach:
     set: Callable[[int, int], None]
     growers: tuple[Callable[[int], int], ...]
     peekers: tuple[Callable[[int], int], ...]
+    open: Callable[[int], int]
     unmetered: Callable[[], AbstractContextManager[None]]
 
 
@@ -50,10 +55,10 @@ class Keeping:
     Args:
         memories: all of them, by falling address.
         reach: the hatch; or why there is none.
-        handles: the handles that the guest holds, as a value to compare.
+        handles: what the guest holds of the host.
     """
 
-    def __init__(self, memories: Sequence[Memory], reach: Reach | str, handles: Callable[[], Any]) -> None:
+    def __init__(self, memories: Sequence[Memory], reach: Reach | str, handles: Callable[[], Handles]) -> None:
         if isinstance(reach, Reach):
             reach, memories = _identified(memories, reach)
         self._memories = memories
@@ -62,7 +67,7 @@ class Keeping:
         self._leaves = Leaves(memories)
         self._base: list[bytes] | None = None
         self._base_root = b""
-        self._base_handles: Any = None
+        self._base_handles = Handles((), (), 0)
 
     def keep_image(self) -> None:
         """Remembers the guest as it is now."""
@@ -70,6 +75,10 @@ class Keeping:
         sizes = (len(leaves) // DIGEST_SIZE * LEAF for leaves in self._base)
         self._base_root = root_of(zip(sizes, self._base, strict=True), self._globals())
         self._base_handles = self._handles()
+
+    def prepare(self) -> None:
+        """Opens what `root` needs."""
+        self._leaves.prepare()
 
     def enter(self) -> None:
         """The guest is called for the first time since `keep_image`."""
@@ -86,13 +95,14 @@ class Keeping:
             return self._reach
         if self._base is None:
             return "nobody remembered what it was when it was loaded"
-        if self._handles() != self._base_handles:
-            return "it holds other handles of the host than when it was loaded"
+        if self._handles().opened_since(self._base_handles) is None:
+            return "it holds, or has given back, resources of the host that no other guest could be given"
         return None
 
     def keep(self) -> MemoryImage:
         """What differs from the guest as it was loaded; raises WrongState if it is not portable."""
         _, base = self._portable()
+        streams = self._handles().opened_since(self._base_handles) or ()
         values = self._globals()
         memories = self._leaves.current()
         blocks = {
@@ -100,7 +110,8 @@ class Keeping:
             for index, (size, leaves) in enumerate(memories)
             for number in _different(base[index], leaves)
         }
-        return MemoryImage(root_of(memories, values), self._base_root, tuple(s for s, _ in memories), blocks, values)
+        sizes = tuple(size for size, _ in memories)
+        return MemoryImage(root_of(memories, values), self._base_root, sizes, blocks, values, streams)
 
     def restore(self, image: MemoryImage) -> None:
         """Makes of a guest as it was loaded what was kept; raises IntegrityError if that fails."""
@@ -114,9 +125,12 @@ class Keeping:
             for memory, size, grow in zip(self._memories, image.memories, reach.growers, strict=True):
                 _grow(memory, size, grow)
             self._set_globals(reach, image.globals)
+            for stream in image.streams:
+                reach.open(STREAMS.index(stream))
         for (index, number), block in image.blocks.items():
             content(self._memories[index], image.memories[index])[number * LEAF : (number + 1) * LEAF] = block
-        if self.root() != image.root:
+        streams = self._handles().opened_since(self._base_handles)
+        if self.root() != image.root or streams != image.streams:
             raise IntegrityError("the memory that was restored is not the one that was kept")
 
     def close(self) -> None:

@@ -11,8 +11,9 @@ instances that define them, and in each of the modules' own order: the value's 4
 whose globals are out of reach (`Guest.unportable` says why) has none here.
 
 So a root says nothing of how it was computed, and is the same in every process and on every machine. A guest with one
-memory of a page of zeros and no globals has the root
-e3VECTOR.
+memory, of 64 KiB that are zero, and one global, an i32 of 65536, has the root
+
+    6f38e0d5d91edc61d6665f4f28a36f943595124da23c14bb2b07fa4e53d6244d
 
 What it costs is asking the kernel what was written (`written`), and hashing that. Leaves of 4 KiB would be twice as
 dear when all must be hashed, and their digests a hundred KiB more of every actor's own; leaves of 64 KiB are twice as
@@ -80,12 +81,21 @@ class Leaves:
         if self._watch is None or self._watched_by != os.getpid():
             self._begin()
         else:
-            self._update(self._written(self._watch))
+            try:
+                self._update(self._written(self._watch))
+            except OSError:
+                self.close()
+                self._begin()
         return [(len(digests) // DIGEST_SIZE * LEAF, digests) for digests in self._digests]
+
+    def prepare(self) -> None:
+        """Opens now what the first look of this process would open."""
+        if self._watch is None or self._watched_by != os.getpid():
+            self._begin()
 
     def close(self) -> None:
         """Gives back what this process has opened."""
-        if self._watch is not None and self._watched_by == os.getpid():
+        if self._watch is not None:
             self._watch.close()
         self._forget()
 
@@ -118,7 +128,7 @@ class Leaves:
         for memory, digests, ranges in zip(self._memories, self._digests, changed, strict=True):
             known, size = len(digests) // DIGEST_SIZE * LEAF, memory.size()
             if known < size:  # it has grown; its end was not known
-                ranges = [*ranges, (known, size)]
+                ranges = sorted([*ranges, (known, size)])
                 digests.extend(bytes((size - known) // LEAF * DIGEST_SIZE))
             view = content(memory, size)
             last = -1

@@ -31,6 +31,7 @@ from theater.core.values import Case, Err, Ok
 from theater.errors import ComponentError
 from theater.wasm import native
 from theater.wasm.direct import HostFunction, UnsupportedType, bind_import
+from theater.wasm.hatch import STREAMS
 from theater.wasm.signals import cover_entry
 from theater.wasm.types import Interface, Signature, Type, wit_signature
 
@@ -68,6 +69,37 @@ class WasiHost(Protocol):
         """Waits, at most as long as the call may still take; in a replay not at all."""
 
 
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """What a guest holds of the host, and which handles it will get: two guests that are equal in this go on alike.
+
+    A component has one table of handles. The one that was given back last is given out first (wasmtime keeps the free
+    ones in a list); if none is free, the table grows.
+
+    Attributes:
+        held: place and name of each held resource; no name for one that is not a standard stream, and may have a state.
+        free: free places, the next to be used last.
+        size: places that the table has, without free ones at its end that would be used in their order anyway.
+    """
+
+    held: tuple[tuple[int, str], ...]
+    free: tuple[int, ...]
+    size: int
+
+    def opened_since(self, base: Handles) -> tuple[str, ...] | None:
+        """The streams that a guest that holds `base` must open, in order, to hold this; None if that is impossible."""
+        more = [entry for entry in self.held if entry not in base.held]
+        if len(more) + len(base.held) != len(self.held) or not all(name for _, name in self.held):
+            return None
+        free, size, opened = list(base.free), base.size, []
+        names = dict(more)
+        for _ in more:
+            place = free.pop() if free else size
+            size = max(size, place + 1)
+            opened.append(names.pop(place, ""))
+        return tuple(opened) if not names and (tuple(free), size) == (self.free, self.size) else None
+
+
 class Exit(BaseException):
     """The guest called `exit`. No program error: it passes through host code as SystemExit does."""
 
@@ -91,13 +123,12 @@ class Wasi:
     def __init__(self, engine: wasmtime.Engine, host: WasiHost) -> None:
         self._engine = engine
         self._host = host
-        self._handles: dict[int, _Resource] = {}
-        self._next_handle = 1
+        self._handles = _Table()
         self._kinds: dict[int, str] = {}
 
-    def handles(self) -> object:
-        """What the guest holds, to be compared: equal values mean that it goes on in the same way."""
-        return dict(self._handles), self._next_handle
+    def handles(self) -> Handles:
+        """What the guest holds now."""
+        return self._handles.holds()
 
     def link(self, root: wc.LinkerInstance, imports: Mapping[str, Interface]) -> list[object]:
         """Defines every wasi interface among `imports`; returns what must live as long as the instance.
@@ -142,10 +173,7 @@ class Wasi:
     def _new(self, resource: _Resource) -> int:
         if len(self._handles) >= MAX_HANDLES:
             raise Refused(f"the guest holds more than {MAX_HANDLES} handles of WASI")
-        handle = self._next_handle
-        self._next_handle += 1
-        self._handles[handle] = resource
-        return handle
+        return self._handles.add(resource)
 
     def _stream(self, handle: int) -> str:
         stream = self._handles[handle]
@@ -205,6 +233,44 @@ class _Stream:
 
 
 _Resource: TypeAlias = "_Ready | _Timer | _Stream"
+
+
+class _Table(dict[int, "_Resource"]):
+    """The resources that a guest holds, by a number that no two ever share; and where it has them in its own table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0
+        self._places: dict[int, int] = {}
+        self._free: list[int] = []
+        self._size = 0
+
+    def add(self, resource: _Resource) -> int:
+        """Takes a resource that the guest is about to get; returns its number."""
+        self._last += 1
+        self[self._last] = resource
+        self._places[self._last] = self._free.pop() if self._free else self._size
+        self._size = max(self._size, self._places[self._last] + 1)
+        return self._last
+
+    def drop(self, number: int) -> None:
+        """Forgets a resource that the guest has given back."""
+        if self.pop(number, None) is not None:
+            self._free.append(self._places.pop(number))
+
+    def holds(self) -> Handles:
+        """What the guest holds."""
+        held = {place: self[number] for number, place in self._places.items()}
+        free, size = list(self._free), self._size
+        while free and free[0] == size - 1:
+            del free[0]
+            size -= 1
+        names = ((place, _name_of(resource)) for place, resource in sorted(held.items()))
+        return Handles(tuple(names), tuple(free), size)
+
+
+def _name_of(resource: _Resource) -> str:
+    return resource.name if isinstance(resource, _Stream) and resource.name in STREAMS else ""
 
 
 # ---- the functions
@@ -555,7 +621,7 @@ def _call_late(data: int, context: int, kind: int, arguments: int, count: int, r
 
 def _drop(data: int, context: int, handle: int) -> int:
     try:
-        handles.pop(handle, None)
+        handles.drop(handle)
         return 0
     except BaseException as error:
         return park(error)
@@ -563,7 +629,7 @@ def _drop(data: int, context: int, handle: int) -> int:
 
 # What the copies of the two functions above have as globals of their own.
 late: Any = None
-handles: dict[int, _Resource] = {}
+handles = _Table()
 park = native.park
 
 
@@ -578,7 +644,7 @@ def _short_name(name: str) -> str:
     return short
 
 
-def _define_resource(instance: wc.LinkerInstance, name: str, number: int, handles: dict[int, _Resource]) -> object:
+def _define_resource(instance: wc.LinkerInstance, name: str, number: int, handles: _Table) -> object:
     """Defines a resource type whose values are our handles; a dropped one is forgotten."""
     callback = ffi.wasmtime_component_resource_destructor_t(_native_function(_drop, handles=handles))
     encoded = name.encode()

@@ -67,6 +67,7 @@ class WriteProtection:
     """
 
     def __init__(self, memories: Sequence[Memory]) -> None:
+        self._owner = 0  # until both descriptors are open
         self._regions = (ctypes.c_uint64 * (3 * _REGIONS))()
         self._argument = bytearray(_SCAN_SIZE)
         self._faults = _userfaultfd()
@@ -77,6 +78,7 @@ class WriteProtection:
                 range_ = struct.pack("4Q", memory.base, _RESERVATION, _REGISTER_MODE_WP, 0)
                 fcntl.ioctl(self._faults, _UFFDIO_REGISTER, bytearray(range_), True)
             self._pages = os.open(_PAGEMAP, os.O_RDONLY | os.O_CLOEXEC)
+            self._owner = os.getpid()
         except BaseException:
             os.close(self._faults)
             raise
@@ -104,9 +106,13 @@ class WriteProtection:
         return found
 
     def close(self) -> None:
-        """Gives the descriptors back, which ends the watch."""
-        os.close(self._faults)
-        os.close(self._pages)
+        """Gives the descriptors back, which ends the watch. In a fork they are not its own, and nothing happens."""
+        if self._owner == os.getpid():
+            self._owner = 0
+            os.close(self._faults)
+            os.close(self._pages)
+
+    __del__ = close
 
 
 def _userfaultfd() -> int:
