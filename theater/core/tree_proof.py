@@ -22,13 +22,7 @@ from typing import Any, Final, NamedTuple
 from theater.core import manifest as manifests
 from theater.core.chain import Call, Ending, Entry, Genesis, Get, HostCall, HostResult, Kind, Outcome, Payload, Record
 from theater.core.codec import Form, Ref, Veiled, content_digest, unpack
-from theater.core.handlers import (
-    MESSAGE_SERVER_CLIENT,
-    MESSAGE_SERVER_HOST,
-    REQUESTS,
-    SUPERVISOR,
-    TIMERS,
-)
+from theater.core.handlers import MESSAGE_SERVER_CLIENT, MESSAGE_SERVER_HOST, REQUESTS, SUPERVISOR, TIMERS
 from theater.core.ids import child_id, is_id
 from theater.core.values import Ok, Some
 from theater.errors import TheaterError
@@ -36,9 +30,7 @@ from theater.errors import TheaterError
 _VALUE_MAX: Final = 1 << 26
 _MANIFEST_MAX: Final = 1 << 20
 _SPAWNS: Final = frozenset({"spawn", "resume"})
-_TELLING: Final = frozenset(
-    {Kind.GENESIS, Kind.CALL, Kind.HOST_CALL, Kind.HOST_RESULT, Kind.OUTCOME},
-)
+_TELLING: Final = frozenset({Kind.GENESIS, Kind.CALL, Kind.HOST_CALL, Kind.HOST_RESULT, Kind.OUTCOME})
 
 
 class Way(StrEnum):
@@ -125,18 +117,23 @@ class Witness:
         get: content that it refers to.
 
     Attributes:
-        genesis: its first entry, and when that was.
+        genesis, began_ns: its first entry, and when that was.
         spawns: what it says of children, by the id of the child.
-        ended_ns: when its last entry was written.
     """
 
     def __init__(self, actor: str, get: Get) -> None:
         self.actor = actor
         self.genesis: Genesis | None = None
-        self.began_ns = self.ended_ns = 0
+        self.began_ns = 0
         self.spawns: dict[str, Spawn] = {}
         self._get = get
         self._asking: tuple[Entry, HostCall] | None = None
+        self._last: Record | None = None
+
+    @property
+    def ended_ns(self) -> int:
+        """When the last entry was written."""
+        return self._last.entry().time_ns if self._last is not None else 0
 
     def note(self, record: Record) -> Claim | None:
         """Takes in the next entry; returns what it claims, if anything.
@@ -145,10 +142,10 @@ class Witness:
             ChainBroken: it is no entry of this version.
             ContentDamaged, UnknownContent: what it refers to cannot be had.
         """
+        self._last = record
         if record.kind_number not in _TELLING:
             return None
         entry = record.entry()
-        self.ended_ns = entry.time_ns
         payload = entry.read()
         asking, self._asking = self._asking, None
         match payload:
@@ -214,29 +211,30 @@ class Hearing:
         actor: whose chain it is.
         claims: by cause; those that were found in it are taken out.
         get: content that it refers to.
-
-    Attributes:
-        ended_ns: when its last entry was written.
     """
 
     def __init__(self, actor: str, claims: dict[bytes, list[Claim]], get: Get) -> None:
         self.actor = actor
-        self.ended_ns = 0
         self._claims = claims
         self._get = get
         self._answers: bytes | None = None
+        self._last: Record | None = None
+
+    @property
+    def ended_ns(self) -> int:
+        """When the last entry was written."""
+        return self._last.entry().time_ns if self._last is not None else 0
 
     def note(self, record: Record) -> Iterator[Flaw]:
         """Takes in the next entry; gives what does not fit.
 
         Raises: as `Witness.note`.
         """
+        self._last = record
         claims = self._claims.get(record.digest)
         if claims is None and record.kind_number != Kind.CALL:
-            self._last = record
             return
         entry = record.entry()
-        self._last = record
         payload = entry.read()
         if isinstance(payload, Call):
             self._answers = payload.cause
@@ -251,13 +249,6 @@ class Hearing:
                     f"entry {claim.entry}: {claim.way.value} came that entry {entry.seq} of {self.actor} is said to "
                     f"have sent, and that entry {why}",
                 )
-
-    def close(self) -> None:
-        """The chain has ended."""
-        if self._last is not None:
-            self.ended_ns = self._last.entry().time_ns
-
-    _last: Record | None = None
 
     def _compare(self, claim: Claim, payload: Payload) -> str | None:
         """What an entry is instead of the sending of what arrived; None if it is that."""

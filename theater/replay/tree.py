@@ -132,7 +132,6 @@ class _Trial:
         try:
             for record in _records(self._chains[actor]):
                 self._flaws += hearing.note(record)
-            hearing.close()
         except TheaterError as error:
             self._flaws.append(Flaw(actor, error.message))
         return hearing.ended_ns
