@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def _home(folder: Path, effort: Effort) -> Figure:
     content = ContentStore(home.content)
 
     def verify() -> None:
-        if not (found := verify_home(home, content)).ok:
+        if not (found := verify_home(home, content, reopen=partial(ContentStore, home.content))).ok:
             raise RuntimeError(str(found))
 
     return Figure("verify-home", rate(total, verify), samples=total, note=f"{CHAINS} chains")

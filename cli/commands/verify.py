@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,6 +63,7 @@ def command(app: App, actors: tuple[str, ...], kept: str | None, words: str | No
             lambda verdict: say(f"verified {verdict.id}"),
             checkpoint=checkpoint,
             key=key or own,
+            reopen=partial(ContentStore, home.content),
         )
     if app.json:
         print_json(_plain_home(found, checkpoint))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import chains
 import pytest
 from chains import ACTOR, OTHER, Living
 
-from theater.chainlog import ChainWriter, collect_references, verify_chain, verify_home
+from theater.chainlog import ChainWriter, collect_references, verify, verify_chain, verify_home
 from theater.core.chain import REMOVED, Checkpoint, HostResult, Kind, Lifecycle
 from theater.core.codec import content_digest
 from theater.core.verification import Checkpoints, Verdict
 from theater.errors import ChainBroken, UnknownActor, UnknownContent
+from theater.store import ContentStore
 
 
 @pytest.fixture
@@ -50,6 +52,19 @@ def test_a_good_home_is_good(home: Living) -> None:
     ]
     assert tuple(seen) == found.actors
     assert (found.supervisor.id, found.supervisor.entries) == ("supervisor", 2)
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["", "ended by somebody"])
+def test_processes_that_share_the_work_find_what_one_finds(
+    home: Living, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    chain = home.chain(OTHER)
+    chain.write_bytes(chain.read_bytes()[:-1] + b"?")
+    alone, seen = verify_home(home, home.store), list[Verdict]()
+    monkeypatch.setattr(verify, "_WORTH_PROCESSES", 0)
+    reopen = partial(os._exit, 9) if ended else partial(ContentStore, home.content)
+    assert verify_home(home, home.store, on_verdict=seen.append, reopen=reopen) == alone
+    assert [verdict.ok for verdict in seen] == [True, False]
 
 
 def test_an_empty_home_is_good(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ meanwhile: the supervisor's chain is read first, so that no chain can be behind 
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from theater.core.verification import ANY_SIZE, SUPERVISOR, Checkpoints, Verdict
 from theater.errors import ChainBroken, ContentDamaged, TheaterError, UnknownActor
 
 _BLOCK = 1 << 20
+_WORTH_PROCESSES = 64 << 20
+"""Bytes of chains from which on other processes are of help: they take some tenths of a second to begin."""
 _REMEMBERED = 100_000
 """Contents that are remembered as good; beyond that they are checked again when they are met again."""
 
@@ -99,6 +102,7 @@ def verify_home(
     *,
     checkpoint: SignedCheckpoint | None = None,
     key: bytes | None = None,
+    reopen: Callable[[], Content] | None = None,
 ) -> HomeVerdict:
     """Verifies the chains of a home, whether its server runs or not.
 
@@ -109,20 +113,44 @@ def verify_home(
         checkpoint: one that was kept elsewhere; whose it is has been checked. All chains that it names must be there,
             also of actors that were removed since.
         key: the public key that is trusted to have signed the supervisor's chain, and for what was dropped of others.
+        reopen: opens the content store in another process (picklable), so that all processors share the work where
+            there is much; None to do it all in this one.
 
     Raises:
         UnknownActor: an id that was given is neither in the home nor in a checkpoint.
     """
     contents = Contents(content)
     supervisor, known, signed = verify_supervisor(home, contents, checkpoint, key)
+    chosen = _chosen(home, known, actors)
+    processes = min(os.cpu_count() or 1, len(chosen))
+    if reopen is not None and processes > 1 and _size(home, chosen) >= _WORTH_PROCESSES:
+        from theater.chainlog.abreast import Job, verify_abreast
+
+        jobs = [Job(home.chain(actor), actor, known.get(actor)) for actor in chosen]
+        found = verify_abreast(jobs, contents, reopen, key, processes)
+    else:
+        found = (verify_actor(home.chain(actor), actor, known.get(actor), contents, key) for actor in chosen)
     verdicts = []
-    for actor in _chosen(home, known, actors):
-        verifier = Verifier(actor, known.get(actor))
-        read_into(verifier, home.chain(actor), _look(contents, verifier), key)
-        verdicts.append(verifier.verdict())
+    for verdict in found:
+        verdicts.append(verdict)
         if on_verdict is not None:
-            on_verdict(verdicts[-1])
+            on_verdict(verdict)
     return HomeVerdict(supervisor, tuple(verdicts), signed)
+
+
+def verify_actor(path: Path, actor: str, known: Checkpoints | None, contents: Contents, key: bytes | None) -> Verdict:
+    """Verifies the chain of one actor of a home.
+
+    Args:
+        path: its file.
+        actor: the id that its genesis must name.
+        known: what is known about it from elsewhere.
+        contents: of the home.
+        key: the public key that is trusted to have signed for what was dropped; None for none.
+    """
+    verifier = Verifier(actor, known)
+    read_into(verifier, path, _look(contents, verifier), key)
+    return verifier.verdict()
 
 
 def read_into(verifier: Verifier, path: Path | str, look: Callable[[Record], None], key: bytes | None) -> None:
@@ -249,6 +277,12 @@ def _take_in(record: Record, contents: Contents, known: defaultdict[str, Checkpo
         known.pop(str(payload.details.get("actor")), None)
     elif isinstance(payload, Lifecycle) and payload.event == SIGNED:
         seal.note(record.seq, record.previous, payload.details)
+
+
+def _size(home: Home, actors: Collection[str]) -> int:
+    """Bytes of their chains."""
+    paths = map(home.chain, actors)
+    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def _chosen(home: Home, known: Collection[str], actors: Collection[str] | None) -> list[str]:
