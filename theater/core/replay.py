@@ -301,10 +301,17 @@ class Script:
         self._veil = None
         payload = self._payload() if self._next is not None and self._next.kind is Kind.LIFECYCLE else None
         if isinstance(payload, Lifecycle) and payload.event == SECRETS:
-            self._veil = Veil([self._open(promise) for promise in promises(payload)])
-            self._veil.hold(self.state)
+            self._veil = self._new_veil(payload)
             assert self._next is not None
             self._advance(self._next.digest)
+
+    def _new_veil(self, said: Lifecycle) -> Veil | None:
+        found = promises(said)
+        if not found:
+            return None
+        veil = Veil([self._open(promise) for promise in found])
+        veil.hold(self.state)
+        return veil
 
     def _initial(self, life: Life) -> bytes | None:
         digest = life.initial

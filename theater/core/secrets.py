@@ -21,10 +21,11 @@ digest, its characters in another order. This is against accidents. An actor tha
 Secrets have 8 to 65536 bytes. A shorter one would be found where it is not meant, and hidden by nothing but its being
 hidden; eight bytes hardly occur by accident.
 
-What a life may know is said at its beginning, in a lifecycle entry "secrets" whose details have, as "secrets", an array
-of arrays [name, number, commitment]: all values that this actor has ever had, since its state may still hold an old
-one. The number counts the values of a name from 1. What stands for a secret says its name, and the first eight bytes of
-its commitment as a tag. A *commitment* is
+What a life may know is said right behind its beginning, in a lifecycle entry "secrets" whose details have, as
+"secrets", an array of arrays [name, number, commitment]: all values that this actor has ever had, since its state may
+still hold an old one. The details of a snapshot have the same, since all before it may be dropped. The number counts
+the values of a name from 1. What stands for a secret says its name, and the first eight bytes of its commitment as a
+tag. A *commitment* is
 
     digest(key + length of the name as one byte + name + value, tag "theater secret 1")
 
@@ -177,12 +178,13 @@ def find(candidates: Iterable[tuple[str, bytes]], otherwise: Open = nothing_to_o
 
 
 def promises(event: Lifecycle) -> list[Promise]:
-    """What a lifecycle entry "secrets" says.
+    """What a lifecycle entry "secrets", or a snapshot, says; nothing if that says nothing of secrets.
 
     Raises:
         ChainBroken: it does not say that.
     """
-    rows = event.details.get(SECRETS) if isinstance(event.details, Mapping) else None
+    details: object = event.details
+    rows = details.get(SECRETS, [] if event.event == SNAPSHOT else None) if isinstance(details, Mapping) else None
     if not isinstance(rows, list) or not all(map(_is_promise, rows)):
         raise ChainBroken("a life begins with secrets that are none")
     return [Promise(*row) for row in rows]
@@ -264,7 +266,10 @@ class Veil:
 
     def announcement(self) -> Lifecycle:
         """The entry with which a life says what it may know."""
-        return Lifecycle(SECRETS, {SECRETS: [[each.name, each.number, each.commitment] for each in self.secrets]})
+        return Lifecycle(SECRETS, {SECRETS: self._rows()})
+
+    def _rows(self) -> list[list[object]]:
+        return [[each.name, each.number, each.commitment] for each in self.secrets]
 
     # ---- values
 
@@ -361,7 +366,9 @@ class Veil:
 
     def hide_in_details(self, event: str, details: Mapping[str, Any]) -> dict[str, Any]:
         hidden: dict[str, Any] = self.hide(details)
-        return {**hidden, "root": self.root(details.get("root"))} if event == SNAPSHOT else hidden
+        if event != SNAPSHOT:
+            return hidden
+        return {**hidden, "root": self.root(details.get("root")), SECRETS: self._rows()}
 
     # ---- one value
 

@@ -54,7 +54,10 @@ class Vault:
     def _value(self, source: SecretSource, actor: Actor) -> bytes:
         who = f"the secret {source.name!r} of {actor.manifest.name}"
         if source.file is not None:
-            value = _read(Path(actor.where).parent / source.file, who)
+            path = Path(actor.where).parent / source.file
+            if not path.is_absolute():
+                raise StartFailed(f"{who}: the actor was started without a file, so {path} is beside nothing")
+            value = _read(path, who)
         else:
             value = _from_environment(self._environment, source.env or "", who)
         _check(value, who, actor.manifest)
