@@ -1,9 +1,10 @@
 """The process in which one chain is performed again: `python -m theater.replay.child`.
 
-It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor, "secrets":
-the folder of the actor's kept secrets, "given": [name, path] of others}. It reads the chain, content, secrets and
-compiled components, opens nothing else, and says by one line of JSON on standard output how it
-ended: {"ok": true}, or {"error", "message", "details"}. The page (theater/replay/page.py) tells how far it is.
+It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor}, and, if it
+may need them, "secrets", the folder of the actor's kept secrets, and "given", an array of [name, path] of others. It
+reads the chain, content, secrets and compiled components, opens nothing else, and says by one line of JSON on standard
+output how it ended: {"ok": true}, or {"error", "message", "details"}. The page (theater/replay/page.py) tells how far
+it is.
 
 Whoever started it is its guard (theater/replay/guard.py): kills it when it does not get on, or dies with it.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from theater.core.replay import Script
+from theater.core.secrets import nothing_to_open
 from theater.errors import TheaterError
 from theater.replay import page
 from theater.replay.performance import Performance
@@ -45,8 +47,8 @@ def main() -> int:
     shared = mmap.mmap(order["page"], page.SIZE)
     try:
         get = ContentStore(order["content"]).get
-        given = [(name, read_kept(Path(path))) for name, path in order["given"]]
-        secrets = opener(Path(order["secrets"]), given)
+        given = [(name, read_kept(Path(path))) for name, path in order.get("given", ())]
+        secrets = opener(Path(order["secrets"]), given) if "secrets" in order else nothing_to_open
         script = Script(records_of(Path(order["chain"])), get, page.writer(shared), secrets)
         Performance(script, get, ArtefactCache(Path(order["cache"]))).run()
     except TheaterError as error:
