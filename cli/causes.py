@@ -27,6 +27,8 @@ _WORDS = {
     "reply": "answer of",
     "request": "asked in",
     "spawn": "spawned by",
+    "death": "began after",
+    "last": "ended in",
 }
 _EFFECTS = {
     "call": "did",

@@ -9,7 +9,7 @@ import click
 
 from ..lines import event_line
 from ..options import App, actor_argument, for_each, json_option, theater_command
-from ..output import colour, flush, line, print_json, print_json_line, print_json_list
+from ..output import colour, flush, line, print_json, print_json_line, print_json_list, progress
 from ..places import existing_home, find_chain
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def _show_graph(app: App, words: str, number: int, depth: int, *, forward: bool)
     with Chains(home) as chains:
         actor = find_chain(home, words)
         find, show = (find_effects, forward_tree) if forward else (find_causes, tree)
-        graph = find(chains, actor, chains.place(actor, number), depth)
+        with progress("reading chains"):
+            graph = find(chains, actor, chains.place(actor, number), depth)
         if app.json:
             print_json(plain(graph, chains))
             return

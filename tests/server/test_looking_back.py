@@ -33,6 +33,12 @@ def numbers(house: House, actor: str, kind: Kind) -> list[int]:
         return [entry.seq for entry in chain.read(10_000) if entry.kind is kind]
 
 
+def lifecycle(house: House, actor: str) -> list[tuple[int, str]]:
+    with ChainReader(Home(house.home).chain(actor)) as chain:
+        payloads = [(entry.seq, entry.read()) for entry in chain.read(10_000)]
+    return [(seq, payload.event) for seq, payload in payloads if isinstance(payload, Lifecycle)]
+
+
 def causes(house: House, actor: str, seq: int, **options: Any) -> Graph:
     with Chains(Home(house.home)) as chains:
         return find_causes(chains, actor, seq, **options)
@@ -139,6 +145,27 @@ def test_a_child_leads_to_the_call_in_which_it_was_spawned(house: House, name: N
     found = path(genesis, Why.SPAWN, Why.CALL)
     assert [place.actor for place in found] == [child, parent.id, parent.id]
     assert genesis.entries[found[1]].digest == begun.parent_head
+
+
+def test_a_life_leads_back_to_the_message_that_ended_the_one_before(house: House, name: Name) -> None:
+    sender, victim = name(), name()
+    first = house.start(sender)
+    second = house.start(victim, supervision=RESTLESS)
+    house.client.send(sender, sending(victim, b"u"))
+    house.await_incarnation(victim, 2)
+    lives = [seq for seq, event in lifecycle(house, second.id) if event == INCARNATION]
+    graph = causes(house, second.id, lives[0])
+    found = path(graph, Why.DEATH, Why.LAST, Why.CALL, Why.MESSAGE, Why.CALL)
+    assert [place.actor for place in found] == [second.id, "supervisor", second.id, second.id, first.id, first.id]
+    assert [end.why for end in graph.ends] == ["outside"]
+    (ended,) = (seq for seq, event in lifecycle(house, second.id) if event == "ended")
+    assert path(causes(house, second.id, ended), Why.LAST)[1] == found[2]
+    # One that is killed while it waits was not ended by what it did last.
+    house.kill_worker(victim)
+    lives = [seq for seq, event in lifecycle(house, second.id) if event == INCARNATION]
+    graph = causes(house, second.id, lives[-1])
+    assert [edge.why for edge in graph.edges] == [Why.DEATH]
+    assert [end.sentence for end in graph.ends] == [f"{victim} was not in a call when its life 2 ended: signal 9"]
 
 
 def test_the_state_of_an_actor_that_was_killed_and_trapped_is_right_at_each_entry(own_house: House) -> None:

@@ -14,18 +14,32 @@ Records may be forged or incomplete: whatever they say, each entry is visited on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from theater.core.chain import INCARNATION, Call, Entry, Genesis, HostCall, HostResult, Kind, Lifecycle, Payload
+from theater.core.chain import (
+    INCARNATION,
+    Call,
+    Ending,
+    Entry,
+    Genesis,
+    HostCall,
+    HostResult,
+    Kind,
+    Lifecycle,
+    Outcome,
+    Payload,
+)
+from theater.core.exit_reason import ExitKind
 from theater.core.handlers import ACTOR, MESSAGE_SERVER_CLIENT, TIMERS
 from theater.core.ids import is_id
+from theater.core.replay import ENDED
 from theater.core.verification import SUPERVISOR
 from theater.errors import NotFound, TheaterError
 from theater.lookback.home import Chains
-from theater.lookback.states import details_of, life_beginning
+from theater.lookback.states import details_of, life_beginning, life_number
 from theater.lookback.survey import Survey
 
 DEPTH: Final = 100
@@ -37,7 +51,11 @@ MOST: Final = 2000
 _MOST_REPLIES: Final = 100
 """Newest replies of one call that are followed."""
 
+_EXITED: Final = "exited"
+"""Lifecycle event of the supervisor's chain: the process of an actor's life has ended."""
+
 _CAUSE = HostResult._fields.index("cause")
+_DOINGS = frozenset({Kind.CALL, Kind.HOST_CALL, Kind.HOST_RESULT, Kind.OUTCOME})
 _SEPARATES_CALLS = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
 
 
@@ -60,6 +78,10 @@ class Why(StrEnum):
     """It answers the request with which this call began."""
     SPAWN = "spawn"
     """This entry spawned the actor."""
+    DEATH = "death"
+    """The life began since the one before it had ended, as this entry of the server's chain says."""
+    LAST = "last"
+    """The life ended in this call, or with this outcome."""
 
 
 NEAR = frozenset({Why.CALL, Why.LIFE, Why.HEARD})
@@ -175,8 +197,9 @@ class _Step:
             case Genesis():
                 yield from self._of_genesis(payload)
             case Lifecycle(event=event) if event == INCARNATION:
-                number = details_of(payload, self._chains.get).get(INCARNATION)
-                self._end("server", f"the server began life {number} of {self._name(self._at.actor)} here")
+                yield from self._of_life()
+            case Lifecycle(event=event) if event == _EXITED and self._at.actor == SUPERVISOR:
+                yield from self._of_death(payload)
             case Call():
                 yield from self._of_call(payload)
             case _ if self._at.seq and self._at.seq == self._chain.first_kept:
@@ -210,13 +233,65 @@ class _Step:
         elif call.interface == MESSAGE_SERVER_CLIENT:
             self._end("outside", "the message came from outside")
         else:
-            self._end("server", "the server told it so")
+            ids = [arg for arg in call.args if isinstance(arg, str) and is_id(arg)]
+            self._end("server", f"the server told it of {self._name(ids[0])}" if ids else "the server told it so")
 
     def _sets_timer(self, place: Place) -> bool:
         if place.actor != self._at.actor:
             return False
         payload = self._chain.payload(place.seq)
         return isinstance(payload, HostCall) and payload.interface == TIMERS
+
+    # ---- ends, which the server's chain records
+
+    def _of_life(self) -> Iterator[_Cause]:
+        get, actor = self._chains.get, self._at.actor
+        number, before = (life_number(self._chain, seq, get) for seq in (self._at.seq, self._at.seq - 1))
+        exited = self._exited(actor, before)
+        if exited is None:
+            self._end("server", f"the server began life {number} of {self._name(actor)} here")
+        else:
+            yield Why.DEATH, Place(SUPERVISOR, exited)
+
+    def _exited(self, actor: str, life: int) -> int | None:
+        """The entry of the server's chain that says how a life ended."""
+        try:
+            chain = self._chains.chain(SUPERVISOR)
+        except NotFound:
+            return None
+        for at in chain.back_from(len(chain), {Kind.LIFECYCLE}):
+            event, details, *_ = (*chain.glance(at), None, None)
+            said: Mapping[str, object] = details if event == _EXITED and isinstance(details, Mapping) else {}
+            if (said.get("actor"), said.get(INCARNATION)) == (actor, life):
+                return at
+        return None
+
+    def _of_death(self, exited: Lifecycle) -> Iterator[_Cause]:
+        details = details_of(exited, self._chains.get)
+        actor, life, reason = (details.get(name) for name in ("actor", INCARNATION, "reason"))
+        if not isinstance(actor, str) or not is_id(actor) or type(life) is not int:
+            self._end("server", "the server does not say whose end that was")
+            return
+        chain = self._chains.chain(actor)
+        at = self._last(chain, life)
+        if _ended_in(chain.payload(at), reason):
+            yield Why.LAST, Place(actor, at)
+        else:
+            how = f"signal {details['signal']}" if details.get("signal") else str(reason)
+            self._end("server", f"{self._name(actor)} was not in a call when its life {life} ended: {how}")
+
+    def _last(self, chain: Survey, life: int) -> int:
+        """The last entry of a life that says what it did: not that it ended, nor what it was."""
+        end = len(chain)
+        for at in chain.back_from(end, {Kind.LIFECYCLE}):
+            payload = chain.payload(at)
+            if isinstance(payload, Lifecycle) and payload.event == INCARNATION:
+                if life_number(chain, at, self._chains.get) <= life:
+                    break
+                end = at
+        beginning = life_beginning(chain, end - 1)
+        doings = (at for at in range(end - 1, beginning, -1) if chain.kind_number(at) != Kind.LIFECYCLE)
+        return next(doings, beginning)
 
     # ---- within a life
 
@@ -227,6 +302,11 @@ class _Step:
             yield from self._entry(Why.REPLY, payload.cause, self._asked(seq))
         if is_heard:
             return  # in the same call as the entry from which it was come to
+        if isinstance(payload, Lifecycle) and payload.event == ENDED:
+            last = next(self._chain.back_from(seq, _DOINGS), 0)
+            if _ended_in(self._chain.payload(last), details_of(payload, self._chains.get).get("reason")):
+                yield Why.LAST, self._here(last)
+                return
         call = self._call_around(seq)
         if call is None:
             yield Why.LIFE, self._here(life_beginning(self._chain, seq))
@@ -307,3 +387,13 @@ class _Step:
 
     def _end(self, why: str, sentence: str) -> None:
         self._graph.ends.append(End(self._at, why, sentence))
+
+
+def _ended_in(last: Payload, reason: object) -> bool:
+    """Whether a life ended in the call of its last entry, and not while it waited for another.
+
+    Args:
+        reason: of the end, as the record has it.
+    """
+    at_rest = isinstance(last, Outcome) and last.ending != Ending.TRAP
+    return not at_rest or reason == ExitKind.NORMAL

@@ -85,7 +85,7 @@ def state_after(chain: Survey, seq: int, get: Get) -> PastState:
         UnknownContent, ContentDamaged: the state is not in the store any more.
     """
     entry = chain.entry(seq)
-    life = _life_of(chain, seq, get)
+    life = life_number(chain, seq, get)
     found = _Search(chain, get).state(seq)
     return PastState(seq, entry.time_ns, entry.digest, life, *found)
 
@@ -100,7 +100,8 @@ def life_beginning(chain: Survey, seq: int) -> int:
     return max(found, chain.first_kept) if seq else 0
 
 
-def _life_of(chain: Survey, seq: int, get: Get) -> int:
+def life_number(chain: Survey, seq: int, get: Get) -> int:
+    """The number of the life to which entry `seq` belongs; 0 if the record does not say it."""
     beginning = chain.payload(life_beginning(chain, seq))
     if isinstance(beginning, Genesis):
         return beginning.incarnation
