@@ -12,7 +12,7 @@ from theater.errors import NotFound, TheaterError
 
 from ..lines import short
 from ..options import App, actors_argument, json_option, named, theater_command, theater_group
-from ..output import complain, is_terminal, line, print_json, progress, size, table
+from ..output import complain, is_terminal, line, print_json, progress, safe, size, table
 
 if TYPE_CHECKING:
     from theater.chainlog.measures import Measures
@@ -142,6 +142,8 @@ def _say(done: list[Tended], collected: Collected, error: TheaterError | None, d
             line(f"{each.id}: {what} {would}dropped, up to a snapshot")
         if each.done.compressed:
             line(f"{each.id}: {size(each.done.compressed)} {would}compressed")
+        if each.done.note is not None:
+            line(f"{each.id}: {safe(each.done.note)}")
         if each.error is not None:
             complain(f"{each.id}: {each.error.message}")
     if error is not None:
@@ -175,5 +177,6 @@ def _plain(each: Tended) -> dict[str, Any]:
         "dropped": each.done.dropped_entries,
         "dropped_size": each.done.dropped_bytes,
         "freed": each.done.freed,
+        "note": each.done.note,
         "error": error.message if error is not None else None,
     }

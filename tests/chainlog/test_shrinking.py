@@ -307,3 +307,27 @@ def test_content_that_only_dropped_entries_refer_to_is_garbage(home: Living, mar
     needed = collect_references(home, store.get)
     assert store.gc(needed, 0, 1e12).count > 50
     assert verify_home(home, store, key=SIGNER.public).ok
+
+
+def test_it_is_said_why_nothing_can_be_dropped(home: Living) -> None:
+    path = home.chain(ACTOR)
+    live(path, home.store, 30, every=1000)
+    assert "has no snapshot" in str(drop(home).note)
+    with ChainWriter.open(path, get=home.store.get) as writer:
+        said = {"state": [None], "committed": False, "life": {}, "root": None, "memory": None, "why": "it is strange"}
+        writer.append(Kind.LIFECYCLE, Lifecycle(SNAPSHOT, said))
+    assert "since it is strange" in str(drop(home).note)
+    assert drop(home, Retention(entries=10_000)).note is None
+    assert not home.actor(ACTOR).joinpath("dropped").exists()
+
+
+def test_a_chain_that_ends_where_its_snapshot_should_be_is_broken_for_everybody(home: Living, mark: Mark) -> None:
+    drop(home)
+    path = home.chain(ACTOR)
+    assert mark.snapshot_at is not None
+    os.truncate(path, mark.snapshot_at)
+    assert "entry" in str(verify_chain(path, key=SIGNER.public).error)
+    with pytest.raises(ChainBroken, match="expected the snapshot"):
+        ChainWriter.open(path)
+    with pytest.raises(ChainBroken, match="expected the snapshot"):
+        records(path)

@@ -290,7 +290,9 @@ class ChainFile:
         states = self._states()
         now = time.time_ns()
         is_young = any(state is not None and state[1] > now - _YOUNG_NS for state in states)
-        self._beside = _Beside(self._list_segments(), self._read_statement(), states, is_young)
+        segments = self._list_segments() if states[0] is not None else ()
+        dropped = self._read_statement() if states[1] is not None else None
+        self._beside = _Beside(segments, dropped, states, is_young)
 
     def _states(self) -> tuple[_State, _State]:
         return _state(self._segments), _state(self._statement)
@@ -359,6 +361,8 @@ class Walk:
             yield records
             if self.scanner.damage is not None:
                 return
+        if self._snapshot is not None and self.scanner.end() is None:
+            raise self._no_snapshot(self.scanner.head.entries, "the end of the chain")
 
     def __iter__(self) -> Iterator[Record]:
         for records in self.batches():
@@ -377,12 +381,15 @@ class Walk:
 
     def _require_snapshot(self, record: Record) -> None:
         if record.digest != self._snapshot:
-            raise ChainBroken(
-                f"{self._file.path}: entry {record.seq}: expected the snapshot that the statement about dropped "
-                "entries names, found another entry",
-                reason="damaged", index=record.seq,
-            )  # fmt: skip
+            raise self._no_snapshot(record.seq, "another entry")
         self._snapshot = None
+
+    def _no_snapshot(self, index: int, found: str) -> ChainBroken:
+        return ChainBroken(
+            f"{self._file.path}: entry {index}: expected the snapshot that the statement about dropped entries names, "
+            f"found {found}",
+            reason="damaged", index=index,
+        )  # fmt: skip
 
 
 _ENDLESS = 1 << 64

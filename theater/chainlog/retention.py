@@ -59,12 +59,12 @@ def choose(candidates: Sequence[Candidate], end: Mark, kept: Retention, now_ns: 
         now_ns: wall time, ns since 1970.
     """
     for found in reversed(candidates):
-        if found.head.entries > 1 and _is_over(found, end, kept, now_ns) and not _is_needed_before(found, end):
+        if found.head.entries > 1 and is_over(found, end, kept, now_ns) and not _is_needed_before(found, end):
             return found
     return None
 
 
-def _is_over(found: Candidate, end: Mark, kept: Retention, now_ns: int) -> bool:
+def is_over(found: Candidate, end: Mark, kept: Retention, now_ns: int) -> bool:
     """Whether what is before the snapshot is more than one of the limits."""
     return (
         (kept.entries is not None and end.entries - found.head.entries >= kept.entries)

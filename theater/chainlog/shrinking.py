@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,10 @@ from pathlib import Path
 from theater.chainlog import holes, segments
 from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.recovery import FOLLOWED, record_at
-from theater.chainlog.retention import HOT, LEAST, Candidate, Cuts, candidate, choose
+from theater.chainlog.retention import HOT, LEAST, Candidate, Cuts, candidate, choose, is_over
 from theater.chainlog.segments import BLOCK_SIZE, Segment
 from theater.chainlog.verify import Content, Contents, read_into
-from theater.core.chain import SNAPSHOT, START, Head, Kind, Record, Tracker
+from theater.core.chain import SNAPSHOT, START, Entry, Head, Kind, Lifecycle, Record, Tracker
 from theater.core.dropped import state
 from theater.core.manifest import Retention
 from theater.core.signatures import Signs
@@ -75,6 +75,7 @@ class Shrunk:
         dropped_entries, dropped_bytes: what was dropped now.
         freed: bytes of disk that this gave back.
         until: the number of entries before the first that is kept behind the genesis, if any are dropped.
+        note: why nothing was dropped although there is more than is to be kept.
     """
 
     compressed: int = 0
@@ -82,6 +83,7 @@ class Shrunk:
     dropped_bytes: int = 0
     freed: int = 0
     until: int | None = None
+    note: str | None = None
 
 
 def shrink(chain: Path, order: Order, content: Content) -> Shrunk:
@@ -113,7 +115,7 @@ def shrink(chain: Path, order: Order, content: Content) -> Shrunk:
         dropped = file.dropped
         return Shrunk(
             compressed, plan.dropped_entries, plan.dropped_bytes, before - on_disk(chain),
-            dropped.until.entries if dropped is not None else None,
+            dropped.until.entries if dropped is not None else None, plan.note,
         )  # fmt: skip
 
 
@@ -137,6 +139,7 @@ class _Plan:
     def __init__(self, file: ChainFile, order: Order, content: Content) -> None:
         self._order = order
         self._candidates: list[Candidate] = []
+        self._unfit: str | None = None
         self._gap = file.dropped
         self._old = file.size - order.hot
         self._old_head = self._snapshot_head = START
@@ -160,7 +163,16 @@ class _Plan:
         until = self.goal.head if self.goal is not None else self._gap.until if self._gap is not None else None
         compressed = sum(last.offset - first.offset for first, last in self.ranges)
         entries = until.entries if until is not None else None
-        return Shrunk(compressed, self.dropped_entries, self.dropped_bytes, 0, entries)
+        return Shrunk(compressed, self.dropped_entries, self.dropped_bytes, 0, entries, self.note)
+
+    @property
+    def note(self) -> str | None:
+        """Why nothing is to go although there is too much, if no snapshot is to blame that is only too new."""
+        kept = self._order.kept
+        begin = Candidate(self._dropped_until, b"", self._order.now_ns)
+        if kept is None or self._fresh or not is_over(begin, self._end, kept, self._order.now_ns):
+            return None
+        return f"nothing can be dropped: {self._unfit or 'the chain has no snapshot since what was dropped last'}"
 
     @property
     def _dropped_until(self) -> Head:
@@ -195,6 +207,8 @@ class _Plan:
             if found is not None:
                 self._candidates.append(found)
                 self._snapshot_head = found.head
+            else:
+                self._unfit = _why_unfit(entry) or self._unfit
 
     def _choose(self, file: ChainFile, content: Content) -> Candidate | None:
         """The snapshot up to which to drop, if all is there that a chain needs to begin with it.
@@ -205,16 +219,27 @@ class _Plan:
         kept = self._order.kept
         if kept is None or self._order.signer is None:
             return None
-        fresh = [each for each in self._candidates if each.head.entries > self._dropped_until.entries]
-        goal = choose(fresh, self._end, kept, self._order.now_ns)
+        goal = choose(self._fresh, self._end, kept, self._order.now_ns)
         if goal is not None:
             Contents(content).check(record_at(file, goal.head.offset))
         return goal
+
+    @property
+    def _fresh(self) -> list[Candidate]:
+        return [each for each in self._candidates if each.head.entries > self._dropped_until.entries]
 
     def _ranges(self, done: Head) -> list[tuple[Head, Head]]:
         begin = max((done, self._dropped_until, self.goal.head if self.goal is not None else START), key=_offset)
         until = max((self._old_head, self._snapshot_head), key=_offset)
         return self._cuts.ranges(begin, until, self._order.least)
+
+
+def _why_unfit(entry: Entry) -> str | None:
+    """Why a chain cannot begin with a snapshot; None if it is none."""
+    payload = entry.read()
+    if not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT or not isinstance(payload.details, Mapping):
+        return None
+    return f"the snapshot in entry {entry.seq} does not hold the memory, since {payload.details.get('why')}"
 
 
 # ---- dropping

@@ -146,7 +146,7 @@ class Caretaker:
 
     def _tell(self, said: dict[str, object]) -> None:
         if "error" in said:
-            self._log.warning("a chain is left as it is", actor=said.get("actor"), why=said["error"])
+            self._log.warning("of a chain nothing was dropped", actor=said.get("actor"), why=said["error"])
         elif "contents" in said:
             self._log.info("content that nothing refers to was deleted", count=said["contents"], bytes=said["bytes"])
         elif said["compressed"] or said["dropped"]:

@@ -202,7 +202,8 @@ def main() -> int:
 def _plain(tended: Tended) -> dict[str, Any]:
     done = tended.done
     facts = {"actor": tended.id, "compressed": done.compressed, "dropped": done.dropped_entries, "freed": done.freed}
-    return facts | ({"error": tended.error.message} if tended.error is not None else {})
+    why = tended.error.message if tended.error is not None else done.note
+    return facts | ({"error": why} if why is not None else {})
 
 
 def _say(**facts: Any) -> None:
