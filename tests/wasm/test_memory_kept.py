@@ -214,6 +214,41 @@ def test_a_fork_of_a_guest_that_was_used_is_hashed_anew(make: Callable[[], Guest
     assert in_a_fork(guest.state_root) == guest.state_root() == from_scratch(guest)
 
 
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(calls, max_size=15), looks=st.sets(st.integers(0, 15)))
+def test_what_a_fork_writes_is_seen_whenever_it_looks(
+    make: Callable[[], Guest], source: str, steps: list[Any], looks: set[int]
+) -> None:
+    template = make()
+
+    def live() -> bytes:
+        for number, call in enumerate(steps):
+            ask(template, *call)
+            if number in looks and template.state_root() != from_scratch(template):
+                return f"wrong after {steps[: number + 1]}".encode()
+        return b"right" if template.state_root() == from_scratch(template) else b"wrong at the end"
+
+    assert in_a_fork(live) == b"right"
+    template.close()
+
+
+def test_writes_that_are_scattered_over_a_large_memory_are_all_seen(make: Callable[[], Guest], source: str) -> None:
+    template = make()
+    ask(template, "grow", 1, 400)
+    template.keep_image()
+    page = 4096
+
+    def live() -> bytes:
+        for _ in range(2):
+            for number in range(0, 400 * PAGE // page, 2):
+                ask(template, "store", 1, number * page + number % page, 1 + number % 255)
+            if template.state_root() != from_scratch(template):
+                return b"wrong"
+        return b"right"
+
+    assert in_a_fork(live) == b"right"
+
+
 def test_what_one_process_has_kept_another_restores(make: Callable[[], Guest], tmp_path: Path) -> None:
     guest = make()
     content = ContentStore(tmp_path / "content")
