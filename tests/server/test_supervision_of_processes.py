@@ -226,7 +226,7 @@ def test_an_actor_that_the_tree_has_no_more_stays_down_until_somebody_starts_it(
 
 def test_who_writes_to_a_sibling_that_is_stopped_to_be_started_again_waits(plant: Plant) -> None:
     """b is in a call that never ends, so it is killed when its time is over; its mail waits for its next life."""
-    house = plant(POOL + child("a", "pool") + child("b", "pool", shutdown=700))
+    house = plant(POOL + child("a", "pool") + child("b", "pool", shutdown=2500))
     number = house.connect()._link.submit("message", {"actor": "b", "body": b"b", "request": True}, 20.0)
     assert number
     eventually(lambda: house.client.inspect("b").facts["call"] is not None, "b is busy")

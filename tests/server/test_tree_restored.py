@@ -261,7 +261,8 @@ def test_a_given_file_wins_over_what_the_home_keeps(house: House) -> None:
     ids = {row.name: row.id for row in house.client.list()}
     again(house, signal.SIGKILL, "--tree", write(house, child("a") + child("c") + child("n")))
     running(house, "a", "n")
-    assert shape(house.client.tree()) == ("root", ["a", "c", "n", "b"])
+    whole = ("root", ["a", "c", "n", "b"])
+    eventually(lambda: shape(house.client.tree()) == whole, "those who are asleep have their places")
     assert {row.name: row.state for row in house.client.list()} == {
         "a": "running", "b": "stopped", "c": "stopped", "n": "running",
     }  # fmt: skip
