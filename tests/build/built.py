@@ -26,6 +26,7 @@ REQUESTS = "theater:otp/requests@0.1.0"
 SUPERVISOR = "theater:simple/supervisor"
 MONITORS = "theater:otp/monitors@0.1.0"
 LINKS = "theater:otp/links@0.1.0"
+SECRETS = "theater:otp/secrets@0.1.0"
 OF_CHILDREN = "theater:simple/supervisor-handlers"
 OF_ENDS = "theater:otp/monitor-handlers@0.1.0"
 

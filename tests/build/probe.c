@@ -158,6 +158,7 @@ theater_answer theater_handle_request(theater_option state, theater_bytes id, th
     if (IS("trap-exits")) return theater_trap_exits(theater_equal(a, "yes")), theater_reply(state, a);
     if (IS("store-new")) SAY(result(theater_store_new()));
     if (IS("store-put")) SAY(result(theater_store_put(a, after_a)));
+    if (IS("secret")) SAY(result(theater_secret(a)));
     if (IS("store-get")) SAY(result(theater_store_get(a, b)));
     if (IS("store-exists")) SAY(number(theater_store_exists(a, b)));
     if (IS("store-label")) SAY(result(theater_store_label(a, b, c)));

@@ -16,6 +16,7 @@ from built import (
     REGISTRY,
     REQUESTS,
     RUNTIME,
+    SECRETS,
     STORE,
     SUPERVISOR,
     TIMERS,
@@ -34,7 +35,7 @@ from theater.wasm.traps import Trap, TrapKind
 
 pytest.importorskip("ziglang", reason="building C needs the package ziglang")
 
-HANDLERS = ("message-server", "registry", "timers", "store", "supervisor", "monitors")
+HANDLERS = ("message-server", "registry", "timers", "store", "supervisor", "monitors", "secrets")
 MANIFEST = 'name = "probe"\n[build]\nlanguage = "c"\nsource = "{source}"\n{flags}\n'
 
 
@@ -98,6 +99,8 @@ def test_an_init_that_is_left_out_keeps_the_state(actor: Actor) -> None:
 
 
 OF_A_STORE = [
+    (b"secret key", (SECRETS, "get", "key"), Ok(b"\xffvalue"), b"ok \xffvalue"),
+    (b"secret key", (SECRETS, "get", "key"), Err("no such secret"), b"error no such secret"),
     (b"store-new", (STORE, "new"), Ok("s1"), b"ok s1"),
     (b"store-put s1 some content", (STORE, "store", "s1", b"some content"), Ok({"hash": "h1"}), b"ok h1"),
     (b"store-get s1 h1", (STORE, "get", "s1", {"hash": "h1"}), Ok(b"content"), b"ok content"),
