@@ -39,11 +39,13 @@ def command(app: App, old: str, new: str) -> int:
         sides = [_state(home, chains, words) for words in (old, new)]
     (_, before), (_, after) = sides
     found = compare(before.state, after.state)
-    same = before.state == after.state
+    same = before.recorded == after.recorded
     if app.json:
         print_json(_plain(same, found, sides))
     elif not same:
         _show(found, sides)
+        if not found.lines:
+            line("a secret in it has another value")
     return 0 if same else 1
 
 

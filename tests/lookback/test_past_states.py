@@ -31,6 +31,7 @@ from theater.core.chain import (
     resolve,
     state_digest,
 )
+from theater.core.secrets import Secret, Veil
 from theater.errors import ChainBroken, InvalidInput, NotFound, UnknownContent
 from theater.lookback.home import Chains
 from theater.store import ContentStore
@@ -211,6 +212,27 @@ def test_what_cannot_be_had_is_one_sentence(home: Home, author: Author) -> None:
             chains.state("supervisor")
         with pytest.raises(NotFound):
             chains.state("00000000-0000-8000-8000-000000000009")
+
+
+def test_a_state_with_a_secret_has_its_name_and_is_not_taken_for_a_damaged_one(home: Home) -> None:
+    secret = Secret("api-key", 1, bytes(32), b"hunter2-hunter2")
+    veil = Veil([secret])
+    author = Author(home, b"first hunter2-hunter2", False)
+    author.append(Kind.LIFECYCLE, veil.announcement())
+    hidden = veil.hide(b"first hunter2-hunter2")
+    author.append(Kind.CALL, Call("i", "f", (b"x",)))
+    author.append(Kind.OUTCOME, outcome_err("no", state_digest(hidden)))
+    author.append(Kind.CALL, Call("i", "f", (b"x",)))
+    later = veil.hide(b"later hunter2-hunter2")
+    author.append(Kind.OUTCOME, Outcome("ok", [], state_digest(later), (later,)))
+    author.writer.flush()
+    with Chains(home) as chains:
+        assert chains.state(ACTOR, 3).state == b"first hunter2-hunter2"  # what the operator wrote, who knows it
+        past = chains.state(ACTOR, 5)
+    assert past.state is not None
+    assert past.state.startswith(b"later ")
+    assert b"hunter2" not in past.state
+    assert past.digest == state_digest(later)
 
 
 def test_an_entry_that_is_not_what_it_was_is_told(home: Home, author: Author) -> None:

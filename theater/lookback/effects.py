@@ -15,6 +15,7 @@ from theater.core.handlers import ACTOR, TIMERS
 from theater.errors import TheaterError
 from theater.lookback.causes import DEPTH, MOST, NEAR, Edge, End, Graph, Place, Why
 from theater.lookback.home import Chains
+from theater.lookback.survey import Survey
 
 _CAUSED = {
     Kind.CALL: Call._fields.index("cause"),
@@ -121,12 +122,18 @@ class _Forward:
     def _init(self, at: Place) -> Iterator[tuple[Why, Place]]:
         chain = self._chains.chain(at.actor)
         seq = at.seq + 1
-        while chain.has(seq) and chain.kind_number(seq) in (Kind.HOST_CALL, Kind.HOST_RESULT):
+        while chain.has(seq) and not self._begins_something(chain, seq):
             seq += 1
         if chain.has(seq) and chain.kind_number(seq) == Kind.CALL:
             call = chain.payload(seq)
             if isinstance(call, Call) and (call.interface, call.function) == (ACTOR, "init"):
                 yield Why.LIFE, Place(at.actor, seq)
+
+    @staticmethod
+    def _begins_something(chain: Survey, seq: int) -> bool:
+        """Whether entry `seq` is a call or the beginning of a life."""
+        number = chain.kind_number(seq)
+        return number == Kind.CALL or (number == Kind.LIFECYCLE and chain.glance(seq)[:1] == [INCARNATION])
 
 
 def _sets_timer(entry: Entry) -> bool:
