@@ -97,7 +97,13 @@ def _plain_bundle(found: Bundle, known: Trust) -> dict[str, Any]:
         "actors": [_plain(each) for each in found.verdicts],
         "supervisor": None,
         "signed": {"key": signed.key.hex(), "entries": _signed(signed), "time_ns": signed.time_ns},
-        "checkpoint": kept and {"key": kept.key.hex(), "time_ns": kept.time_ns, "unnamed": unnamed},
+        "checkpoint": kept
+        and {
+            "key": kept.key.hex(),
+            "time_ns": kept.time_ns,
+            "unnamed": unnamed,
+            "dropped": _dropped(found.verdicts, kept),
+        },
     }
 
 
@@ -111,6 +117,7 @@ def _show_bundle(found: Bundle, known: Trust) -> None:
         for each in found.verdicts:
             if each.id not in known.kept.positions:
                 line(f"{each.id}: not in the checkpoint, so only the bundle speaks for it")
+        _show_dropped(found.verdicts, known.kept)
 
 
 def _read_checkpoint(file: str, key: bytes | None, own: bytes | None, home: Home) -> SignedCheckpoint:
@@ -137,13 +144,29 @@ def _plain_home(found: HomeVerdict, kept: SignedCheckpoint | None) -> dict[str, 
         "actors": [_plain(each) for each in found.actors],
         "supervisor": _plain(found.supervisor),
         "signed": signed and {"key": signed.key.hex(), "entries": _signed(signed), "time_ns": signed.time_ns},
-        "checkpoint": kept and {"key": kept.key.hex(), "time_ns": kept.time_ns, "unnamed": _unnamed(found, kept)},
+        "checkpoint": kept
+        and {
+            "key": kept.key.hex(),
+            "time_ns": kept.time_ns,
+            "unnamed": _unnamed(found, kept),
+            "dropped": _dropped(found.actors, kept),
+        },
     }
 
 
 def _unnamed(found: HomeVerdict, kept: SignedCheckpoint) -> list[str]:
     """The actors of which a checkpoint says nothing: they began later, or it was not asked for them."""
     return [each.id for each in found.actors if each.id not in kept.positions]
+
+
+def _dropped(verdicts: Iterable[Verdict], kept: SignedCheckpoint) -> list[str]:
+    """The actors of which a checkpoint names an entry that was dropped since, so that it cannot be compared."""
+    known = ((each, kept.positions[each.id][0]) for each in verdicts if each.id in kept.positions)
+    return [
+        each.id
+        for each, entries in known
+        if each.dropped is not None and each.dropped.start.entries < entries < each.dropped.until.entries
+    ]
 
 
 def _signed(signed: SignedCheckpoint) -> int:
@@ -181,6 +204,12 @@ def _show_checkpoint(found: HomeVerdict, kept: SignedCheckpoint) -> None:
     line(f"checkpoint: {len(kept.positions)} chains at {when(kept.time_ns)}, signed by key {kept.key.hex()}")
     for actor in _unnamed(found, kept):
         line(f"{actor}: not in the checkpoint, so nothing outside of this home speaks for it")
+    _show_dropped(found.actors, kept)
+
+
+def _show_dropped(verdicts: Iterable[Verdict], kept: SignedCheckpoint) -> None:
+    for actor in _dropped(verdicts, kept):
+        line(f"{actor}: the entry that the checkpoint names was dropped, so that the two cannot be compared")
 
 
 def _show(verdicts: Iterable[Verdict]) -> None:

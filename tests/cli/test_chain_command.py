@@ -9,6 +9,7 @@ import pytest
 from commandline import Theater
 
 from theater.chainlog.keys import open_signer
+from theater.chainlog.reader import ChainReader
 from theater.chainlog.writer import ChainWriter
 from theater.config import Home
 from theater.core.chain import (
@@ -25,6 +26,7 @@ from theater.core.chain import (
 )
 from theater.core.codec import Form, Ref, pack
 from theater.core.manifest import parse
+from theater.core.verification import SUPERVISOR
 from theater.errors import ChainBroken, NotFound
 from theater.server.cast import Actor, Cast, State
 from theater.store.content import ContentStore
@@ -105,6 +107,28 @@ def test_gc_drops_by_the_manifests_retention_and_verify_names_it(theater: Theate
     (actor,) = json.loads(theater("verify", "--json").out)["actors"]
     assert (actor["dropped"]["first"], actor["dropped"]["last"]) == (1, 52)
     assert theater("verify", "--key", "0" * 64).code == ChainBroken.exit_code
+
+
+def test_a_checkpoint_about_what_was_dropped_cannot_be_compared_and_that_is_said(theater: Theater, home: Home) -> None:
+    with ChainReader(home.supervisor_chain) as reader:
+        first = reader.records(1)[0].digest
+    with ChainReader(home.chain(ONE)) as reader:
+        digests = [record.digest for record in reader.records(1000)]
+    kept = theater.home / "kept"
+    for entries, said in ((20, True), (53, False), (54, False)):
+        positions = {SUPERVISOR: (1, first), ONE: (entries, digests[entries - 1])}
+        kept.write_bytes(open_signer(home).sign(first, positions, 1).text)
+        theater("chain", "gc")
+        done = theater("verify", "--checkpoint", str(kept))
+        assert done.code == 0, done.text
+        assert ("cannot be compared" in done.text) is said
+        found = json.loads(theater("verify", "--checkpoint", str(kept), "--json").out)
+        assert found["checkpoint"]["dropped"] == ([ONE] if said else [])
+    positions[ONE] = (53, bytes(32))
+    kept.write_bytes(open_signer(home).sign(first, positions, 1).text)
+    done = theater("verify", "--checkpoint", str(kept))
+    assert done.code == ChainBroken.exit_code
+    assert "entry 52: expected digest" in done.text
 
 
 def test_a_second_time_there_is_nothing_to_do(theater: Theater, home: Home) -> None:
