@@ -25,7 +25,7 @@ _STATS = ("ID", "ENTRIES", "SIZE", "ON DISK", "COMPRESSED", "DROPPED", "SNAPSHOT
 
 @theater_group("chain")
 def command(app: App) -> None:
-    """Shows how large chains are, and makes them smaller.
+    """Says how large chains are, or shrinks them.
 
     It works on the files of the home, with the server up or down.
     """

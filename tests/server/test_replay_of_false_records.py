@@ -19,6 +19,7 @@ from house import RESTLESS, House, asking, children, eventually, make_house, out
 from replays import entries_of
 
 from theater import config
+from theater.build.compiled import ensure_compiled
 from theater.chainlog.writer import ChainWriter
 from theater.core.chain import (
     Call,
@@ -349,9 +350,10 @@ def test_another_component_than_the_one_that_was_run(recording: Recording) -> No
     other = recording.content.put(bytes(wasmtime.wat2wasm(text)))
     end = recording.replayed(replacing(0, component=bytes.fromhex(other))(recording.payloads()))
     assert isinstance(end.error, OtherEngine), "it has another wrapper"
-    plain = {"wrapper": None, "engine": {**genesis.engine, "mode": "plain"}}
     refusing = recording.content.put(bytes(wasmtime.wat2wasm(REFUSING)))
-    changed = replacing(0, component=bytes.fromhex(refusing), **plain)(recording.payloads())
+    made = ensure_compiled(CACHE.directory, recording.content.path(refusing)).meta
+    facts = {"wrapper": bytes.fromhex(made.wrapper), "engine": {**genesis.engine, "mode": made.mode.value}}
+    changed = replacing(0, component=bytes.fromhex(refusing), **facts)(recording.payloads())
     end = recording.replayed(changed)
     assert isinstance(end.error, Diverged)
     assert end.entries == 1
