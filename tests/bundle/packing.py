@@ -10,7 +10,6 @@ from typing import Any
 
 from theater.bundle.container import Container
 from theater.bundle.export import export
-from theater.bundle.index import Row
 from theater.chainlog.chain_file import CHAIN
 from theater.chainlog.keys import open_signer
 from theater.chainlog.writer import ChainWriter
@@ -104,10 +103,6 @@ def archive(files: Mapping[str, bytes] | list[tuple[str, bytes]], **facts: Any) 
                 setattr(entry, key, value)
             made.writestr(entry, data)
     return out.getvalue()
-
-
-def rows(*found: Row) -> list[str]:
-    return [row.id for row in found]
 
 
 def tree(folder: Path) -> set[str]:

@@ -119,7 +119,7 @@ def test_another_body_is_named_with_both_entries(story: Story) -> None:
     story.lies = {"body": b"four"}
     story.send(A, B, b"x")
     assert flaw(story).startswith(
-        f"{B}: entry 1: a message came that entry 1 of {A} is said to have sent, and that entry sends 1 bytes of digest "
+        f"{B}: entry 1: a message came that entry 1 of {A} is said to have sent, and that entry sends 1 bytes of "
     )
 
 

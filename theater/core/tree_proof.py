@@ -30,7 +30,7 @@ from theater.errors import TheaterError
 _VALUE_MAX: Final = 1 << 26
 _MANIFEST_MAX: Final = 1 << 20
 _SPAWNS: Final = frozenset({"spawn", "resume"})
-_TELLING: Final = frozenset({Kind.GENESIS, Kind.CALL, Kind.HOST_CALL, Kind.HOST_RESULT, Kind.OUTCOME})
+_TELLING: Final = frozenset({Kind.GENESIS, Kind.CALL, Kind.HOST_CALL, Kind.HOST_RESULT})
 
 
 class Way(StrEnum):
@@ -143,11 +143,11 @@ class Witness:
             ContentDamaged, UnknownContent: what it refers to cannot be had.
         """
         self._last = record
+        asking, self._asking = self._asking, None
         if record.kind_number not in _TELLING:
             return None
         entry = record.entry()
         payload = entry.read()
-        asking, self._asking = self._asking, None
         match payload:
             case Genesis():
                 self.genesis, self.began_ns = payload, entry.time_ns
