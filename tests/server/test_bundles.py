@@ -10,13 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
-from house import House, asking, make_house
+from house import House, asking, make_house, outcome
 from kin import Kin
 
 from theater import config
+from theater.build import build
+from theater.core.manifest import parse
 
 EASY = {"intensity": 1000, "period": 1}
 
@@ -153,3 +156,234 @@ def test_a_child_that_is_not_there_is_named(kin: Kin, elsewhere: Elsewhere) -> N
     alone = elsewhere("replay", str(bundle), "--tree")
     assert alone.code == 9
     assert f"{child}: missing; entry" in alone.out
+
+
+def test_an_imported_family_goes_on_parent_first(kin: Kin, elsewhere: Elsewhere, probe: bytes) -> None:
+    parent = kin.parent(EASY)
+    child = kin.spawn(parent.id, kin.write())
+    assert kin.house.count(child) == 1
+    kin.note(parent.id)
+    bundle = elsewhere.folder / "run.theater"
+    export(kin.house, bundle, parent.id, "--tree")
+    other = make_house(probe)
+    try:
+        other.open()  # This time into a server that runs.
+        done = elsewhere("import", str(bundle), "--json", THEATER_HOME=str(other.home))
+        assert done.code == 0, done.err
+        assert {row["id"] for row in done.json["imported"]} == {parent.id, child}
+        rows = {row.id: row for row in other.client.list()}
+        assert [(rows[each].state, rows[each].parent) for each in (parent.id, child)] == [
+            ("stopped", None),
+            ("stopped", parent.id),
+        ]
+        assert ("imported", child) in {(event, details.get("actor")) for event, details in other.history()}
+        other.client.restart(parent.id)
+        other.client.restart(child)
+        assert other.count(child) == 2
+        other.verify()
+        again = elsewhere("replay", child, "--tree", "--json", THEATER_HOME=str(other.home))
+        assert again.code == 0, again
+        assert again.json["actors"][0]["entries"] == other.row(child).entries
+    finally:
+        other.close()
+
+
+def test_a_child_without_its_parent_stands_by_itself(kin: Kin, elsewhere: Elsewhere, probe: bytes) -> None:
+    parent = kin.parent(EASY)
+    child = kin.spawn(parent.id, kin.write())
+    bundle = elsewhere.folder / "run.theater"
+    export(kin.house, bundle, child)
+    other = make_house(probe)
+    try:
+        assert elsewhere("import", str(bundle), THEATER_HOME=str(other.home)).code == 0
+        other.open()
+        assert other.row(child).parent is None
+        other.client.restart(child)
+        assert other.count(child) == 1
+    finally:
+        other.close()
+
+
+# ---- export
+
+
+PYTHON = """
+import time
+import theater
+
+
+class Actor(theater.Actor):
+    initial = {"n": 0}
+
+    def handle_request(self, message):
+        if message == "crash":
+            raise SystemExit(3)
+        self.state["n"] += message
+        return {"n": self.state["n"], "at": time.time()}
+"""
+C = """
+#include "theater.h"
+
+theater_answer theater_handle_request(theater_option state, theater_bytes id, theater_bytes body) {
+    if (body.size == 1) __builtin_trap();
+    return theater_reply((theater_option){true, body}, theater_format("taken"));
+}
+"""
+HANDLER = '[[handler]]\ntype = "message-server"\n[supervision]\nintensity = 1000\nperiod = 1\n'
+
+
+def python_actor(house: House) -> str:
+    folder = house.folder / "python"
+    folder.mkdir()
+    (folder / "actor.py").write_text(PYTHON)
+    (folder / "manifest.toml").write_text(
+        f'name = "snake"\n[build]\nlanguage = "python"\nsource = "actor.py"\n{HANDLER}'
+    )
+    actor = house.client.start(folder / "manifest.toml").id
+    house.client.request(actor, b"3", timeout=60.0)
+    assert outcome(lambda: house.client.request(actor, b'"crash"')) == "ActorDown"
+    house.await_incarnation(actor, 2)
+    house.client.request(actor, b"4")
+    return actor
+
+
+def c_actor(house: House) -> str:
+    pytest.importorskip("ziglang", reason="building C needs the package ziglang")
+    folder = house.folder / "c"
+    folder.mkdir()
+    (folder / "actor.c").write_text(C)
+    built = build(folder, parse(f'name = "sea"\n[build]\nlanguage = "c"\nsource = "actor.c"\n{HANDLER}', "m.toml"))
+    actor = house.start("sea", component=str(built), supervision=EASY).id
+    house.client.request(actor, b"some state" * 1000)
+    assert outcome(lambda: house.client.request(actor, b"x")) == "ActorDown"
+    house.await_incarnation(actor, 2)
+    return actor
+
+
+def test_actors_in_three_languages_and_several_lives(closed_house: House, elsewhere: Elsewhere) -> None:
+    house = closed_house.open()
+    actors = {python_actor(house), c_actor(house), house.start("wat").id}
+    bundle = elsewhere.folder / "run.theater"
+    export(house, bundle, *actors)
+    house.close()
+    assert not house.home.exists()
+    assert elsewhere("verify", "run.theater").code == 0
+    replayed = elsewhere("replay", "run.theater", "--tree", "--json")
+    assert replayed.code == 0, replayed
+    assert {row["id"] for row in replayed.json["actors"]} == actors
+
+
+def test_a_machine_that_has_compiled_nothing_yet(house: House, elsewhere: Elsewhere) -> None:
+    actor = house.start("new").id
+    house.count(actor)
+    bundle = elsewhere.folder / "run.theater"
+    export(house, bundle, actor)
+    (elsewhere.folder / "cache").mkdir()
+    elsewhere.cache = elsewhere.folder / "cache"
+    assert elsewhere("replay", str(bundle)).code == 0
+
+
+def test_an_actor_that_goes_on_is_exported_up_to_one_head(house: House, elsewhere: Elsewhere) -> None:
+    actor = house.start("busy").id
+    house.count(actor)
+    client = house.connect()
+    done = Event()
+
+    def go_on() -> None:
+        while not done.is_set():
+            client.request(actor, b"c")
+
+    going = Thread(target=go_on)
+    going.start()
+    try:
+        for number in range(3):
+            export(house, elsewhere.folder / f"{number}.theater", actor)
+    finally:
+        done.set()
+        going.join()
+    found = [elsewhere("verify", f"{number}.theater", "--json").json for number in range(3)]
+    assert all(each["ok"] for each in found)
+    assert elsewhere("replay", "2.theater").code == 0
+    entries = [each["actors"][0]["entries"] for each in found]
+    assert entries == sorted(set(entries))
+
+
+def test_without_a_server_the_key_of_the_home_signs(closed_house: House, elsewhere: Elsewhere) -> None:
+    house = closed_house.open()
+    actor = house.start("silent").id
+    house.count(actor)
+    removed = house.start("removed").id
+    kept = elsewhere.folder / "kept"
+    kept.write_bytes(house.client.checkpoint([actor]).text)
+    key = house.client.hello().key
+    house.client.stop(removed, remove=True)
+    export(house, elsewhere.folder / "up.theater", actor, removed)
+    house.client.stop_server()
+    export(house, elsewhere.folder / "down.theater", actor, removed)
+    for bundle in ("up.theater", "down.theater"):
+        verified = elsewhere("verify", bundle, "--key", key, "--checkpoint", "kept", "--json")
+        assert verified.code == 0, verified
+        assert verified.json["signed"]["key"] == verified.json["checkpoint"]["key"] == key
+        assert verified.json["checkpoint"]["unnamed"] == [removed]
+    stranger = elsewhere("verify", "up.theater", "--key", "0" * 64)
+    assert (stranger.code, stranger.out) == (9, "")
+    assert "the key that you trust" in stranger.err
+
+
+def test_standard_output_gets_the_same_bytes_as_a_file(closed_house: House, elsewhere: Elsewhere) -> None:
+    house = closed_house.open()
+    actor = house.start("piped").id
+    house.client.stop_server()
+    here = [sys.executable, "-m", "theater_cli", "--home", str(house.home), "export", actor, "-o", "-"]
+    with (elsewhere.folder / "piped.theater").open("wb") as pipe:
+        subprocess.run(here, stdout=pipe, check=True, timeout=60)
+    assert elsewhere("verify", "piped.theater").code == 0
+    assert elsewhere("replay", "piped.theater").code == 0
+
+
+# ---- import
+
+
+def files(folder: Path) -> set[Path]:
+    """Everything in a home but what its server makes and removes all the time."""
+    return {path for path in folder.rglob("*") if "run" not in path.parts}
+
+
+def test_what_is_there_already_is_left_and_another_history_is_a_conflict(
+    own_house: House, elsewhere: Elsewhere
+) -> None:
+    actor = own_house.start("twice").id
+    own_house.count(actor)
+    export(own_house, elsewhere.folder / "early.theater", actor)
+    own_house.count(actor)
+    export(own_house, elsewhere.folder / "late.theater", actor)
+    assert elsewhere("import", "early.theater").code == 0
+    again = elsewhere("import", "early.theater")
+    assert (again.code, "is here already, with this history; nothing to do" in again.out) == (0, True)
+    before = files(elsewhere.home)
+    conflict = elsewhere("import", "late.theater")
+    assert conflict.code == 12
+    assert f"there is an actor {actor} already" in conflict.err
+    assert files(elsewhere.home) == before
+    at_home = elsewhere("import", "early.theater", THEATER_HOME=str(own_house.home))
+    assert (at_home.code, "nothing to do" in at_home.out) == (0, True)
+
+
+def test_commands_show_an_imported_actor_as_any_other(house: House, elsewhere: Elsewhere) -> None:
+    actor = house.start("shown").id
+    house.count(actor)
+    export(house, elsewhere.folder / "run.theater", actor)
+    assert elsewhere("import", "run.theater").code == 0
+    assert elsewhere("verify", "shown").code == 0
+    assert elsewhere("replay", "shown").code == 0
+    export_again = elsewhere("export", "shown", "-o", "again.theater")
+    assert (export_again.code, "never had a server" in export_again.err) == (12, True)
+
+
+def test_a_bundle_with_other_words_beside_it_is_a_wrong_use(elsewhere: Elsewhere) -> None:
+    (elsewhere.folder / "a.theater").write_bytes(b"")
+    for command in ("verify", "replay"):
+        assert elsewhere(command, "a.theater", "b").code == 3
+        assert elsewhere(command, "gone.theater").code == 4
+        assert elsewhere(command, "a.theater").code == 3
+    assert not elsewhere.home.exists()
