@@ -18,20 +18,30 @@ entered at all. What a timeout's outcome says beyond that is taken from the reco
 Secrets. Those of a life are said at its beginning (core/secrets.py). They are put back into what the guest is given,
 and what it does is hidden again before it is compared; without them, the life cannot be replayed.
 
+Memory. A life that says "from" goes on with the memory that its lineage made (core/lineage.py): its guest is made by a
+script of that lineage, `retrace`, which is one like any other but for what is left out of its records. Whoever still
+has the guest that the life before ended with, alive, has that memory already. A snapshot is reproduced as an outcome
+is: its state, its root and the digests of the memory are those of the guest. What follows the genesis may be missing.
+Then a snapshot comes next, and the guest is loaded with the answers that it names and gets its memory; where it holds
+none, everything up to the next life with a new guest is passed over, and only the states are taken from it.
+
 Host calls that failed. One without a result, followed by an outcome of the trap "host" or "limit", is one that ended
 the guest: `Failed` does it again, and the words of the trap are taken from the record as a result would be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import chain, takewhile
 from typing import Any, Final, NoReturn
 
 from theater.core.chain import (
     INCARNATION,
     INLINE_MAX,
+    SNAPSHOT,
     START,
     Call,
     Encoder,
@@ -53,10 +63,12 @@ from theater.core.chain import (
     resolve,
     state_digest,
 )
-from theater.core.codec import content_digest
+from theater.core.codec import Ref, Veiled, content_digest, pack
 from theater.core.divergence import Nothing, diverged
 from theater.core.handlers import ACTOR
+from theater.core.lineage import LEFT_OUT, Descent, Lineage, begins, retold
 from theater.core.secrets import SECRETS, Open, Veil, nothing_to_open, promises
+from theater.core.snapshot import Answered, Snapshot, is_snapshot, read_snapshot, resolve_all_but_memory
 from theater.errors import ChainBroken, IntegrityError, OtherEngine, TheaterError
 
 ENDED: Final = "ended"
@@ -65,6 +77,8 @@ ENDED: Final = "ended"
 _TIMEOUT: Final = "timeout"
 _HOST_TRAPS: Final = ("host", "limit")
 _FRESH: Final = "fresh"
+_REPLAY: Final = "replay"
+_ROOT_AT: Final = Outcome._fields.index("root")
 
 
 class _Phase(Enum):
@@ -76,7 +90,16 @@ class _Phase(Enum):
     DOOMED = "doomed"
     """A call has ended it, so that no other may follow."""
     ENDED = "ended"
+    RESUMING = "resuming"
+    """Its guest is made and gets the memory of a snapshot; what it asks meanwhile, the snapshot answers."""
+    BEHIND_GAP = "behind a gap"
+    """No life is known: what follows the genesis is missing, and a snapshot must come."""
+    PASSING = "passing"
+    """Its guest cannot be had, so nothing is executed until a life begins that has a new one."""
 
+
+Reread = Callable[[int], Iterator[Record]]
+"""The records of a chain once more, from the entry of that number on."""
 
 Watch = Callable[[Head, int], None]
 """Told the head behind what has been reproduced, and how long the next entry took when it was recorded (ns)."""
@@ -108,8 +131,9 @@ class Life:
         component, program, manifest, initial: digests of what it was made of, hex.
         wrapper: digest of the binary that was compiled in place of the component, hex; None if there was none.
         engine: what it ran on, as a genesis says it.
-        policy: which state it has: last or fresh.
+        policy: which state it has: last, fresh, or replay.
         resumed: its actor's initial state is one to go on from, without init.
+        begins, left_out: what it says of its lineage (core/lineage.py); None if its guest is made anew.
     """
 
     entry: int
@@ -122,6 +146,14 @@ class Life:
     engine: Mapping[str, Any]
     policy: str
     resumed: bool
+    begins: int | None = None
+    left_out: tuple[int, ...] = ()
+
+    def details(self) -> dict[str, Any]:
+        """What it was made of, as a snapshot says it."""
+        names = ("component", "program", "manifest", "initial", "wrapper", "engine", "resumed")
+        made_of = {name: getattr(self, name) for name in names}
+        return {INCARNATION: self.incarnation, **made_of, "state": self.policy}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +171,39 @@ class Cue:
     is_cut: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A guest is to be made and to get the memory of a snapshot, with which the record begins."""
+
+    life: Life
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The guest is what this snapshot says, or it is not: `Script.confirm` is to be told."""
+
+    snapshot: Snapshot
+
+
 class Script:
-    """Follows one chain from its genesis.
+    """Follows one chain from its genesis; behind that, entries may be missing up to a snapshot.
 
     Args:
         records: its records, verified, in order; ends where the record ends.
         get: content that the chain refers to.
         watch: see `Watch`.
         secrets: finds those that stand in the record.
+        committed: an array of the state that had been committed last where the records go on behind the genesis.
+        retraces: the records are those of a lineage (`retrace`), among which others are missing.
 
     Attributes:
         head: behind the last entry that was reproduced.
         actor, name: what the genesis says.
         state, state_digest: what the next call is given.
+        lineage: of the life that has begun, if it goes on with the memory of those before.
+        loaded: what the guest was answered while it was loaded.
+        passed_over: number of entries of which nothing was executed.
     """
 
     def __init__(
@@ -160,12 +212,15 @@ class Script:
         get: Get,
         watch: Watch = lambda head, took_ns: None,
         secrets: Open = nothing_to_open,
+        *,
+        committed: Sequence[Any] = (),
+        retraces: bool = False,
     ) -> None:
         self.head = START
         self.actor = self.name = ""
         self.state: bytes | None = None
         self.state_digest: bytes | None = None
-        self._records = records
+        self._records: Iterator[Record] = records
         self._get = get
         self._watch = watch
         self._open = secrets
@@ -173,7 +228,15 @@ class Script:
         self._encoder = Encoder(START, _name_content)
         self._inline_encoder = Encoder(START, None)
         self._genesis: Genesis | None = None
-        self._committed: list[bytes | None] = []
+        self._committed: list[Any] = list(committed)
+        self._retraces = retraces
+        self._descent = Descent()
+        self._life: Life | None = None
+        self._is_committed = False
+        self._given: deque[Answered] = deque()
+        self.lineage: Lineage | None = None
+        self.loaded: list[Answered] = []
+        self.passed_over = 0
         self._expects_init = False
         self._phase = _Phase.ENDED
         self._record: Record | None = None
@@ -182,14 +245,16 @@ class Script:
 
     # ---- the side of who runs the guest
 
-    def next(self) -> Life | Cue | None:
+    def next(self) -> Life | Resume | Cue | Compare | None:
         """What happens next to the guest; None at the end of the record.
 
         Raises:
             Diverged: the record goes on with something that cannot follow.
             ChainBroken: an entry is none that this version knows.
         """
-        if self._phase is _Phase.LOADING:
+        if self._given:
+            self._diverge(Nothing("the guest was loaded without asking for all that the snapshot answers"))
+        if self._phase in (_Phase.LOADING, _Phase.RESUMING):
             self._phase = _Phase.GOING_ON
         while (entry := self._next) is not None:
             payload = self._payload()
@@ -197,14 +262,33 @@ class Script:
                 case Genesis() if entry.seq == 0:
                     self._genesis = payload
                     self.actor, self.name = payload.actor, payload.name
-                    return self._begin(first_life(payload))
-                case Lifecycle(event=event) if event == INCARNATION and self._genesis is not None:
-                    return self._begin(next_life(entry.seq, payload, self._genesis))
+                    if not self._is_before_gap():
+                        return self._begin(first_life(payload), payload)
+                    self._take(payload)
+                    self._phase, self._descent = _Phase.BEHIND_GAP, Descent()
+                case Lifecycle(event=event) if event == INCARNATION and self._may_begin():
+                    assert self._genesis is not None
+                    life = next_life(entry.seq, payload, self._genesis)
+                    if life.begins is None:
+                        return self._begin_anew(life, payload)
+                    if self._phase is not _Phase.PASSING:
+                        return self._go_on(life, payload)
+                    self._pass_over(payload)
+                case Lifecycle(event=event) if event == SNAPSHOT and self._is_lost():
+                    snapshot = read_snapshot(entry.seq, payload)
+                    if (step := self._resume(snapshot, payload)) is not None:
+                        return step
+                case _ if self._phase is _Phase.PASSING:
+                    self._pass_over(payload)
                 case Call() if self._phase is _Phase.GOING_ON:
                     return self._cue(payload)
-                case Lifecycle(event=event) if self._phase is not _Phase.ENDED:
+                case Lifecycle(event=event) if event == SNAPSHOT:
+                    if self._phase is not _Phase.GOING_ON or self._expects_init:
+                        self._diverge(Nothing(self._what_may_follow()))
+                    return Compare(read_snapshot(entry.seq, payload))
+                case Lifecycle(event=event) if self._phase not in (_Phase.ENDED, _Phase.BEHIND_GAP):
                     self._phase = _Phase.ENDED if event == ENDED else self._phase
-                    self._advance(entry.digest)
+                    self._take(payload)
                 case _:
                     self._diverge(Nothing(self._what_may_follow()))
         return None
@@ -219,7 +303,7 @@ class Script:
         if outcome.state:
             (self.state,) = outcome.state
             self.state_digest = outcome.state_digest
-            self._committed = [self.state]
+            self._committed, self._is_committed = [self.state], True
         if outcome.ending == Ending.TRAP:
             self._phase = _Phase.DOOMED
 
@@ -238,6 +322,38 @@ class Script:
         kind, message, backtrace = recorded.value
         self._reproduce(Kind.OUTCOME, outcome_trap(kind, message, backtrace, self.state_digest, recorded.fuel))
 
+    def confirm(self, root: bytes | None, memory: Ref | None) -> None:
+        """The guest is this, where the record has a snapshot.
+
+        Args:
+            root: its state root; may be None if the snapshot has none.
+            memory: names its memory image; None if the snapshot holds no memory.
+
+        Raises:
+            Diverged: it was something else when it was recorded.
+        """
+        payload = self._payload()
+        assert self._next is not None
+        assert isinstance(payload, Lifecycle)
+        assert self._life is not None
+        recorded = read_snapshot(self._next.seq, payload)
+        life = self._life.details()
+        found = Snapshot(self.state, self._is_committed, life, root, memory, recorded.why, self.loaded)
+        self._reproduce(Kind.LIFECYCLE, found.payload())
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the guest has asked for all that was answered while it was loaded."""
+        return not self._given and (self._next is None or self._next.kind is not Kind.HOST_CALL)
+
+    @property
+    def wants_root(self) -> bool:
+        """Whether the record says what the memory was behind the call that ends now."""
+        entry = self._next
+        if entry is None or entry.kind is not Kind.OUTCOME or not isinstance(entry.payload, list):
+            return False
+        return len(entry.payload) > _ROOT_AT and entry.payload[_ROOT_AT] is not None
+
     def refuse(self, why: str) -> NoReturn:
         """The guest could not be made, or not be loaded: there is nobody to go on.
 
@@ -249,7 +365,7 @@ class Script:
     @property
     def life_is_empty(self) -> bool:
         """Whether nothing more is recorded of this life, so that nothing need be run for it."""
-        return self._next is None or self._begins_life()
+        return not self._retraces and (self._next is None or self._begins_life())
 
     # ---- the side of the guest
 
@@ -262,6 +378,8 @@ class Script:
             TypeError, ValueError: the arguments have no place in a record. The guest must hear so, as it did.
             IntegrityError: what the record refers to cannot be had.
         """
+        if self._phase is _Phase.RESUMING:
+            return self._ask_snapshot(interface, function, args)
         self._reproduce(Kind.HOST_CALL, HostCall(interface, function, args))
         entry = self._next
         if entry is None or entry.kind is not Kind.HOST_RESULT:
@@ -270,9 +388,22 @@ class Script:
         assert entry is not None
         assert isinstance(answer, HostResult)
         self._advance(entry.digest)
+        if self._phase is _Phase.LOADING:
+            self.loaded.append(Answered(interface, function, args, answer.value))
         if self._is_cut():
             raise Cut
         return answer.value
+
+    def _ask_snapshot(self, interface: str, function: str, args: tuple[Any, ...]) -> Any:
+        """What was answered while the guest was loaded of which the snapshot holds the memory."""
+        asked = pack([interface, function, args])
+        if not self._given:
+            self._diverge(Nothing(f"the guest asks for {interface} {function}, which the snapshot does not answer"))
+        given = self._given.popleft()
+        if pack([given.interface, given.function, given.args]) != asked:
+            recorded = HostCall(given.interface, given.function, given.args)
+            raise diverged(self.head.entries - 1, recorded, HostCall(interface, function, args))
+        return given.value
 
     def _end_without_answer(self) -> NoReturn:
         if self._is_cut():
@@ -285,16 +416,84 @@ class Script:
 
     # ---- beginnings
 
-    def _begin(self, life: Life) -> Life:
-        assert self._next is not None
-        goes_on = life.policy != _FRESH and bool(self._committed)
-        self.state = self._committed[0] if goes_on else self._initial(life)
-        self.state_digest = state_digest(self.state)
-        self._expects_init = not goes_on and not life.resumed
+    def _is_lost(self) -> bool:
+        """Whether nobody knows a guest that could go on."""
+        return self._genesis is not None and self._phase in (_Phase.BEHIND_GAP, _Phase.PASSING)
+
+    def _may_begin(self) -> bool:
+        return self._genesis is not None and (self._phase is not _Phase.BEHIND_GAP or self._retraces)
+
+    def _is_before_gap(self) -> bool:
+        """Whether what follows the next record is missing."""
+        following = next(self._records, None)
+        if following is not None:
+            self._records = chain([following], self._records)
+        return following is not None and self._record is not None and following.seq != self._record.seq + 1
+
+    def _begin(self, life: Life, payload: Payload) -> Life:
+        """A life with a guest that is made anew."""
+        self._take_state(life)
+        self._take(payload)
+        self.lineage = None
+        self.loaded = []
         self._phase = _Phase.LOADING
-        self._advance(self._next.digest)
         self._take_up_secrets()
         return life
+
+    def _begin_anew(self, life: Life, payload: Lifecycle) -> Life:
+        if life.policy == _REPLAY and self._phase is not _Phase.PASSING and not self._retraces:
+            lineage = self._descent.lineage
+            if lineage is not None and (self._committed or life.resumed):
+                self._diverge(Nothing(f"the life goes on with the memory that begins with entry {lineage.begins}"))
+        return self._begin(life, payload)
+
+    def _go_on(self, life: Life, payload: Lifecycle) -> Life:
+        """A life with the memory of those before."""
+        if not self._retraces:
+            found = self._descent.lineage
+            if not self._committed and not life.resumed:
+                self._diverge(Nothing("nothing has been committed yet, so the life begins anew"))
+            if found is None or (found.begins, found.left_out) != (life.begins, life.left_out):
+                self._diverge(Nothing(_what_it_goes_on_with(found)))
+            self.lineage = found
+        other = None if self._life is None else other_guest(self._life, life)
+        if other is not None:
+            self._diverge(Nothing(f"the memory is that of another guest: {other}"))
+        self._take_state(life)
+        self._take(payload)
+        self._phase = _Phase.GOING_ON
+        self._take_up_secrets()
+        return life
+
+    def _take_state(self, life: Life) -> None:
+        goes_on = life.policy != _FRESH and bool(self._committed)
+        self.state = self._committed[0] if goes_on else self._initial(life)
+        self.state_digest = None if isinstance(self.state, Veiled) else state_digest(self.state)
+        self._expects_init = not goes_on and not life.resumed
+        self._life, self._is_committed = life, goes_on
+
+    def _resume(self, snapshot: Snapshot, payload: Lifecycle) -> Resume | None:
+        assert self._genesis is not None
+        assert self._next is not None
+        self._life = life = next_life(self._next.seq, Lifecycle(SNAPSHOT, snapshot.life), self._genesis)
+        self._committed, self._is_committed = [snapshot.state] if snapshot.committed else [], snapshot.committed
+        self._expects_init = False
+        self._take(payload)
+        if snapshot.memory is None:
+            self._phase = _Phase.PASSING
+            return None
+        assert not isinstance(snapshot.state, Veiled), "who knows secrets does not keep the memory that has them"
+        self.state, self.state_digest = snapshot.state, state_digest(snapshot.state)
+        self.loaded = list(snapshot.loaded)
+        self._given = deque(snapshot.loaded)
+        self._phase = _Phase.RESUMING
+        return Resume(life, snapshot)
+
+    def _pass_over(self, payload: Payload) -> None:
+        if isinstance(payload, Outcome) and payload.state:
+            self._committed = [payload.state[0]]
+        self.passed_over += 1
+        self._take(payload)
 
     def _take_up_secrets(self) -> None:
         """What the life may know is said before anything else of it, and needed for all the rest."""
@@ -302,14 +501,16 @@ class Script:
         payload = self._payload() if self._next is not None and self._next.kind is Kind.LIFECYCLE else None
         if isinstance(payload, Lifecycle) and payload.event == SECRETS:
             self._veil = self._new_veil(payload)
-            assert self._next is not None
-            self._advance(self._next.digest)
+            self._take(payload)
 
     def _new_veil(self, said: Lifecycle) -> Veil | None:
         found = promises(said)
         if not found:
             return None
         veil = Veil([self._open(promise) for promise in found])
+        if isinstance(self.state, Veiled):  # It was committed where nobody had put the secrets back.
+            self.state = veil.show(self.state)
+            self.state_digest = state_digest(self.state)
         veil.hold(self.state)
         return veil
 
@@ -324,13 +525,14 @@ class Script:
         if self._expects_init != ((call.interface, call.function) == (ACTOR, "init")):
             self._diverge(Nothing(self._what_may_follow()))
         self._expects_init = False
-        assert self._next is not None
-        self._advance(self._next.digest)
+        self._take(call)
         return Cue(call.interface, call.function, tuple(call.args), self._is_cut())
 
     def _what_may_follow(self) -> str:
         if self._genesis is None:
             return "a chain begins with its genesis"
+        if self._phase is _Phase.BEHIND_GAP:
+            return "what follows the genesis is missing, and only from a snapshot could be gone on"
         if self._phase in (_Phase.DOOMED, _Phase.ENDED):
             return "the life is over, and only another may begin"
         if self._expects_init:
@@ -338,6 +540,12 @@ class Script:
         return "only a call may follow, and no init, or the end of the life"
 
     # ---- the record
+
+    def _take(self, payload: Payload) -> None:
+        """The next entry is believed."""
+        assert self._next is not None
+        self._descent.note(self._next.seq, payload)
+        self._advance(self._next.digest)
 
     def _reproduce(self, kind: Kind, payload: Payload) -> None:
         """The guest has done this: it must be what the next entry says, to the digest.
@@ -348,10 +556,13 @@ class Script:
         payload = payload if self._veil is None else self._veil.hide_in(payload)
         is_inline = entry is not None and record is not None and _is_inline(entry, record)
         encoder = self._inline_encoder if is_inline else self._encoder
-        encoder.entries, encoder.digest, encoder.offset = self.head
+        if record is not None:  # Not the head: of a lineage, entries are missing before it.
+            encoder.entries, encoder.digest, encoder.offset = record.seq, record.previous, record.offset
         _, digest = encoder.entry(kind, payload, 0 if entry is None else entry.time_ns)
         if entry is None or digest != entry.digest:
             self._diverge(payload)
+        if kind is not Kind.HOST_CALL:
+            self._descent.note(entry.seq, payload)
         self._advance(digest)
 
     def _advance(self, digest: bytes) -> None:
@@ -377,7 +588,10 @@ class Script:
         assert record is not None
         payload = entry.payload
         try:
-            return read_payload(entry.kind, resolve(payload, self._get) if record.has_refs else payload)
+            if record.has_refs:
+                is_large = entry.kind is Kind.LIFECYCLE and is_snapshot(payload)
+                payload = resolve_all_but_memory(payload, self._get) if is_large else resolve(payload, self._get)
+            return read_payload(entry.kind, payload)
         except TheaterError as error:
             raise _damaged(entry.seq, error) from error
 
@@ -400,24 +614,80 @@ class Script:
 
     def _diverge(self, happened: Payload | Nothing) -> NoReturn:
         recorded: Payload | Nothing = Nothing("the record ends here") if self._next is None else self._recorded()
-        raise diverged(self.head.entries, recorded, happened)
+        raise diverged(self.head.entries if self._next is None else self._next.seq, recorded, happened)
+
+
+def retrace(
+    lineage: Lineage,
+    until: int,
+    reread: Reread,
+    get: Get,
+    watch: Watch = lambda head, took_ns: None,
+    secrets: Open = nothing_to_open,
+) -> Script:
+    """The script that makes the memory of a life: at its end the guest has it.
+
+    Args:
+        lineage: of that life.
+        until: number of the entry with which that life begins.
+        reread, get, watch, secrets: of its chain.
+
+    Raises:
+        IntegrityError: the state with which the lineage begins cannot be had.
+    """
+    committed = [] if lineage.committed is None else [_committed_in(next(reread(lineage.committed)), get)]
+
+    def records() -> Iterator[Record]:
+        if lineage.begins:
+            yield next(reread(0))
+        yield from retold(takewhile(lambda record: record.seq < until, reread(lineage.begins)), lineage)
+
+    return Script(records(), get, watch, secrets, committed=committed, retraces=True)
+
+
+def _committed_in(record: Record, get: Get) -> Any:
+    """The state that an outcome or a snapshot holds, with what stands for secrets in it."""
+    try:
+        entry = record.entry()
+        if entry.kind is Kind.LIFECYCLE and is_snapshot(entry.payload):
+            read = read_payload(entry.kind, resolve_all_but_memory(entry.payload, get))
+            assert isinstance(read, Lifecycle)
+            return read_snapshot(entry.seq, read).state
+        outcome = read_payload(entry.kind, resolve(entry.payload, get))
+    except TheaterError as error:
+        raise _damaged(record.seq, error) from error
+    if not isinstance(outcome, Outcome) or not outcome.state:
+        raise ChainBroken(f"entry {record.seq}: expected a state that was committed", index=record.seq)
+    return outcome.state[0]
+
+
+def _what_it_goes_on_with(lineage: Lineage | None) -> str:
+    if lineage is None:
+        return "there is no memory to go on with"
+    left_out = f" and leaves out {', '.join(map(str, lineage.left_out))}" if lineage.left_out else ""
+    return f"the life goes on with the memory that begins with entry {lineage.begins}{left_out}"
 
 
 def lives(records: Iterable[Record]) -> Iterator[Life]:
-    """The lives of a chain, without looking at what happened in them.
+    """The lives of a chain, without looking at what happened in them. What follows the genesis may be missing, up to a
+    snapshot; then the life in which that was made is the first.
 
     Raises:
         ChainBroken: the beginning of one does not say what it was made of.
     """
-    genesis: Genesis | None = None
-    for record in records:
-        if record.kind_number in (Kind.GENESIS, Kind.LIFECYCLE):
-            payload = record.entry().read()
-            if isinstance(payload, Genesis):
-                genesis = payload
-                yield first_life(payload)
-            elif isinstance(payload, Lifecycle) and payload.event == INCARNATION and genesis is not None:
-                yield next_life(record.seq, payload, genesis)
+    rest = iter(records)
+    genesis = (first := next(rest, None)) and first.entry().read()
+    if not isinstance(genesis, Genesis):
+        return
+    second = next(rest, None)
+    if second is None or second.seq == 1:
+        yield first_life(genesis)
+    for record in () if second is None else chain([second], rest):
+        payload = record.entry().read() if record.kind_number == Kind.LIFECYCLE else None
+        if isinstance(payload, Lifecycle) and (
+            payload.event == INCARNATION or (record is second and payload.event == SNAPSHOT)
+        ):
+            yield life_of(record, genesis)
 
 
 def first_life(genesis: Genesis) -> Life:
@@ -426,22 +696,23 @@ def first_life(genesis: Genesis) -> Life:
     return _life(0, genesis.incarnation, genesis._asdict(), engine.get("program"), engine, _FRESH)
 
 
-def next_life(entry: int, incarnation: Lifecycle, genesis: Genesis) -> Life:
+def next_life(entry: int, incarnation: Lifecycle, genesis: Genesis | None) -> Life:
     """What an incarnation says of the life that it begins. Where it is silent, the genesis has said it."""
     details = incarnation.details if isinstance(incarnation.details, Mapping) else {}
-    said = {"wrapper": genesis.wrapper, "engine": genesis.engine, **details}
-    return _life(entry, said.get(INCARNATION), said, said.get("program"), said["engine"], said.get("state"))
+    first = {} if genesis is None else {"wrapper": genesis.wrapper, "engine": genesis.engine}
+    said: dict[str, Any] = {**first, **details}
+    life = _life(entry, said.get(INCARNATION), said, said.get("program"), said.get("engine"), said.get("state"))
+    found = begins(incarnation)
+    return life if found is None else replace(life, begins=found, left_out=tuple(said.get(LEFT_OUT) or ()))
 
 
 def _life(entry: int, incarnation: Any, said: Mapping[str, Any], program: Any, engine: Any, policy: Any) -> Life:
-    digests = {name: _hex(said.get(name)) for name in ("component", "manifest", "initial", "wrapper")}
-    component = digests.pop("component")
+    component = _hex(said.get("component"))
     if component is None or type(incarnation) is not int or not isinstance(engine, Mapping):
         raise ChainBroken(f"entry {entry}: a life begins without its number, component or engine", index=entry)
+    manifest, initial, wrapper = (_hex(said.get(name)) for name in ("manifest", "initial", "wrapper"))
     resumed = said.get("resumed") is True
-    return Life(
-        entry, incarnation, component, _hex(program), **digests, engine=engine, policy=str(policy), resumed=resumed
-    )
+    return Life(entry, incarnation, component, _hex(program), manifest, initial, wrapper, engine, str(policy), resumed)
 
 
 def check_engine(life: Life, here: Mapping[str, Any]) -> None:
@@ -466,6 +737,36 @@ def check_engine(life: Life, here: Mapping[str, Any]) -> None:
                 f"entry {life.entry}: this life ran with {setting} = {theirs.get(setting)!r}, and this Theater has "
                 f"{ours.get(setting)!r}; replay it with the version of Theater that recorded it"
             )
+
+
+def other_guest(before: Life, now: Life) -> str | None:
+    """Why the guest of a life cannot have the memory of an earlier one: what it is made of has changed since. None if
+    it can. What the guest feels of its limits is another question (`felt_limits`)."""
+    if now.component != before.component:
+        return "its component has changed"
+    if now.program != before.program:
+        return "its program has changed"
+    try:
+        check_engine(before, now.engine)
+        check_wrapper(before, now.wrapper or "", str(now.engine.get("mode")))
+    except OtherEngine:
+        return "its engine, or the wrapper that its component is compiled in, has changed"
+    return None
+
+
+def life_of(record: Record, genesis: Genesis) -> Life:
+    """The life that an entry begins, or in which it is a snapshot.
+
+    Raises:
+        ChainBroken: the entry does neither.
+    """
+    payload = record.entry().read()
+    if isinstance(payload, Genesis):
+        return first_life(payload)
+    if isinstance(payload, Lifecycle) and isinstance(payload.details, Mapping):
+        said: Any = payload.details.get("life") if payload.event == SNAPSHOT else payload.details
+        return next_life(record.seq, Lifecycle(payload.event, said), genesis)
+    raise ChainBroken(f"entry {record.seq}: expected the beginning of a life or a snapshot", index=record.seq)
 
 
 def check_wrapper(life: Life, wrapper: str, mode: str) -> None:

@@ -7,7 +7,8 @@ or any `TheaterError`; a value that came from another actor's chain is returned 
 
 The seam is made in a template, before there is an actor, and `attach`ed in the worker after the fork. What a
 guest asked meanwhile (WASI calls while it was instantiated) was answered by the template and is recorded by
-each worker when it attaches.
+each worker when it attaches. A worker whose guest first does again what earlier lives did lets it be answered by their
+record, `answer_from`; there is nothing else behind the seam until it attaches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from theater.core.snapshot import Answered
 from theater.core.values import Err, Ok
 from theater.errors import TheaterError
 
@@ -40,21 +42,19 @@ class Record(Protocol):
         """Records what it was told."""
 
 
+class Recording(Protocol):
+    """What answers a guest that does again what it did (`theater.core.replay.Script`)."""
+
+    def ask(self, interface: str, function: str, args: tuple[Any, ...]) -> Any:
+        """What the host answered to this host call when it was recorded."""
+
+
 class Binding(Protocol):
     """What a guest is linked through: `Seam`, or `RecordedSeam` in a replay (theater/host/recorded.py)."""
 
     def bind(self, interface: str, function: str, signature: Any) -> Callable[..., Any]: ...
 
     def answer(self, interface: str, function: str, args: tuple[Any, ...], compute: Callable[[], Any]) -> Any: ...
-
-
-class Asked(NamedTuple):
-    """A call that a template answered before there was an actor."""
-
-    interface: str
-    function: str
-    args: tuple[Any, ...]
-    value: Any
 
 
 class Seam:
@@ -67,10 +67,17 @@ class Seam:
 
     def __init__(self) -> None:
         self.origin = b""
-        self.asked: list[Asked] = []
+        self.asked: list[Answered] = []
         self._record: Record | None = None
+        self._recording: Recording | None = None
         self._methods: dict[tuple[str, str], Callable[..., Any]] = {}
         self._reasons: dict[str, str] = {}
+
+    def answer_from(self, recording: Recording) -> None:
+        """Until the next `attach`, answers come from a record and nowhere else. What was `asked` is forgotten."""
+        self._record, self._methods = None, {}
+        self._recording = recording
+        self.asked.clear()
 
     def attach(self, record: Record, interfaces: Mapping[str, object], denied: Mapping[str, str]) -> None:
         """Gives the guest its actor: from now on calls are recorded and reach `interfaces`.
@@ -81,6 +88,7 @@ class Seam:
             denied: WIT name -> sentence, for interfaces that are not granted to this actor.
         """
         self._record = record
+        self._recording = None
         self._reasons = dict(denied)
         self._methods = {
             (wit, name): getattr(interface, name)
@@ -110,8 +118,10 @@ class Seam:
         """Records a call whose answer `compute` gives: how the WASI host uses the seam."""
         record = self._record
         if record is None:
+            if self._recording is not None:
+                return self._recording.ask(interface, function, args)
             value = compute()
-            self.asked.append(Asked(interface, function, args, value))
+            self.asked.append(Answered(interface, function, args, value))
             return value
         self.origin = record.host_call(interface, function, args)
         value = compute()
@@ -123,6 +133,8 @@ class Seam:
     ) -> Any:
         record = self._record
         if record is None:
+            if self._recording is not None:
+                return ask_recorded(self._recording, interface, function, args)
             raise Refused(f"{interface} {function} was called before there was an actor")
         self.origin = self._ask(record, interface, function, args)
         cause = None
@@ -149,6 +161,14 @@ class Seam:
 
     def _deny(self, interface: str) -> Any:
         raise Refused(self._reasons.get(interface, f"{interface} is not available to this actor"))
+
+
+def ask_recorded(recording: Recording, interface: str, function: str, args: tuple[Any, ...]) -> Any:
+    """The recorded answer. Arguments that have no place in a record end the guest with the sentence that they did."""
+    try:
+        return recording.ask(interface, function, args)
+    except (TypeError, ValueError) as error:
+        raise no_place(function, error) from error
 
 
 def no_place(function: str, error: Exception) -> Refused:

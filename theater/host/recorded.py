@@ -7,36 +7,29 @@ the record does not have ends the replay (theater/core/replay.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from theater.host.base import no_place
-
-
-class Recording(Protocol):
-    """What is asked (`theater.core.replay.Script`)."""
-
-    def ask(self, interface: str, function: str, args: tuple[Any, ...]) -> Any:
-        """What the host answered to this host call when it was recorded."""
+from theater.host.base import Recording, ask_recorded
 
 
 class RecordedSeam:
-    """Binds the imports of one guest to a record."""
+    """Binds the imports of one guest to a record.
+
+    Attributes:
+        recording: who is asked. A guest that was made by the script of its lineage goes on with that of its chain.
+    """
 
     def __init__(self, recording: Recording) -> None:
-        self._ask = recording.ask
+        self.recording = recording
 
     def bind(self, interface: str, function: str, signature: Any) -> Callable[..., Any]:
         """The callable that is linked as `interface`'s `function`."""
-        ask = self._ask
 
         def call(*args: Any) -> Any:
-            try:
-                return ask(interface, function, args)
-            except (TypeError, ValueError) as error:
-                raise no_place(function, error) from error
+            return ask_recorded(self.recording, interface, function, args)
 
         return call
 
     def answer(self, interface: str, function: str, args: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         """The recorded answer to a question of WASI; nothing is computed."""
-        return self._ask(interface, function, args)
+        return self.recording.ask(interface, function, args)

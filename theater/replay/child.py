@@ -1,10 +1,10 @@
 """The process in which one chain is performed again: `python -m theater.replay.child`.
 
-It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor}, and, if it
-may need them, "secrets", the folder of the actor's kept secrets, and "given", an array of [name, path] of others. It
-reads the chain, content, secrets and compiled components, opens nothing else, and says by one line of JSON on standard
-output how it ended: {"ok": true}, or {"error", "message", "details"}. The page (theater/replay/page.py) tells how far
-it is.
+It is told by one line of JSON on standard input: {"chain", "content", "cache": paths, "page": a descriptor, "from":
+number of the snapshot to begin at, or null}, and, if it may need them, "secrets", the folder of the actor's kept
+secrets, and "given", an array of [name, path] of others. It reads the chain, content, secrets and compiled components,
+opens nothing else, and says by one line of JSON on standard output how it ended: {"ok": true, "passed_over": number of
+entries}, or {"error", "message", "details"}. The page (theater/replay/page.py) tells how far it is.
 
 Whoever started it is its guard (theater/replay/guard.py): kills it when it does not get on, or dies with it.
 """
@@ -18,9 +18,11 @@ import mmap
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from theater.chainlog.rereading import records_from
 from theater.core.replay import Script
 from theater.core.secrets import nothing_to_open
 from theater.errors import TheaterError
@@ -49,12 +51,14 @@ def main() -> int:
         get = ContentStore(order["content"]).get
         given = [(name, read_kept(Path(path))) for name, path in order.get("given", ())]
         secrets = opener(Path(order["secrets"]), given) if "secrets" in order else nothing_to_open
-        script = Script(records_of(Path(order["chain"])), get, page.writer(shared), secrets)
-        Performance(script, get, ArtefactCache(Path(order["cache"]))).run()
+        chain, watch = Path(order["chain"]), page.writer(shared)
+        script = Script(records_of(chain, order.get("from")), get, watch, secrets)
+        cache = ArtefactCache(Path(order["cache"]))
+        Performance(script, get, cache, partial(records_from, chain), watch, secrets).run()
     except TheaterError as error:
         _say(error.to_wire())
         return error.exit_code
-    _say({"ok": True})
+    _say({"ok": True, "passed_over": script.passed_over})
     return 0
 
 

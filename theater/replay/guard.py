@@ -63,11 +63,13 @@ class End:
         entries: number of entries.
         head: digest of the last, hex.
         error: why it did not go on.
+        passed_over: number of entries of which nothing was executed, since the memory before them cannot be had.
     """
 
     entries: int
     head: str
     error: TheaterError | None
+    passed_over: int = 0
 
 
 def perform(
@@ -77,6 +79,7 @@ def perform(
     on_progress: Callable[[int], None],
     patience: float = PATIENCE_S,
     secrets: Secrets = NO_SECRETS,
+    begin: int | None = None,
 ) -> End:
     """Performs a chain in a process of its own, and waits for its end.
 
@@ -87,6 +90,7 @@ def perform(
         on_progress: told now and then how many entries have been reproduced.
         patience: see `PATIENCE_S`.
         secrets: where those are that the chain was recorded with.
+        begin: number of the snapshot to begin at; None for the beginning of the chain.
     """
     descriptor = os.memfd_create("replay")
     try:
@@ -96,6 +100,7 @@ def perform(
             "content": str(content),
             "cache": str(cache),
             "page": descriptor,
+            "from": begin,
             **secrets.to_plain(),
         }
         with mmap.mmap(descriptor, SIZE) as page, _child(descriptor) as child:
@@ -107,7 +112,7 @@ def perform(
     finally:
         os.close(descriptor)
     error = _stuck(chain, guard.entries, guard.waited_s) if guard.is_stuck else _error(said, noise, child.returncode)
-    return End(guard.entries, guard.head.hex(), error)
+    return End(guard.entries, guard.head.hex(), error, json.loads(said)["passed_over"] if error is None else 0)
 
 
 class _Guard:

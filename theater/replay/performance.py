@@ -1,24 +1,24 @@
-"""One chain performed again: guests are made, called and given up as its script says.
+"""One chain performed again: its script, and the guests that it needs, with nothing behind them but the record.
 
-This is what a life does (theater/worker/actor.py) without anything that surrounds it. It runs in a process of its own
-(theater/replay/child.py), for a guest may loop for ever where its record says that it returned.
+It runs in a process of its own (theater/replay/child.py), for a guest may loop for ever where its record says that it
+returned.
 """
 
 from __future__ import annotations
 
-from theater.core.chain import Get, Outcome, outcome_trap
-from theater.core.manifest import Manifest
-from theater.core.replay import Cue, Cut, Failed, Life, Script, check_engine, check_wrapper
-from theater.errors import ComponentError, ContentDamaged, IntegrityError
-from theater.host.base import Refused
-from theater.host.outcomes import concluded, ended_by
+from theater.core.chain import Get
+from theater.core.lineage import Lineage
+from theater.core.replay import Life, Reread, Script, Watch, check_engine, check_wrapper, retrace
+from theater.core.secrets import Open, nothing_to_open
+from theater.errors import ContentDamaged
 from theater.host.recorded import RecordedSeam
 from theater.host.wasi import GuestHost
 from theater.replay.sources import manifest_of, program_of
 from theater.wasm.artefacts import Artefact, ArtefactCache
 from theater.wasm.engine import engine_identity
-from theater.wasm.guest import Guest, Trap
+from theater.wasm.guest import Guest
 from theater.worker import program
+from theater.worker.performer import Performer
 
 
 class Performance:
@@ -27,16 +27,35 @@ class Performance:
     Args:
         get: content by its digest.
         cache: where everything that the script needs is, compiled.
+        reread: the records of the chain once more, for lives that go on with the memory of those before.
+        watch: told how far such a life's lineage has been executed (`theater.core.replay.Watch`).
+        secrets: finds those that stand in the record.
     """
 
-    def __init__(self, script: Script, get: Get, cache: ArtefactCache) -> None:
+    def __init__(
+        self,
+        script: Script,
+        get: Get,
+        cache: ArtefactCache,
+        reread: Reread,
+        watch: Watch = lambda head, took_ns: None,
+        secrets: Open = nothing_to_open,
+    ) -> None:
         self._script = script
         self._get = get
         self._cache = cache
+        self._reread = reread
+        self._watch = watch
+        self._open = secrets
         self._seam = RecordedSeam(script)
         self._artefacts: dict[tuple[str, bool], Artefact] = {}
-        self._guest: Guest | None = None
-        self._manifest: Manifest | None = None
+        self._performer = Performer(script, get, self)
+
+    @property
+    def guest(self) -> Guest | None:
+        """The guest at the end of what was performed; None if it is dead, or if there was nothing to perform."""
+        guest = self._performer.guest
+        return guest if guest is not None and guest.is_alive else None
 
     def run(self) -> None:
         """Performs it to its end.
@@ -46,69 +65,32 @@ class Performance:
             OtherEngine: it ran on another engine than ours.
             IntegrityError: the record, or what it refers to, is damaged.
         """
-        while (step := self._script.next()) is not None:
-            if isinstance(step, Life):
-                self._begin(step)
-            elif step.is_cut:
-                self._script.abandon()
-            else:
-                self._play(step)
+        self._performer.run()
 
-    def _begin(self, life: Life) -> None:
-        self._manifest = manifest_of(life, self._get)
-        if self._guest is not None:
-            self._guest.close()
-            self._guest = None
-        if self._script.life_is_empty:
-            return
-        artefact = self._artefact(life, self._manifest.limits.fuel is not None)
-        try:
-            self._guest = self._load(life, artefact)
-        except Cut:
-            self._script.abandon()
-        except (ComponentError, Trap, Refused) as error:
-            self._script.refuse(f"the component did not come to life: {error}")
+    # ---- theater.worker.performer.Maker
 
-    def _load(self, life: Life, artefact: Artefact) -> Guest:
+    def make(self, life: Life, script: Script) -> Guest:
+        """A guest of this life, loaded."""
+        artefact = self._artefact(life, manifest_of(life, self._get).limits.fuel is not None)
         content = program_of(life, self._get)
+        self._seam.recording = script
         guest = Guest(artefact, GuestHost(self._seam))
         if content is not None:
             program.load(guest, content)
-        assert self._manifest is not None
-        guest.limit_memory(self._manifest.limits.memory)
+        guest.keep_image()
         return guest
 
-    def _play(self, cue: Cue) -> None:
+    def remember(self, life: Life, lineage: Lineage, script: Script) -> Guest:
+        """A guest with the memory of a lineage."""
+        past = retrace(lineage, life.entry, self._reread, self._get, self._watch, self._open)
+        performer = Performer(past, self._get, self)
         try:
-            outcome = self._call(cue)
-        except Cut:
-            self._script.abandon()
-        else:
-            self._script.conclude(outcome)
-
-    def _call(self, cue: Cue) -> Outcome:
-        """How the call ends."""
-        guest, manifest, script = self._guest, self._manifest, self._script
-        assert guest is not None
-        assert manifest is not None
-        limits = manifest.limits
-        before = script.state_digest
-        if limits.fuel is not None:
-            guest.set_fuel(limits.fuel)
-
-        def fuel() -> int | None:
-            return guest.fuel_consumed() if limits.fuel is not None else None
-
-        try:
-            result = guest.call(cue.interface, cue.function, (script.state, cue.args))
-            return concluded(result, before, fuel(), state_limit=limits.state, message_limit=limits.message)
-        except Failed as failed:
-            kind, message, backtrace = failed.outcome.value
-            return outcome_trap(kind, message, backtrace, before, fuel())
-        except IntegrityError:
-            raise  # Of the record, not of the guest.
-        except Exception as error:
-            return ended_by(error, before, fuel())
+            performer.run()
+        finally:
+            self._watch(script.head, 0)
+        assert performer.guest is not None
+        self._seam.recording = script
+        return performer.guest
 
     def _artefact(self, life: Life, fuel: bool) -> Artefact:
         check_engine(life, engine_identity(fuel))

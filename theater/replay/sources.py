@@ -17,13 +17,19 @@ _AT_ONCE = 256
 _LARGEST_MANIFEST = 1 << 20
 
 
-def records_of(chain: Path) -> Iterator[Record]:
+def records_of(chain: Path, begin: int | None = None) -> Iterator[Record]:
     """The records of a chain file, each verified, up to where it ends now.
+
+    Args:
+        begin: number of an entry; what is between the genesis and that is left out.
 
     Raises:
         NotFound, ChainBroken: as `ChainReader`.
     """
     with ChainReader(chain) as reader:
+        if begin:
+            yield from reader.records(1)
+            reader.seek(begin)
         while records := reader.records(_AT_ONCE):
             yield from records
 

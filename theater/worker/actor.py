@@ -10,18 +10,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
-from theater.core.chain import Call, Ending, Entry, Kind, state_digest
+from theater.chainlog.rereading import head_before
+from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
 from theater.core.pulse import Pulse
 from theater.core.secrets import message_digest
+from theater.core.snapshot import Answered
 from theater.core.values import Err
 from theater.errors import (
     ActorFailed,
@@ -42,11 +44,14 @@ from theater.worker.bonds import Bonds
 from theater.worker.family import Family
 from theater.worker.letters import Letter, News
 from theater.worker.mail import Mail
+from theater.worker.past import Past
 from theater.worker.post import Post
 from theater.worker.promises import Promises
 from theater.worker.record import Record
 from theater.worker.recovery import take_up
+from theater.worker.retrace import remember
 from theater.worker.signals import Signals
+from theater.worker.snapshots import Snapshots, require_room, snapshot_of
 from theater.worker.timers import Timers
 from theater.worker.veiled import VeiledRecord, values_of
 from theater.worker.warm import Warm
@@ -57,6 +62,7 @@ _ENVELOPE = 65536
 _SLEEP_STEP_S = 0.25
 _LOOK_BACK = 10_000
 """Newest entries of the chain among which a call is looked for that an earlier life has begun."""
+_SECRETS_IN_MEMORY = "it knows secrets, and they stand in its memory as they are"
 _LAST_WORDS_S = 1.0
 """How long a worker that ends waits for the supervisor to hear it out."""
 
@@ -106,12 +112,14 @@ class Actor:
         self.signals = signals
         beginning = take_up(assignment, warm.artefact.meta, content)
         self._writer, self._state, self._begun = beginning.writer, beginning.state, beginning.goes_on
+        self._warm, self._content, self._life, self._past = warm, content, beginning.life, beginning.past
+        self._loaded: Sequence[Answered] = list(warm.seam.asked)
+        self._root_every, self._concluded = assignment.state_root, 0
+        self._is_committed = beginning.goes_on and beginning.writer.mark.state_at is not None
+        self._snapshots = self._expect_snapshots()
         if beginning.torn_bytes:
-            self._log.write(
-                time.time_ns(),
-                assignment.incarnation,
-                "system",
-                f"cut a torn tail of {beginning.torn_bytes} bytes from the chain; nothing of it was acknowledged",
+            self._say_system(
+                f"cut a torn tail of {beginning.torn_bytes} bytes from the chain; nothing of it was acknowledged"
             )
         self._state_digest = state_digest(self._state)
         self._veil = beginning.veil
@@ -127,7 +135,18 @@ class Actor:
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
         self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin, self._veil)
-        self._attach(warm, content)
+        if beginning.why_not is not None:
+            self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
+        if self._past is None:
+            self._attach(warm, content)
+
+    def _expect_snapshots(self) -> Snapshots:
+        at = self._writer.recovery.mark.snapshot_at
+        last = (head_before(self._is.path("chain"), at).entries, at) if at is not None else (0, 0)
+        return Snapshots(self._is.snapshot, last, (self._writer.head.entries, self._writer.offset))
+
+    def _say_system(self, text: str) -> None:
+        self._log.write(time.time_ns(), self._is.incarnation, "system", text)
 
     def _new_record(self, durable: bool) -> Record:
         args = self._writer, self._pulse, self.signals, self._limits.record, durable
@@ -161,6 +180,8 @@ class Actor:
 
     def begin(self) -> None:
         """Lets the actor initialise itself, unless it goes on from a state that it had."""
+        if self._past is not None:
+            self._remember(self._past)
         if self._begun:
             self._record.release()
             return
@@ -170,6 +191,25 @@ class Actor:
             self._record.release()
             raise Ended(ExitReason.error(f"init answered with an error: {result.value}"))
         self._record.release()
+
+    def _remember(self, past: Past) -> None:
+        """Gives the guest the memory that it had, and then its host."""
+        self._record.release()  # Whatever comes of it, this life has begun.
+        began, lineage = time.monotonic(), past.lineage
+        self._guest, self._loaded = remember(
+            past, self._warm, self._program, self._limits.call_timeout, self._end_if_asked
+        )
+        self._attach(self._warm, self._content)
+        took = time.monotonic() - began
+        left_out = f", without those of the entries {', '.join(map(str, lineage.left_out))}" if lineage.left_out else ""
+        self._say_system(f"executed {lineage.calls} calls from entry {lineage.begins} on in {took:.2f} s{left_out}")
+
+    def _program(self) -> bytes | None:
+        return self._content.get(self._is.program) if self._is.program is not None else None
+
+    def _end_if_asked(self) -> None:
+        if self._mail.stopping:
+            raise Ended(ExitReason.shutdown())
 
     def rehearse(self, letter: Letter) -> None:
         """Does all that a life does around one message, and lets go of everything. The guest is an understudy's part
@@ -187,9 +227,11 @@ class Actor:
 
     def serve(self) -> NoReturn:
         """Takes what comes, one at a time, until something ends the life."""
-        mail, timers = self._mail, self._timers
+        mail, timers, writer, snapshots = self._mail, self._timers, self._writer, self._snapshots
         handled = 0
         while True:
+            if writer.offset >= snapshots.look_at:
+                self._look_for_snapshot()
             if self._ending is not None:
                 raise Ended(self._ending)
             if mail.stopping:
@@ -208,6 +250,29 @@ class Actor:
                     mail.take_signals()
             elif not mail.take_one():
                 self._rest(timers.next_due())
+
+    def _look_for_snapshot(self) -> None:
+        """Writes down what the actor is, if that is due; whoever waits for an answer gets it before."""
+        if not self._snapshots.is_due(self._writer.head.entries, self._writer.offset) or self._ending is not None:
+            return
+        self._make_way()
+        try:
+            taken = snapshot_of(
+                self._guest,
+                self._state,
+                self._is_committed,
+                self._life,
+                self._loaded,
+                self._content.put,
+                _SECRETS_IN_MEMORY if self._veil is not None else None,
+            )
+            require_room(self._is.folder)
+            self._record.lifecycle(taken.event, dict(taken.details))
+            self._snapshots.taken(self._writer.head.entries, self._writer.offset)
+            self._make_way()
+        except (DiskFull, IntegrityError, MessageTooLarge) as error:
+            self._snapshots.failed(self._writer.head.entries, self._writer.offset)
+            self._say_system(f"no snapshot could be made, and one will be tried later: {error.message}")
 
     def _rest(self, timeout: float | None) -> None:
         """Nothing waits: lets out what was kept back to go together, and sleeps until something comes."""
@@ -356,6 +421,8 @@ class Actor:
         outcome = concluded(
             result, self._state_digest, self._fuel(), state_limit=limits.state, message_limit=limits.message
         )
+        if self._root_every:
+            outcome = self._rooted(outcome)
         self._last = self._record.outcome(outcome)
         if outcome.ending == Ending.ERR:
             self.say("system", f"a handler answered with an error: {outcome.value}")
@@ -363,7 +430,13 @@ class Actor:
         if outcome.state:
             (self._state,) = outcome.state
             self._state_digest = outcome.state_digest
+            self._is_committed = True
         return tuple(outcome.value)
+
+    def _rooted(self, outcome: Outcome) -> Outcome:
+        """With what the memory is now, if this call is one of those that say so."""
+        self._concluded += 1
+        return outcome if self._concluded % self._root_every else outcome._replace(root=self._guest.state_root())
 
     def _fuel(self) -> int | None:
         return self._guest.fuel_consumed() if self._limits.fuel is not None else None

@@ -23,7 +23,7 @@ from theater.core.codec import unpack
 from theater.core.exit_reason import ExitReason
 from theater.core.pulse import SIZE, Pulse
 from theater.core.wire import Ready
-from theater.errors import DiskFull, LimitExceeded, TheaterError
+from theater.errors import DiskFull, Diverged, LimitExceeded, TheaterError
 from theater.wasm.guest import Trap, TrapKind
 from theater.worker import confine
 from theater.worker.actor import Actor, Ended
@@ -95,6 +95,8 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, si
         reason = ExitReason.error(f"disk full: {error.message}")
     except LimitExceeded as error:
         reason = ExitReason.trap("limit", error.message)
+    except Diverged as error:
+        reason = ExitReason.error("\n".join(["its memory could not be made again: " + error.message, *_diff(error)]))
     except TheaterError as error:
         reason = ExitReason.error(f"{type(error).__name__}: {error.message}")
     except MemoryError:
@@ -113,6 +115,11 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, si
         except Exception as error:
             print(f"worker {assignment.actor}: while it closed: {error}", file=sys.stderr)
     return reason
+
+
+def _diff(error: Diverged) -> list[str]:
+    diff = error.details.get("diff")
+    return list(map(str, diff)) if isinstance(diff, list) else []
 
 
 def _of_trap(trap: Trap, assignment: Assignment) -> ExitReason:

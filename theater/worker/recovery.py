@@ -1,17 +1,27 @@
-"""How a life takes up its chain: a genesis for the first, the last committed state for the others."""
+"""How a life takes up its chain: a genesis for the first, the last committed state for the others.
+
+A life of the policy "replay" also goes on with the memory of those before (core/lineage.py). What makes that is found
+here (theater/worker/past.py) and executed later (theater/worker/retrace.py). Where its guest would be another one than
+theirs, it goes on as with "last".
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from theater.chainlog.writer import ChainWriter
 from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Mark
+from theater.core.replay import Life, first_life, next_life
 from theater.core.secrets import Veil
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import Meta
 from theater.worker.assignment import Assignment
-from theater.worker.veiled import clear, veil_of
+from theater.worker.past import Past, find_past
+from theater.worker.veiled import clear, opener_of, veil_of
+
+_REPLAY = "replay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,9 @@ class Beginning:
         goes_on: the state is one that a call of this actor committed, or that it was resumed with: init is not called.
         torn_bytes: what an earlier life had not finished writing; nothing of it had been acknowledged.
         veil: hides the life's secrets; None if it has none.
+        life: what the chain says of it now.
+        past: what makes the memory that it goes on with, if it does.
+        why_not: why it does not, though its policy is "replay" and there was one.
     """
 
     writer: ChainWriter
@@ -31,6 +44,9 @@ class Beginning:
     goes_on: bool
     torn_bytes: int
     veil: Veil | None
+    life: Life
+    past: Past | None = None
+    why_not: str | None = None
 
 
 def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginning:
@@ -51,24 +67,46 @@ def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginn
         durability=assignment.durability,
     )
     found = writer.recovery
-    if found.mark.entries == 0:
-        writer.append(Kind.GENESIS, _genesis(assignment, meta))
-    else:
-        writer.append(Kind.LIFECYCLE, Lifecycle(INCARNATION, _incarnation(assignment, meta, found.torn_bytes)))
-    if veil is not None:
-        writer.append(Kind.LIFECYCLE, veil.announcement())
     resumed = assignment.resumed
     keeps = goes_on(assignment.state_policy, found.mark, resumed=resumed)
+    life, past = _begin(writer, assignment, meta, keeps, veil, content)
+    if veil is not None:
+        writer.append(Kind.LIFECYCLE, veil.announcement())
     committed = keeps and found.mark.state_at is not None
     state = clear(found.state, veil) if committed else _initial_state(assignment, content)
-    return Beginning(writer, state, keeps or resumed, found.torn_bytes, veil)
+    why_not = past if isinstance(past, str) else None
+    past = past if isinstance(past, Past) else None
+    return Beginning(writer, state, keeps or resumed, found.torn_bytes, veil, life, past, why_not)
+
+
+def _begin(
+    writer: ChainWriter, assignment: Assignment, meta: Meta, keeps: bool, veil: Veil | None, content: ContentStore
+) -> tuple[Life, Past | str | None]:
+    """Stages the entry that begins the life; returns what that says, and what `find_past` found for it."""
+    found = writer.recovery
+    if found.mark.entries == 0:
+        genesis = _genesis(assignment, meta)
+        writer.append(Kind.GENESIS, genesis)
+        return first_life(genesis), None
+    details = _incarnation(assignment, meta, found.torn_bytes)
+    past: Past | str | None = None
+    if keeps and assignment.state_policy == _REPLAY:
+        life = next_life(found.mark.entries, Lifecycle(INCARNATION, details), None)
+        past = find_past(assignment, found.mark, life, content.get, opener_of(veil))
+    if isinstance(past, Past):
+        details.update(past.lineage.said())
+    elif past is not None:
+        details.update(state="last", why=past)
+    beginning = Lifecycle(INCARNATION, details)
+    writer.append(Kind.LIFECYCLE, beginning)
+    return next_life(found.mark.entries, beginning, None), past
 
 
 def goes_on(policy: str, mark: Mark | None, *, resumed: bool) -> bool:
     """Whether a life goes on where the one before it was, and so has the same children; else it begins anew.
 
     Args:
-        policy: last or fresh.
+        policy: last, fresh, or replay.
         mark: how far the chain is.
         resumed: the actor's first state was one to go on from.
     """
@@ -94,7 +132,7 @@ def _genesis(assignment: Assignment, meta: Meta) -> Genesis:
     )
 
 
-def _incarnation(assignment: Assignment, meta: Meta, torn_bytes: int) -> dict[str, object]:
+def _incarnation(assignment: Assignment, meta: Meta, torn_bytes: int) -> dict[str, Any]:
     return {
         INCARNATION: assignment.incarnation,
         "component": assignment.component,

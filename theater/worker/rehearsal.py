@@ -89,6 +89,7 @@ class _Understudy:
         self.prepare_deadlines = guest.prepare_deadlines
         self.limit_memory, self.memory_bytes = guest.limit_memory, guest.memory_bytes
         self.set_fuel, self.fuel_consumed = guest.set_fuel, guest.fuel_consumed
+        self.state_root, self.keep, self.unportable = guest.state_root, guest.keep, guest.unportable
 
     def call(self, interface: str, function: str, args: tuple[Any, ...], timeout: float | None = None) -> Ok:
         return Ok((b"state", (b"",)) if function != "init" else (b"state",))

@@ -98,6 +98,7 @@ def _load(order: Mapping[str, Any]) -> Warm:
         if order["program"] is not None:
             # Without a deadline: its timer would have a thread (theater/wasm/deadline.py). The nursery kills who hangs.
             program.load(guest, Path(order["program"]).read_bytes())
+        guest.keep_image()
     except Trap as trap:
         raise ComponentError(f"the component ended while it was instantiated: {trap.kind}: {trap.message}") from trap
     return Warm(guest, host, seam, artefact)

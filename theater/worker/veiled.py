@@ -10,7 +10,7 @@ from theater.chainlog.writer import ChainWriter
 from theater.core.chain import Outcome
 from theater.core.codec import Veiled
 from theater.core.pulse import Pulse
-from theater.core.secrets import Veil
+from theater.core.secrets import Open, Veil, find
 from theater.errors import UnknownSecret
 from theater.store.secrets import kept
 from theater.worker.assignment import Assignment
@@ -26,6 +26,11 @@ def veil_of(assignment: Assignment) -> Veil | None:
     """
     found = kept(Path(assignment.secrets_folder)) if assignment.secrets_folder is not None else []
     return Veil(found) if found else None
+
+
+def opener_of(veil: Veil | None) -> Open:
+    """Finds the secrets of earlier lives among those of this one, which has all that the actor ever had."""
+    return find([(secret.name, secret.key + secret.value) for secret in veil.secrets] if veil is not None else ())
 
 
 def values_of(assignment: Assignment, veil: Veil | None) -> dict[str, bytes]:

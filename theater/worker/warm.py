@@ -6,6 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from theater.core.memory_image import MemoryImage
 from theater.host.base import Seam
 from theater.host.wasi import GuestHost
 from theater.wasm.artefacts import Artefact
@@ -28,6 +29,13 @@ class Player(Protocol):
     def set_fuel(self, fuel: int) -> None: ...
 
     def fuel_consumed(self) -> int: ...
+
+    def state_root(self) -> bytes: ...
+
+    @property
+    def unportable(self) -> str | None: ...
+
+    def keep(self) -> MemoryImage: ...
 
 
 @dataclass(frozen=True, slots=True)
