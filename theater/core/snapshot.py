@@ -94,7 +94,7 @@ def read_snapshot(entry: int, payload: Lifecycle) -> Snapshot:
         and isinstance(life, Mapping)
         and isinstance(root, bytes | None)
         and isinstance(memory, Ref | None)
-        and (memory is None or root is not None)
+        and (memory is None or (root is not None and not isinstance(state, Veiled)))
     )
     if not fits:
         raise ChainBroken(f"entry {entry} is no snapshot: something in it has another type", index=entry)
