@@ -198,6 +198,53 @@ def test_a_child_whose_genesis_names_no_entry_says_so(stage: Stage) -> None:
     assert sentences(stage.causes(three, 0)) == ["the chain of a1 has no entry of digest 6e6e6e6e"]
 
 
+def test_what_a_record_names_is_looked_for_in_chains_of_actors_only(stage: Stage) -> None:
+    one = stage.actor(1)
+    elsewhere = stage.home.root / "actors" / "elsewhere" / "chain"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(b"nothing that anybody should read")
+    for sender in ("../actors/elsewhere", "elsewhere", "", "supervisor", "/etc/passwd\x1b"):
+        stage.call(one, b"n" * 32, sender)
+        (end,) = stage.causes(one).ends
+        assert end.why == "missing"
+
+
+def test_a_chain_that_begins_with_anything_is_read_to_an_end(stage: Stage) -> None:
+    called = Call(MESSAGE_SERVER_CLIENT, "handle-send", [b"x"], b"n" * 32, None)
+    beginnings = (
+        (Kind.CALL, called),
+        (Kind.CALL, Call("theater:otp/monitor-handlers@0.1.0", "handle-down", [1, NOBODY])),
+        (Kind.HOST_RESULT, HostResult(None, b"n" * 32)),
+        (Kind.OUTCOME, outcome_ok([], None, None)),
+        (Kind.LIFECYCLE, Lifecycle(INCARNATION, {INCARNATION: 2})),
+        (Kind.LIFECYCLE, Lifecycle("ended", {"reason": "normal"})),
+    )
+    for number, (kind, payload) in enumerate(beginnings):
+        actor = actor_id(number + 1)
+        path = stage.home.chain(actor)
+        path.parent.mkdir(parents=True)
+        record, _ = Encoder().entry(kind, payload, 1)
+        path.write_bytes(record)
+        assert stage.causes(actor, 0).ends or stage.causes(actor, 0).edges
+        stage.effects(actor, 0)
+
+
+def test_the_end_of_an_actor_of_which_nothing_is_recorded_is_told(stage: Stage) -> None:
+    one = stage.actor(1)
+    stage.write(one, Kind.LIFECYCLE, Lifecycle(INCARNATION, {INCARNATION: 2}))
+    with ChainWriter.open(stage.home.supervisor_chain) as writer:
+        writer.append(Kind.GENESIS, Genesis("supervisor", "supervisor", None, None, None, {}))
+        for actor in (NOBODY, one, "nonsense"):
+            details = {"actor": actor, INCARNATION: 1, "reason": "signal", "signal": 9}
+            writer.append(Kind.LIFECYCLE, Lifecycle("exited", details))
+    path = stage.home.chain(NOBODY)
+    path.parent.mkdir()
+    path.touch()
+    assert sentences(stage.causes("supervisor", 1)) == [f"{NOBODY} ended before anything was recorded of it"]
+    assert [edge.why for edge in stage.causes(one).edges] == [Why.DEATH, Why.LAST]
+    assert sentences(stage.causes("supervisor", 3)) == ["the server does not say whose end that was"]
+
+
 def test_a_later_life_begins_where_the_server_began_it(stage: Stage) -> None:
     one = stage.actor(1)
     stage.write(one, Kind.LIFECYCLE, Lifecycle(INCARNATION, {INCARNATION: 2, "state": "last"}))

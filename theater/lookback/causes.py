@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from theater.core.chain import (
@@ -148,10 +149,10 @@ def find_causes(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Gra
     root = Place(actor, seq)
     graph = Graph(root, {root: chains.chain(actor).entry(seq)})
     waiting = deque([(root, 0)])
-    told: dict[Place, int] = {}
+    known = _Known(chains)
     while waiting:
         at, steps = waiting.popleft()
-        for why, cause in _Step(chains, graph, at, told).found():
+        for why, cause in _Step(chains, graph, at, known).found():
             taken = steps + (why not in NEAR)
             if cause not in graph.entries:
                 if taken > depth or len(graph.entries) >= MOST:
@@ -170,18 +171,42 @@ def find_causes(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Gra
 _Cause = tuple[Why, Place]
 
 
-class _Step:
-    """Goes from one entry to its direct causes.
+class _Known:
+    """What is found out once.
 
-    Args:
+    Attributes:
         told: of calls, before which entry the answers in them have been followed; more of them are not, again.
     """
 
-    def __init__(self, chains: Chains, graph: Graph, at: Place, told: dict[Place, int]) -> None:
+    def __init__(self, chains: Chains) -> None:
+        self.told: dict[Place, int] = {}
+        self._chains = chains
+
+    @cached_property
+    def deaths(self) -> Mapping[tuple[object, object], int]:
+        """The entry of the server's chain that says how a life ended, by actor and number of the life."""
+        try:
+            chain = self._chains.chain(SUPERVISOR)
+        except NotFound:
+            return {}
+        found: dict[tuple[object, object], int] = {}
+        for at in chain.back_from(len(chain), {Kind.LIFECYCLE}):
+            event, details, *_ = (*chain.glance(at), None, None)
+            if event == _EXITED and isinstance(details, Mapping):
+                actor, life = details.get("actor"), details.get(INCARNATION)
+                if isinstance(actor, str) and type(life) is int:
+                    found.setdefault((actor, life), at)
+        return found
+
+
+class _Step:
+    """Goes from one entry to its direct causes."""
+
+    def __init__(self, chains: Chains, graph: Graph, at: Place, known: _Known) -> None:
         self._chains = chains
         self._graph = graph
         self._at = at
-        self._told = told
+        self._known = known
         self._chain: Survey = chains.chain(at.actor)
 
     def found(self) -> Iterator[_Cause]:
@@ -233,7 +258,8 @@ class _Step:
         elif call.interface == MESSAGE_SERVER_CLIENT:
             self._end("outside", "the message came from outside")
         else:
-            ids = [arg for arg in call.args if isinstance(arg, str) and is_id(arg)]
+            args = call.args if isinstance(call.args, list) else ()
+            ids = [arg for arg in args if isinstance(arg, str) and is_id(arg)]
             self._end("server", f"the server told it of {self._name(ids[0])}" if ids else "the server told it so")
 
     def _sets_timer(self, place: Place) -> bool:
@@ -247,24 +273,11 @@ class _Step:
     def _of_life(self) -> Iterator[_Cause]:
         get, actor = self._chains.get, self._at.actor
         number, before = (life_number(self._chain, seq, get) for seq in (self._at.seq, self._at.seq - 1))
-        exited = self._exited(actor, before)
+        exited = self._known.deaths.get((actor, before))
         if exited is None:
             self._end("server", f"the server began life {number} of {self._name(actor)} here")
         else:
             yield Why.DEATH, Place(SUPERVISOR, exited)
-
-    def _exited(self, actor: str, life: int) -> int | None:
-        """The entry of the server's chain that says how a life ended."""
-        try:
-            chain = self._chains.chain(SUPERVISOR)
-        except NotFound:
-            return None
-        for at in chain.back_from(len(chain), {Kind.LIFECYCLE}):
-            event, details, *_ = (*chain.glance(at), None, None)
-            said: Mapping[str, object] = details if event == _EXITED and isinstance(details, Mapping) else {}
-            if (said.get("actor"), said.get(INCARNATION)) == (actor, life):
-                return at
-        return None
 
     def _of_death(self, exited: Lifecycle) -> Iterator[_Cause]:
         details = details_of(exited, self._chains.get)
@@ -273,6 +286,9 @@ class _Step:
             self._end("server", "the server does not say whose end that was")
             return
         chain = self._chains.chain(actor)
+        if not len(chain):
+            self._end("server", f"{self._name(actor)} ended before anything was recorded of it")
+            return
         at = self._last(chain, life)
         if _ended_in(chain.payload(at), reason):
             yield Why.LAST, Place(actor, at)
@@ -323,8 +339,8 @@ class _Step:
 
     def _heard(self, call: int, seq: int) -> list[int]:
         """The answers out of other chains that came in a call before entry `seq`, oldest first."""
-        begin = self._told.get(self._here(call), call)
-        self._told[self._here(call)] = max(begin, seq)
+        begin = self._known.told.get(self._here(call), call)
+        self._known.told[self._here(call)] = max(begin, seq)
         found: list[int] = []
         for at in self._chain.back_from(seq, {Kind.HOST_RESULT}):
             if at < begin:
@@ -341,7 +357,7 @@ class _Step:
     def _asked(self, seq: int) -> list[str]:
         """Who may have given the answer in entry `seq`, the likeliest first."""
         everyone = list(self._chains.actors())
-        asked = self._chain.payload(seq - 1)
+        asked = self._chain.payload(seq - 1) if seq else None
         to = asked.args[0] if isinstance(asked, HostCall) and isinstance(asked.args, list) and asked.args else None
         if isinstance(to, str) and is_id(to):
             return [to, *(actor for actor in everyone if actor != to)]

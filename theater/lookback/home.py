@@ -39,6 +39,8 @@ class Chains:
         """
         found = self._open.get(actor)
         if found is None:
+            if actor != SUPERVISOR and not is_id(actor):
+                raise NotFound(f"{actor!r} is no actor's id")  # whatever a record says, it names no other file
             home = self._home
             found = self._open[actor] = Survey(home.supervisor_chain if actor == SUPERVISOR else home.chain(actor))
         return found
