@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from theater.core.codec import Form, Ref, content_digest, pack
 from theater.core.memory_image import BLOCK, PAGE, MemoryImage, load, read, store
 from theater.errors import ContentDamaged, UnknownContent
 
+VECTORS = Path(__file__).parent / "vectors" / "memory.json"
 ROOT, BASE = b"r" * 32, b"b" * 32
 
 
@@ -59,6 +62,24 @@ def test_an_image_that_lost_content_or_has_other_content_is_refused(image: Memor
     contents[digest] = contents[digest][:-1] + bytes([contents[digest][-1] ^ 1])
     with pytest.raises(ContentDamaged):
         load(ref, contents.get_it)
+
+
+def test_an_image_has_the_form_that_is_written_down() -> None:
+    """The vectors, in which a block is filled with one byte."""
+    for vector in json.loads(VECTORS.read_text())["images"]:
+        image = MemoryImage(
+            bytes.fromhex(vector["root"]),
+            bytes.fromhex(vector["base"]),
+            tuple(vector["memories"]),
+            {(memory, number): bytes([filled]) * BLOCK for memory, number, filled in vector["blocks"]},
+            tuple(map(bytes.fromhex, vector["globals"])),
+            tuple(vector["streams"]),
+        )
+        contents = Contents()
+        ref = store(image, contents.put)
+        assert ref.digest.hex() == vector["digest"]
+        assert contents[vector["digest"]].hex() == vector["value"]
+        assert read(bytes.fromhex(vector["value"]), contents.get_it) == image
 
 
 def test_blocks_of_one_mib_are_one_content_and_actors_share_it() -> None:

@@ -37,7 +37,7 @@ value of an outcome is the export's result if the ending is ok, its error if it 
 backtrace] if it is trap. The state is an empty array if it is as before, else an array of one: bytes, or nil for "no
 state"; the state digest is the blake3 of the bytes, in every outcome, or of the canonical form of what stands in place
 of the bytes if there are secrets in them. An outcome's root says what the linear memory was after the call
-(theater/wasm/memories.py), if the manifest wants it; a writer leaves the field out if it is nil.
+(theater/wasm/state_root.py), if the manifest wants it; a writer leaves the field out if it is nil.
 The genesis of an actor that another one has spawned names that one and the entry of its chain that records the host
 call; the actor's id follows from that entry's digest and number (core/ids.py).
 The genesis is entry 0 and no other; each later life begins with a lifecycle entry "incarnation" whose details have its

@@ -22,6 +22,7 @@ Memories and globals stand in the order of theater/wasm/state_root.py. A block t
 the base, or zeros where the memory has grown. Parts are content of their own, so that what a large memory did not
 change since the last image is not kept again, and a small one is not many files. Reading is strict: an image that
 breaks a rule, or names content that is not what its digest says, is damaged, and nobody gets a part of it.
+`tests/core/vectors/memory.json` holds images and state roots.
 """
 
 from __future__ import annotations
