@@ -17,6 +17,7 @@ from pathlib import Path
 
 from theater.config import Home
 from theater.core.signed_checkpoint import SEED_SIZE, Signer
+from theater.durable import replace
 from theater.errors import IntegrityError, InvalidInput, disk_error
 
 _FORM = re.compile(r"[0-9a-f]{64}\n?", re.ASCII)
@@ -89,15 +90,7 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, key: bytes, mode: int) -> None:
     """Writes a key so that a power cut leaves the whole of it or nothing."""
-    fresh = path.with_name(f"{path.name}.new")
     try:
-        fresh.unlink(missing_ok=True)
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            os.write(fd, f"{key.hex()}\n".encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(fresh, path)
+        replace(path, f"{key.hex()}\n".encode(), mode=mode)
     except OSError as error:
         raise disk_error(error, f"writing the key {path}") from error

@@ -23,6 +23,7 @@ from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.recovery import Recovery, recover
 from theater.core.chain import Encoder, Get, Head, Kind, Mark, Payload, Put, Tracker
 from theater.core.codec import DIGEST_SIZE
+from theater.durable import forget_cached, sync_folder
 from theater.errors import WrongState, disk_error
 
 SYNC_INTERVAL_NS = 2_000_000
@@ -107,12 +108,15 @@ class ChainWriter:
             fd = _open(where)
         try:
             _lock(fd, where)
+            if durability == Durability.HOST:
+                # An earlier life may have died of a sync that failed: what counts is on the disk.
+                forget_cached(fd)
             with ChainFile(fd, where) as file:
                 recovery = recover(file, known, get)
             if recovery.torn_bytes:
                 _cut(fd, where, recovery.mark.offset)
-            if durability == Durability.HOST and recovery.mark.entries == 0:
-                _sync_folder(where)
+            if durability == Durability.HOST:
+                _sync_name(where)
         except BaseException:
             os.close(fd)
             raise
@@ -137,6 +141,11 @@ class ChainWriter:
     def offset(self) -> int:
         """Bytes of the chain with everything appended."""
         return self._encoder.offset
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether everything appended is as safe as this chain promises."""
+        return not self._staged and not self._unsynced
 
     @property
     def staged_bytes(self) -> int:
@@ -214,6 +223,7 @@ class ChainWriter:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
+            forget_cached(self._fd)
             self._end(error)
             raise disk_error(error, f"syncing {self.path}") from error
         self._synced_at = self._monotonic()
@@ -286,9 +296,8 @@ def _cut(fd: int, path: str, size: int) -> None:
         raise disk_error(error, f"cutting the torn tail of {path}") from error
 
 
-def _sync_folder(path: str) -> None:
-    fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync_name(path: str) -> None:
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_folder(os.path.dirname(path) or ".")
+    except OSError as error:
+        raise disk_error(error, f"syncing the folder of {path}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,11 +36,12 @@ class Findings:
     last_message: bytes | None
 
 
-def examine(path: Path, known: Mark | None, last_call: int | None) -> Findings:
+def examine(path: Path, known: Mark | None, last_call: int | None, *, durable: bool = False) -> Findings:
     """Reads what was written after `known`, and the call that began last.
 
     Args:
         known, last_call: what the dead worker said of itself: how far its chain goes, and the offset of that call.
+        durable: what is found must outlive the machine, since a checkpoint will name it.
 
     A chain that cannot be read gives what was known: whoever opens it next reports the damage. The worker may have
     lied, and said that its chain goes beyond what any file can hold.
@@ -48,6 +50,8 @@ def examine(path: Path, known: Mark | None, last_call: int | None) -> Findings:
         with ChainFile.open(path) as file:
             if known is not None and last_call is None and file.size == known.offset:
                 return Findings(known, None)
+            if durable:
+                os.fdatasync(file.fd)
             return _read(file, known, last_call)
     except (TheaterError, OSError, OverflowError):
         return Findings(known, None)

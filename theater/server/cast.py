@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from theater import durable
 from theater.config import Home, private_directory
 from theater.core import manifest as manifests
 from theater.core.chain import Mark
 from theater.core.codec import pack, unpack
 from theater.core.exit_reason import ExitReason
 from theater.core.ids import Known, resolve
-from theater.core.manifest import Manifest
+from theater.core.manifest import Durability, Manifest
 from theater.errors import InvalidInput, TheaterError, WireError
 from theater.wasm.artefacts import Artefact
 
@@ -97,6 +98,11 @@ class Actor:
     def is_parent(self) -> bool:
         """Whether it may have children."""
         return "supervisor" in self.manifest.handler_types
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is known of it must outlive the machine."""
+        return self.manifest.chain.durability is Durability.HOST
 
     def take(self, role: Role) -> None:
         """Becomes what the role says."""
@@ -188,17 +194,14 @@ class Cast:
             self.last_number = actor.number
 
     def save(self, actor: Actor) -> None:
-        """Writes the row, atomically; an actor that has been removed has none.
+        """Writes the row, atomically, and as durably as the actor's chain; an actor that has been removed has none.
 
         Raises:
             OSError: the disk does not take it.
         """
         if self.actors.get(actor.id) is not actor:
             return
-        path = self.home.actor(actor.id) / "actor"
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(pack(actor.to_plain()))
-        os.replace(fresh, path)
+        durable.replace(self.home.actor(actor.id) / "actor", pack(actor.to_plain()), durable=actor.is_durable)
 
     def add(self, actor: Actor, *, keep: bool = True) -> None:
         """Makes an actor known.
@@ -211,6 +214,8 @@ class Cast:
         """
         self.take_in(actor)
         private_directory(self.home.actor(actor.id))
+        if actor.is_durable:
+            durable.sync_folder(self.home.actors)
         if keep:
             self.save(actor)
 
@@ -219,7 +224,11 @@ class Cast:
         del self.actors[actor.id]
         self._by_parent.get(actor.parent or "", {}).pop(actor.id, None)
         self._by_parent.pop(actor.id, None)
-        (self.home.actor(actor.id) / "actor").unlink(missing_ok=True)
+        folder = self.home.actor(actor.id)
+        (folder / "actor").unlink(missing_ok=True)
+        if actor.is_durable and folder.exists():
+            with contextlib.suppress(OSError):  # It is gone; that it may come back is no reason to keep it.
+                durable.sync_folder(folder)
 
     def children(self, parent: Actor) -> list[Actor]:
         """The children of an actor, in the order in which they were started first."""

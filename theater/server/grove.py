@@ -19,7 +19,7 @@ from theater.core.supervision import Accepted, Ended, Refusal, Refused, Result
 from theater.core.tree_file import ROOT, ChildRow, Row, TreeFile
 from theater.errors import DiskFull, IntegrityError, TheaterError
 from theater.log import Logger
-from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
+from theater.server.cast import COMING, Actor, Cast, State
 from theater.server.kept_tree import NOTHING, KeptTree, Standing
 from theater.server.ledger import Ledger
 from theater.server.lives import Lives
@@ -321,13 +321,13 @@ class Grove:
             ground.stage.keep(actor)
 
     def put_manifest(self, actor: Actor | Role) -> None:
-        """Keeps the manifest, which chains name by its digest.
+        """Keeps the manifest, and whatever else chains name.
 
         Raises:
             DiskFull: the disk does not take it.
         """
         try:
-            self.ground.content.put(packed_manifest(actor.manifest))
+            self.ground.lives.put_what_it_is(actor)
         except OSError as error:
             raise DiskFull(f"the home does not take {actor.manifest.name}: {error.strerror}") from error
 

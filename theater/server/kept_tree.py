@@ -8,7 +8,6 @@ a number that is too low, and no harm.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from theater.core import manifest as manifests
 from theater.core.codec import pack, unpack
 from theater.core.exit_reason import ExitReason
 from theater.core.tree_file import EMPTY, from_plain, to_plain
+from theater.durable import replace
 from theater.errors import IntegrityError, TheaterError, WireError
 from theater.server.cast import plain_manifest
 from theater.server.wishes import Application, Role
@@ -84,7 +84,7 @@ class KeptTree:
         """
         roles = {name: _plain_role(role) for name, role in applied.roles.items()}
         plain = {"format": _FORMAT, "where": applied.where, "tree": to_plain(applied.tree), "roles": roles}
-        _replace(self.home.tree, pack({**plain, "leaving": list(leaving)}))
+        replace(self.home.tree, pack({**plain, "leaving": list(leaving)}))
 
     def save_standings(self) -> None:
         """Writes how the supervisors have fared.
@@ -96,7 +96,7 @@ class KeptTree:
             name: [each.incarnation, each.down, each.last_exit.to_dict() if each.last_exit is not None else None]
             for name, each in self.standings.items()
         }
-        _replace(self.home.supervisors, pack({"format": _FORMAT, "standings": plain}))
+        replace(self.home.supervisors, pack({"format": _FORMAT, "standings": plain}))
 
     def retain(self, supervisors: Collection[str]) -> None:
         """All other supervisors are no more."""
@@ -143,16 +143,6 @@ def _standings(plain: Mapping[str, Any]) -> dict[str, Standing]:
         name: Standing(incarnation, ExitReason.from_dict(end) if end is not None else None, down)
         for name, (incarnation, down, end) in plain["standings"].items()
     }
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Writes a file so that whoever reads it, at any time and after any crash, finds the old one or this one."""
-    fresh = path.with_name(f"{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 NOTHING = Application("", EMPTY, {})

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from theater.core import component_contract
-from theater.core.manifest import Manifest
+from theater.core.manifest import Durability, Manifest
 from theater.core.supervision import Accepted, Refusal, Refused, Result
 from theater.core.tree_file import ROOT
 from theater.errors import ComponentError, DiskFull, NameTaken, TheaterError, UnknownActor, WrongState
@@ -116,7 +116,7 @@ class Lives:
             self._directory.register(actor.manifest.name, actor.id)
         try:
             self._cast.add(actor, keep=actor.parent is None)  # A child is kept when it is up and its parent is told.
-            self._content.put(packed_manifest(actor.manifest))
+            self.put_what_it_is(actor)
         except (OSError, TheaterError) as error:
             self._directory.release(actor.id)
             if is_new:
@@ -126,6 +126,18 @@ class Lives:
         if is_new:
             facts = {"actor": actor.id, "name": actor.manifest.name, "component": actor.component}
             self._ledger.event("started", {**facts, "parent": actor.parent})
+
+    def put_what_it_is(self, part: Actor | Role) -> None:
+        """Keeps the manifest, which chains name by its digest, and all else that they name as durably as they are kept.
+
+        Raises:
+            DiskFull, IntegrityError: the disk does not take it.
+        """
+        manifest = self._content.put(packed_manifest(part.manifest))
+        if part.manifest.chain.durability is Durability.HOST:
+            for digest in (manifest, part.component, part.program, part.init_state):
+                if digest is not None:
+                    self._content.make_durable(digest)
 
     def _begin_solo(self, actor: Actor, on_up: Callable[[], None], on_failed: Failed) -> None:
         """Gives the actor a supervisor of its own."""

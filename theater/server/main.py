@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from theater import log
 from theater.config import Home
+from theater.durable import sync_folder
+from theater.errors import InvalidInput
 from theater.server.control import Control
 from theater.server.house import House
 from theater.server.lock import locked
@@ -42,6 +44,7 @@ def serve(
         InvalidInput: the home cannot be used.
     """
     home.create()
+    _make_durable(home)
     _use_all_descriptors()
     with locked(home):
         _sweep(home)
@@ -95,6 +98,15 @@ class _Server:
             house.log.warning("killing everything: asked to stop a second time")
             for branch in list(house.lives.tops):
                 branch.kill()
+
+
+def _make_durable(home: Home) -> None:
+    """Whatever is acknowledged as durable is in these folders, whose own names must be."""
+    try:
+        for folder in (home.root, home.root.parent):
+            sync_folder(folder)
+    except OSError as error:
+        raise InvalidInput(f"cannot use the directory {home.root}: {error.strerror}") from error
 
 
 def _use_all_descriptors() -> None:

@@ -469,7 +469,8 @@ class Stage:
         known = worker.pulse.read_mark() or worker.actor.head
         guests_doing = not worker.by_link and autopsy.is_guests_doing(reason)
         last_call = worker.pulse.last_call() if guests_doing else None
-        found = autopsy.examine(self._home.chain(worker.actor.id), known, last_call)
+        chain, durable = self._home.chain(worker.actor.id), worker.actor.is_durable
+        found = autopsy.examine(chain, known, last_call, durable=durable)
         actor = worker.actor
         actor.head = found.mark
         message = found.last_message
@@ -531,7 +532,7 @@ class Stage:
 
     def recall(self, actor: Actor) -> None:
         """Learns from its chain what a server that was killed had not written into the actor's row."""
-        actor.head = autopsy.examine(self._home.chain(actor.id), actor.head, None).mark
+        actor.head = autopsy.examine(self._home.chain(actor.id), actor.head, None, durable=actor.is_durable).mark
         if actor.head is not None:
             actor.incarnation = max(actor.incarnation, actor.head.incarnation)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theater.core.codec import content_digest
+from theater.durable import sync, sync_folder
 from theater.errors import ContentDamaged, InvalidInput, UnknownContent, disk_error
 
 _HEX = frozenset("0123456789abcdef")
@@ -108,6 +109,21 @@ class ContentStore:
             raise _damaged(digest, f"{self._root} has other bytes under this name")
         return size
 
+    def make_durable(self, digest: str) -> None:
+        """Has a content outlive the machine that was put without caring.
+
+        Raises:
+            UnknownContent: it is not here. DiskFull, IntegrityError: the disk does not take it.
+        """
+        path = self._path(digest)
+        try:
+            sync(path)
+            self._sync_folder(path)
+        except FileNotFoundError as error:
+            raise _unknown(digest) from error
+        except OSError as error:
+            raise disk_error(error, f"syncing content {digest}") from error
+
     def path(self, digest: str) -> Path:
         """Where the content of this digest is, or would be. Whoever reads it there checks it himself."""
         return Path(self._path(digest))
@@ -195,7 +211,7 @@ class ContentStore:
             return False
         if found.st_size == size:
             if self.durable:  # whoever put it first may not have cared
-                _sync(path)
+                sync(path)
                 self._sync_folder(path)
             return True
         self._set_aside(digest, found.st_ino)
@@ -225,8 +241,8 @@ class ContentStore:
             self._sync_folder(path)
 
     def _sync_folder(self, path: str) -> None:
-        _sync(os.path.dirname(path))
-        _sync(self._root)
+        sync_folder(os.path.dirname(path))
+        sync_folder(self._root)
 
     def _set_aside(self, digest: str, inode: int) -> ContentDamaged:
         """Moves a bad file away, unless another process has replaced it already; returns the error to raise."""
@@ -307,14 +323,6 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _is_digest(text: str) -> bool:

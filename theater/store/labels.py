@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from theater.core.codec import DIGEST_SIZE, content_digest, digest, pack, unpack
+from theater.durable import sync_folder
 from theater.errors import Conflict, ContentDamaged, InvalidInput, UnknownContent, WireError, disk_error
 from theater.store.content import ContentStore
 
@@ -61,6 +62,9 @@ class Labels:
             os.makedirs(f"{draft}/content", mode=0o700)
             os.mkdir(f"{draft}/labels", 0o700)
             os.rename(draft, f"{self._root}/{store}")
+            if self._content.durable:
+                sync_folder(f"{self._root}/{store}")
+                sync_folder(self._root)
         except OSError as error:
             raise disk_error(error, f"making the store {store}") from error
         return store
@@ -180,6 +184,9 @@ class Labels:
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             os.close(os.open(path, flags, 0o600))
+            if self._content.durable:
+                for named in (os.path.dirname(path), f"{folder}/content", folder):
+                    sync_folder(named)
         except OSError as error:
             raise disk_error(error, f"storing content in {folder}") from error
 
@@ -221,6 +228,7 @@ class Labels:
         try:
             if not digests:
                 os.unlink(path)
+                self._sync_labels(path)
                 return
             body = pack([label, [bytes.fromhex(each) for each in digests]])
             draft = os.path.join(os.path.dirname(path), ".draft")  # one writer at a time: the lock
@@ -230,8 +238,13 @@ class Labels:
                 if self._content.durable:
                     os.fsync(file.fileno())
             os.rename(draft, path)
+            self._sync_labels(path)
         except OSError as error:
             raise disk_error(error, f"writing a label in {os.path.dirname(path)}") from error
+
+    def _sync_labels(self, path: str) -> None:
+        if self._content.durable:
+            sync_folder(os.path.dirname(path))
 
 
 def _private(path: str, flags: int) -> int:

@@ -134,7 +134,8 @@ class Actor:
         self._mail.on_pardon = self._poison.discard
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
-        self._timers = Timers(assignment.path("timers"), _wall_ms, lambda: warm.seam.origin, self._veil)
+        moment = assignment.path("timers"), _wall_ms, lambda: warm.seam.origin
+        self._timers = Timers(*moment, self._veil, durable=durable)
         if beginning.why_not is not None:
             self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
         if self._past is None:

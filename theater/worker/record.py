@@ -38,7 +38,7 @@ class Record:
         self._limit = limit
         self._durable = durable
         self._call_began_at = writer.offset
-        if writer.recovery.mark.entries:
+        if writer.recovery.mark.entries and not durable:
             pulse.mark(writer.recovery.mark)  # Not what is staged: the disk may refuse it.
 
     @property
@@ -76,20 +76,27 @@ class Record:
 
     def write(self) -> None:
         """Writes what is staged. Raises DiskFull if the disk does not take it."""
-        if self._writer.flush():
-            self._pulse.mark(self._writer.mark)
-            if self._pulse.watched:
-                self._signals.tell(Grown(self._writer.mark.entries))
+        if self._writer.flush() and not self._durable:
+            self._tell_how_far()
 
     def release(self) -> None:
         """Makes sure that everything so far is recorded as safely as the manifest asks."""
-        self.write()
-        if self._durable:
+        if not self._durable:
+            self.write()
+        elif not self._writer.is_committed:
             self._writer.commit()
+            self._tell_how_far()
 
     def close(self) -> None:
-        self.write()
+        self.release()
         self._writer.close()
+
+    def _tell_how_far(self) -> None:
+        """Not before it is as safe as the manifest asks: what is in the pulse gets into checkpoints, and nobody may
+        miss afterwards what a power cut took and nothing had come of."""
+        self._pulse.mark(self._writer.mark)
+        if self._pulse.watched:
+            self._signals.tell(Grown(self._writer.mark.entries))
 
     def _check_limit(self) -> None:
         written = self._writer.offset - self._call_began_at

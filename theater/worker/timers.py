@@ -7,14 +7,18 @@ since a machine's monotonic clock starts anew with the machine.
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from theater.core.codec import pack, unpack
+<<<<<<< HEAD
 from theater.core.secrets import Veil
 from theater.errors import IntegrityError, LimitExceeded, WireError
+=======
+from theater.durable import replace, sync_folder
+from theater.errors import LimitExceeded, WireError
+>>>>>>> 127ee70 (Name nothing in checkpoints that a power cut may take, and sync the names of what is durable)
 
 MOST = 1000
 """Timers that one actor may have at a time."""
@@ -40,6 +44,7 @@ class Timers:
         path: the file; read if it exists.
         now_ms: the wall clock.
         origin: digest of the entry that is setting a timer.
+<<<<<<< HEAD
         veil: hides the secrets of the actor in the file.
     """
 
@@ -48,6 +53,16 @@ class Timers:
     ) -> None:
         self._path = path
         self._veil = veil
+=======
+        durable: whether a timer that was set outlives the machine.
+    """
+
+    def __init__(
+        self, path: Path, now_ms: Callable[[], int], origin: Callable[[], bytes], *, durable: bool = False
+    ) -> None:
+        self._path = path
+        self._durable = durable
+>>>>>>> 127ee70 (Name nothing in checkpoints that a power cut may take, and sync the names of what is durable)
         self._now_ms = now_ms
         self._origin = origin
         self._heap = self._read()
@@ -106,8 +121,14 @@ class Timers:
     def _write(self) -> None:
         if not self._heap:
             self._path.unlink(missing_ok=True)
+            if self._durable:
+                sync_folder(self._path.parent)
             return
+<<<<<<< HEAD
         fresh = self._path.with_suffix(".new")
         rows = [list(timer) for timer in self._heap]
         fresh.write_bytes(pack(rows if self._veil is None else self._veil.hide(rows)))
         os.replace(fresh, self._path)
+=======
+        replace(self._path, pack([list(timer) for timer in self._heap]), durable=self._durable)
+>>>>>>> 127ee70 (Name nothing in checkpoints that a power cut may take, and sync the names of what is durable)
