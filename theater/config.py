@@ -53,6 +53,11 @@ class Home:
         return self.root / "key.pub"
 
     @property
+    def boot(self) -> Path:
+        """Under which boot of the machine the server runs, and whether it ended in order."""
+        return self.root / "boot"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

@@ -187,7 +187,8 @@ def _show_signature(found: HomeVerdict) -> None:
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
     plain = {name: getattr(verdict, name) for name in ("id", "name", "entries", "head", "ok", "error")}
-    return {**plain, "dropped": verdict.dropped and _plain_dropped(verdict.dropped)}
+    dropped = verdict.dropped and _plain_dropped(verdict.dropped)
+    return {**plain, "dropped": dropped, "lost": list(verdict.lost)}
 
 
 def _plain_dropped(dropped: Dropped) -> dict[str, Any]:
@@ -222,6 +223,8 @@ def _show(verdicts: Iterable[Verdict]) -> None:
         elif each.dropped is not None:
             named = f"{each.dropped} on {when(each.dropped.time_ns)}"
             line(f"{each.id}: {named}, signed by key {each.dropped.key.hex()}")
+        for sentence in each.lost:
+            line(f"{each.id}: {sentence}")
 
 
 def _words(verdict: Verdict) -> str:

@@ -60,7 +60,7 @@ def test_a_sound_home_ends_with_0(theater: Theater, home: Path) -> None:
 def test_json_has_the_published_fields(theater: Theater, home: Path) -> None:
     found = json.loads(theater("verify", "--json").out)
     assert found["ok"] is True
-    fields = ["id", "name", "entries", "head", "ok", "error", "dropped"]
+    fields = ["id", "name", "entries", "head", "ok", "error", "dropped", "lost"]
     assert [list(actor) for actor in found["actors"]] == [fields] * 2
     assert [actor["id"] for actor in found["actors"]] == [ONE, TWO]
 

@@ -19,7 +19,6 @@ import struct
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,28 +84,25 @@ class Machine:
 
     def open(self) -> House:
         """Starts the server on this machine."""
-        environment = {
-            "LD_PRELOAD": str(self.library),
-            "POWER_HOME": os.path.realpath(self.house.home),
-            "POWER_SHADOW": str(self.shadow),
-            "POWER_CONTROL": str(self.folder / "page"),
-            "POWER_BOOT": str(self.folder / "boot"),
-        }
-        self.house.server = self.house.popen(**environment)
+        self.start()
         self.house.await_server()
         return self.house
 
     def start(self) -> subprocess.Popen[bytes]:
         """As `open`, but does not wait until the server answers: perhaps it never does."""
-        environment = {
+        self.house.server = self.house.popen(**self.environment)
+        return self.house.server
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a process run on this machine."""
+        return {
             "LD_PRELOAD": str(self.library),
             "POWER_HOME": os.path.realpath(self.house.home),
             "POWER_SHADOW": str(self.shadow),
             "POWER_CONTROL": str(self.folder / "page"),
             "POWER_BOOT": str(self.folder / "boot"),
         }
-        self.house.server = self.house.popen(**environment)
-        return self.house.server
 
     # ---- a disk that fails
 
@@ -136,30 +132,36 @@ class Machine:
 
     # ---- a power cut
 
-    def cut(self, chance: random.Random) -> None:
+    def cut(self, chance: random.Random, *, kind: bool = False) -> None:
         """The power fails: all processes are gone, and the home is what a disk may have of it. The server is not
-        running afterwards, and the machine has been booted."""
+        running afterwards, and the machine has been booted.
+
+        Args:
+            kind: a file that takes the place of another has its bytes, as most file systems see to, synced or not.
+        """
         self.kill()
         made = self.house.folder / "after"
-        _Disk(self.house.home, self.shadow, chance).give(made)
+        _Disk(self.house.home, self.shadow, chance, kind=kind).give(made)
         shutil.rmtree(self.house.home)
         os.rename(made, self.house.home)
         shutil.rmtree(self.shadow)
         self.shadow.mkdir()
-        self._found_durable()
+        self.made_durable(self.house.home)
         self.boot()
 
     def kill(self) -> None:
         """Ends every process of the house, the server first, at once."""
-        assert self.house.server is not None
-        for pid in [self.house.pid, *self.house.processes()]:
+        if self.house.server is not None:
+            self.house.kill(self.house.pid, signal.SIGKILL)
+        for pid in self.house.processes():
             self.house.kill(pid, signal.SIGKILL)
-        self.house.server.wait()
+        if self.house.server is not None:
+            self.house.server.wait()
         eventually(lambda: not self.house.processes(), "nobody is left")
 
-    def _found_durable(self) -> None:
-        """All that survived is on the disk."""
-        for path in [self.house.home, *self.house.home.rglob("*")]:
+    def made_durable(self, folder: Path) -> None:
+        """All that is in a folder is on the disk."""
+        for path in [folder, *folder.rglob("*")]:
             if path.is_dir():
                 rows = [f"{_key(child)} {child.name}\n" for child in path.iterdir()]
                 (self.shadow / f"d.{_key(path)}").write_text("".join(rows))
@@ -170,7 +172,8 @@ class Machine:
 class _Disk:
     """What may be left of a home."""
 
-    def __init__(self, home: Path, shadow: Path, chance: random.Random) -> None:
+    def __init__(self, home: Path, shadow: Path, chance: random.Random, *, kind: bool) -> None:
+        self._kind = kind
         self._shadow = shadow
         self._chance = chance
         self._home = home
@@ -192,7 +195,7 @@ class _Disk:
             old, new = durable.get(name), present.get(name)
             chosen = new if old == new or self._reached() else old
             if chosen is not None:
-                self._one(chosen, made / name)
+                self._one(chosen, made / name, whole=self._kind and old is not None and chosen != old)
 
     def _durable_names(self, key: str) -> dict[str, str]:
         try:
@@ -201,7 +204,7 @@ class _Disk:
             return {}
         return {name: child for child, _, name in (row.partition(" ") for row in rows)}
 
-    def _one(self, key: str, made: Path) -> None:
+    def _one(self, key: str, made: Path, *, whole: bool) -> None:
         now = self._living.get(key)
         is_folder = now.is_dir() if now is not None else (self._shadow / f"d.{key}").exists()
         if is_folder:
@@ -210,14 +213,14 @@ class _Disk:
         copy = self._shadow / f"f.{key}"
         durable = copy.read_bytes() if copy.exists() else b""
         present = now.read_bytes() if now is not None else durable
-        made.write_bytes(durable if durable == present else self._mixed(durable, present))
+        made.write_bytes(present if whole or durable == present else self._mixed(durable, present))
         made.chmod(stat.S_IMODE(now.stat().st_mode) if now is not None else 0o600)
 
     def _mixed(self, durable: bytes, present: bytes) -> bytes:
         """A file of which some blocks have been written."""
         sizes = sorted((len(durable), len(present)))
         between = self._chance.randint(*sizes) // _BLOCK * _BLOCK
-        size = self._chance.choice((*sizes, max(sizes[0], between))) if 0.0 < self._share else len(durable)
+        size = self._chance.choice((*sizes, max(sizes[0], between))) if self._share > 0.0 else len(durable)
         mixed = bytearray()
         for at in range(0, size, _BLOCK):
             block = present if self._reached() else durable
@@ -246,6 +249,6 @@ def power(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def machine(closed_house: House, power: Path) -> Iterator[Machine]:
+def machine(closed_house: House, power: Path) -> Machine:
     """A machine on which no server runs yet."""
-    yield Machine(closed_house, power)
+    return Machine(closed_house, power)

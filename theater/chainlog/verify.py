@@ -30,6 +30,7 @@ from theater.core.chain import (
 from theater.core.codec import Form, Ref
 from theater.core.dropped import Dropped
 from theater.core.ids import is_id
+from theater.core.outage import LOST, Loss
 from theater.core.signed_checkpoint import Seal, SignedCheckpoint
 from theater.core.verification import ANY_SIZE, SUPERVISOR, Checkpoints, Verdict, Verifier, needed_content
 from theater.errors import ChainBroken, ContentDamaged, TheaterError, UnknownActor
@@ -240,7 +241,8 @@ def verify_supervisor(
     """The verdict about the supervisor's chain, what is known about others, and how far it is signed."""
     kept = checkpoint.positions if checkpoint is not None else {}
     own = [(1, checkpoint.home), kept[SUPERVISOR]] if checkpoint is not None else []
-    verifier = Verifier(checkpoints=Checkpoints(own), label=SUPERVISOR)
+    of_itself = Checkpoints(own)
+    verifier = Verifier(checkpoints=of_itself, label=SUPERVISOR)
     known: defaultdict[str, Checkpoints] = defaultdict(Checkpoints)
     seal = Seal(key)
 
@@ -260,6 +262,7 @@ def verify_supervisor(
     for actor, position in kept.items():
         if actor != SUPERVISOR:
             known[actor].add(*position)
+    of_itself.losses.extend(known.pop(SUPERVISOR, Checkpoints()).losses)
     return verifier.verdict(), dict(known), signed
 
 
@@ -275,6 +278,9 @@ def _take_in(record: Record, contents: Contents, known: defaultdict[str, Checkpo
             known[actor].add(mark.entries, mark.digest)
     elif isinstance(payload, Lifecycle) and payload.event == REMOVED:
         known.pop(str(payload.details.get("actor")), None)
+    elif isinstance(payload, Lifecycle) and payload.event == LOST:
+        loss = Loss.read(payload.details)
+        known[loss.actor].lose(loss)
     elif isinstance(payload, Lifecycle) and payload.event == SIGNED:
         seal.note(record.seq, record.previous, payload.details)
 

@@ -31,6 +31,7 @@ from theater.core.chain import (
 )
 from theater.core.codec import DIGEST_SIZE, Form, Ref
 from theater.core.dropped import Dropped
+from theater.core.outage import Loss
 from theater.errors import ChainBroken
 
 SUPERVISOR = "supervisor"
@@ -54,6 +55,7 @@ class Verdict:
         error: if not, one sentence with the index of the entry, what was expected and what found.
         torn_bytes: bytes of an unfinished record at the end; no error, since it was never acknowledged.
         dropped: which of the entries are not kept any more, by a statement of the key that is trusted.
+        lost: what the machine took when it died, a sentence each; no error, since the server has recorded it.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Verdict:
     error: str | None = None
     torn_bytes: int = 0
     dropped: Dropped | None = None
+    lost: tuple[str, ...] = ()
 
 
 class Checkpoints:
@@ -71,6 +74,7 @@ class Checkpoints:
 
     def __init__(self, heads: Iterable[tuple[int, bytes]] = ()) -> None:
         self._rows = bytearray()
+        self.losses: list[Loss] = []
         self._newest = 0
         self._in_order = True
         for entries, digest in heads:
@@ -81,6 +85,16 @@ class Checkpoints:
         self._in_order = self._in_order and entries >= self._newest
         self._newest = entries
         self._rows += entries.to_bytes(8, "big") + digest
+
+    def lose(self, loss: Loss) -> None:
+        """What was noted behind a place is gone, by the word of who noted it; what is before it is there."""
+        self.losses.append(loss)
+        found = loss.found
+        kept = [row for row in self.in_order() if row[0] <= found.entries]
+        self._rows.clear()
+        self._newest, self._in_order = 0, True
+        for row in (*kept, (found.entries, found.digest)) if found.entries else kept:
+            self.add(*row)
 
     def __len__(self) -> int:
         return len(self._rows) // _ROW
@@ -111,7 +125,9 @@ class Verifier:
         self._actor = actor
         self._label = label or actor or ""
         self._scanner = Scanner()
-        self._awaited = (checkpoints or Checkpoints()).in_order()
+        known = checkpoints if checkpoints is not None else Checkpoints()
+        self._losses = known.losses
+        self._awaited = known.in_order()
         self._next = next(self._awaited, None)
         self._name = ""
         self._genesis: Head | None = None
@@ -191,9 +207,9 @@ class Verifier:
                 f"found the end of the chain after {head.entries} entries"
             )
         torn = ending.size if isinstance(ending, Torn) else 0
-        return Verdict(
-            self._label, self._name, head.entries, head.digest.hex(), not self._error, self._error, torn, self._dropped
-        )
+        lost = tuple(str(loss) for loss in self._losses)
+        facts = self._label, self._name, head.entries, head.digest.hex()
+        return Verdict(*facts, not self._error, self._error, torn, self._dropped, lost)
 
     def _require_snapshot(self, record: Record) -> None:
         try:

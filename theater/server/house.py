@@ -31,6 +31,7 @@ from theater.server.ledger import Ledger
 from theater.server.lives import Lives
 from theater.server.loop import Loop
 from theater.server.nursery import Nursery
+from theater.server.outage import Machine
 from theater.server.parenthood import Parenthood
 from theater.server.processes import Processes
 from theater.server.records import Records
@@ -69,7 +70,11 @@ class House:
         for row in self.cast.unreadable:
             log.error("an actor of this home cannot be read and is left alone", row=row)
         # The secret is read after the spawner was executed, so that no worker inherits it.
-        self.ledger = Ledger(home, log, self.version, keys.open_signer(home))
+        signer = keys.open_signer(home)
+        self.machine = Machine(home, log)
+        self.machine.prepare()
+        self.ledger = Ledger(home, log, self.version, signer)
+        self.machine.take_stock(self.cast, self.ledger)
         self.dead_letters = DeadLetters(home.dead_letters, log, Vault(home, os.environ).veil)
         self.watch = Watch(self.loop, self.cast)
         self.workshop = Workshop(
@@ -216,6 +221,8 @@ class House:
         """Lets go of sockets and files."""
         self.ledger.event("server-stopped", {})
         self.ledger.close()
+        if not self.processes.alive:
+            self.machine.say_ended()
         self.switchboard.close()
         self.context.close()
         self.loop.close()

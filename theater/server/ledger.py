@@ -3,7 +3,8 @@
 Started, spawned, ready, exited, gave up, stopped, removed: each is an entry, written before anybody is told. A
 checkpoint holds the heads of chains, so that one that was shortened or rewritten is caught (D3). When the disk is
 full the server goes on and says so; what could not be written is kept in memory, in order, and written as soon as
-the disk takes it.
+the disk takes it. What was written and not yet synced is kept as well: a sync that fails may have lost it, so the file
+is closed, opened anew, verified, and what is not there is written once more.
 
 From time to time an entry "signed" signs all that is before it, and so the checkpoints that are there; that costs one
 signature however many there are, and none on the way of a death.
@@ -18,9 +19,9 @@ from typing import Any
 
 from theater.chainlog import actor_log
 from theater.chainlog.reader import ChainReader
-from theater.chainlog.writer import ChainWriter
+from theater.chainlog.writer import ChainWriter, Durability
 from theater.config import Home
-from theater.core.chain import REMOVED, SIGNED, Checkpoint, Genesis, Kind, Lifecycle
+from theater.core.chain import REMOVED, SIGNED, Checkpoint, Genesis, Kind, Lifecycle, Mark
 from theater.core.codec import content_digest
 from theater.core.signed_checkpoint import Position, SignedCheckpoint, Signer
 from theater.errors import DiskFull, IntegrityError, TheaterError
@@ -52,6 +53,8 @@ class Ledger:
         self._signed = 0
         self._noted: dict[str, bytes] = {}
         self._unwritten: deque[tuple[Kind, Any]] = deque(maxlen=_KEPT)
+        self._unsynced: deque[tuple[Kind, Any]] = deque()
+        self._synced: Mark | None = None
         self._writer: ChainWriter | None = self._open()
         self.on_change: Callable[[str], None] = lambda subject: None
         if self._writer is not None and self._writer.mark.entries == 0:
@@ -88,6 +91,7 @@ class Ledger:
             return
         text = self._signer.sign(home, {SUPERVISOR: self._position()}, time.time_ns()).text
         self.event(SIGNED, {"checkpoint": text.decode()})
+        self.commit()
         self._signed = self._writer.head.entries if self._writer is not None else 0
 
     def give_checkpoint(self, actors: Iterable[Actor]) -> SignedCheckpoint:
@@ -99,14 +103,23 @@ class Ledger:
         """
         heads = {actor: actor.head for actor in actors if actor.head is not None and actor.head.entries}
         self.checkpoint(actor for actor, head in heads.items() if self._noted.get(actor.id) != head.digest)
+        self.commit()
         self._require_disk()
         positions: dict[str, Position] = {actor.id: (head.entries, head.digest) for actor, head in heads.items()}
         positions[SUPERVISOR] = self._position()
         given = self._signer.sign(self._home_digest(), positions, time.time_ns())
         self.event("checkpoint-given", {"digest": content_digest(given.text).hex(), "chains": len(positions)})
-        self._require_disk()
         self.sign()
+        self._require_disk()
         return given
+
+    def commit(self) -> bool:
+        """Makes all that was recorded outlive the machine; returns whether that is so."""
+        try:
+            self._sync()
+        except (DiskFull, IntegrityError, OSError) as error:
+            self._give_up_writer(error)
+        return self._writer is not None and not self.is_behind
 
     def system_line(self, actor: str, incarnation: int, text: str) -> None:
         """Puts a line of the server's into an actor's log."""
@@ -123,11 +136,35 @@ class Ledger:
 
     def close(self) -> None:
         self.sign()
+        self.commit()
         if self._writer is not None:
             self._writer.close()
 
-    def _open(self) -> ChainWriter | None:
-        return ChainWriter.open(self._home.supervisor_chain, clock=time.time_ns)
+    def _open(self) -> ChainWriter:
+        """Opens the chain; what was written and is not there any more is to be written again."""
+        writer = ChainWriter.open(
+            self._home.supervisor_chain, clock=time.time_ns, known=self._synced, durability=Durability.HOST
+        )
+        if self._synced is not None:
+            for _ in range(min(writer.written.entries - self._synced.entries, len(self._unsynced))):
+                self._unsynced.popleft()
+            self._unwritten.extendleft(reversed(self._unsynced))
+        self._unsynced.clear()
+        self._synced = writer.mark
+        writer.commit()
+        return writer
+
+    def _sync(self) -> None:
+        if self._writer is None:
+            self._writer = self._open()
+        self._write_all()
+        self._writer.commit()
+        self._unsynced.clear()
+        self._synced = self._writer.mark
+
+    def _give_up_writer(self, error: Exception) -> None:
+        self._writer = None
+        self._log.error("the supervisor's chain cannot be written", why=str(error), waiting=len(self._unwritten))
 
     def _require_disk(self) -> None:
         if self._writer is None or self.is_behind:
@@ -151,8 +188,7 @@ class Ledger:
                 self._writer = self._open()
             self._write_all()
         except (DiskFull, IntegrityError, OSError) as error:
-            self._writer = None
-            self._log.error("the supervisor's chain cannot be written", why=str(error), waiting=len(self._unwritten))
+            self._give_up_writer(error)
             return
         self.on_change(SUPERVISOR)
 
@@ -166,4 +202,4 @@ class Ledger:
         finally:
             # A write that failed may have taken some of them, whole: those must not be written twice.
             for _ in range(writer.written.entries - before):
-                self._unwritten.popleft()
+                self._unsynced.append(self._unwritten.popleft())

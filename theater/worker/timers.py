@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from theater.core.codec import pack, unpack
-<<<<<<< HEAD
 from theater.core.secrets import Veil
-from theater.errors import IntegrityError, LimitExceeded, WireError
-=======
 from theater.durable import replace, sync_folder
-from theater.errors import LimitExceeded, WireError
->>>>>>> 127ee70 (Name nothing in checkpoints that a power cut may take, and sync the names of what is durable)
+from theater.errors import IntegrityError, LimitExceeded, WireError
 
 MOST = 1000
 """Timers that one actor may have at a time."""
@@ -44,25 +40,22 @@ class Timers:
         path: the file; read if it exists.
         now_ms: the wall clock.
         origin: digest of the entry that is setting a timer.
-<<<<<<< HEAD
         veil: hides the secrets of the actor in the file.
-    """
-
-    def __init__(
-        self, path: Path, now_ms: Callable[[], int], origin: Callable[[], bytes], veil: Veil | None = None
-    ) -> None:
-        self._path = path
-        self._veil = veil
-=======
         durable: whether a timer that was set outlives the machine.
     """
 
     def __init__(
-        self, path: Path, now_ms: Callable[[], int], origin: Callable[[], bytes], *, durable: bool = False
+        self,
+        path: Path,
+        now_ms: Callable[[], int],
+        origin: Callable[[], bytes],
+        veil: Veil | None = None,
+        *,
+        durable: bool = False,
     ) -> None:
         self._path = path
+        self._veil = veil
         self._durable = durable
->>>>>>> 127ee70 (Name nothing in checkpoints that a power cut may take, and sync the names of what is durable)
         self._now_ms = now_ms
         self._origin = origin
         self._heap = self._read()
@@ -124,11 +117,5 @@ class Timers:
             if self._durable:
                 sync_folder(self._path.parent)
             return
-<<<<<<< HEAD
-        fresh = self._path.with_suffix(".new")
         rows = [list(timer) for timer in self._heap]
-        fresh.write_bytes(pack(rows if self._veil is None else self._veil.hide(rows)))
-        os.replace(fresh, self._path)
-=======
-        replace(self._path, pack([list(timer) for timer in self._heap]), durable=self._durable)
->>>>>>> 127ee70 (Name nothing in checkpoints that a power cut may take, and sync the names of what is durable)
+        replace(self._path, pack(rows if self._veil is None else self._veil.hide(rows)), durable=self._durable)
