@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from theater.chainlog.chain_file import ChainFile, Walk
 from theater.chainlog.reader import ChainReader
-from theater.chainlog.recovery import BLOCK, read_at, require_head
+from theater.chainlog.recovery import FOLLOWED, require_head
 from theater.core.chain import (
     HEADER_SIZE,
     OVERHEAD,
@@ -26,7 +27,6 @@ from theater.core.chain import (
     Lifecycle,
     Mark,
     Payload,
-    Scanner,
     Tracker,
     read_header,
 )
@@ -36,7 +36,6 @@ from theater.errors import ChainBroken, NotFound, disk_error
 
 _PAGE = 4096
 _BATCH = 1000
-_FOLLOWED = frozenset({Kind.GENESIS, Kind.CALL, Kind.OUTCOME, Kind.LIFECYCLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +67,14 @@ def take_stock(path: Path, marks: Sequence[Mark]) -> Left | None:
         what is left; None if nothing is missing, and if what is there is not the beginning of what was known.
 
     Raises:
-        IntegrityError: the disk does not give it.
+        ChainBroken: a compressed part of it is damaged. IntegrityError: the disk does not give it.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = ChainFile.open(path)
     except FileNotFoundError:
         return Left(Mark(*START), marks[-1], 0) if marks else None
-    except OSError as error:
-        raise disk_error(error, f"opening {path}") from error
-    try:
-        return _look(fd, str(path), marks)
-    finally:
-        os.close(fd)
+    with file:
+        return _look(file, [mark for mark in marks if not file.has_dropped(mark.head)])
 
 
 def cut(path: Path, left: Left) -> None:
@@ -153,44 +148,41 @@ def _note(payload: Payload, marks: dict[str, list[Mark]]) -> None:
         marks[loss.actor] = [mark for mark in kept if mark.entries <= loss.found.entries]
 
 
-def _look(fd: int, where: str, marks: Sequence[Mark]) -> Left | None:
-    index = next((at for at in reversed(range(len(marks))) if _holds(fd, where, marks[at])), -1)
+def _look(file: ChainFile, marks: Sequence[Mark]) -> Left | None:
+    index = next((at for at in reversed(range(len(marks))) if _holds(file, marks[at])), -1)
     begin = marks[index] if index >= 0 else None
-    scanner, tracker = Scanner(begin.head if begin else START), Tracker(begin)
-    offset = scanner.head.offset
-    while scanner.damage is None and (data := read_at(fd, BLOCK, offset)):
-        offset += len(data)
-        for record in scanner.feed(data):
-            if record.kind_number in _FOLLOWED:
-                tracker.note(record.entry().read(), record.offset)
-    left = tracker.mark(scanner.head)
+    walk, tracker = Walk(file, begin.head if begin else START), Tracker(begin)
+    for record in walk:
+        if record.kind_number in FOLLOWED:
+            tracker.note(record.entry().read(), record.offset)
+    left = tracker.mark(walk.scanner.head)
     missing = marks[index + 1 :]
     if missing and min(mark.entries for mark in missing) <= left.entries:
         return None  # It does not have what it had there: it was written anew.
-    ending = scanner.end()
-    if isinstance(ending, Damage) and not _is_page_lost(fd, left.offset):
+    ending = walk.scanner.end()
+    if isinstance(ending, Damage) and not _is_page_lost(file, left.offset):
         return None
     if not missing and not isinstance(ending, Damage):
         return None
-    return Left(left, missing[-1] if missing else None, os.fstat(fd).st_size)
+    return Left(left, missing[-1] if missing else None, file.size)
 
 
-def _holds(fd: int, where: str, mark: Mark) -> bool:
+def _holds(file: ChainFile, mark: Mark) -> bool:
     try:
-        require_head(fd, where, mark.head)
+        require_head(file, mark.head)
     except ChainBroken:
         return False
     return True
 
 
-def _is_page_lost(fd: int, offset: int) -> bool:
+def _is_page_lost(file: ChainFile, offset: int) -> bool:
     """Whether a page is zero, from there on, in which the record that begins at `offset` should be."""
-    header = read_header(read_at(fd, HEADER_SIZE, offset))
+    header = read_header(file.read(HEADER_SIZE, offset))
     end = offset + (OVERHEAD + header[0] if header is not None else HEADER_SIZE)
     at = offset
     while at < end:
         following = (at // _PAGE + 1) * _PAGE
-        data = read_at(fd, following - at, at)
+        data = file.read(following - at, at)
         if data.count(0) == len(data):
             return True
         at = following
