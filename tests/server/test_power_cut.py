@@ -309,7 +309,7 @@ def test_a_timer_of_a_durable_actor_survives(machine: Machine) -> None:
     house = machine.house
     (house.folder / "clock.wasm").write_bytes(bytes(wasmtime.wat2wasm(CLOCK.read_text())))
     machine.open()
-    handlers = ("message-server", "timers", "registry", "requests")
+    handlers = ("message-server", "timers", "registry")
     path = house.folder / "clock.toml"
     path.write_text(manifest("clock", component="clock.wasm", handlers=handlers, more=DURABLE))
     actor = house.client.start(path).id

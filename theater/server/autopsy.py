@@ -15,6 +15,7 @@ from theater.core.chain import START, Call, Mark, Tracker
 from theater.core.codec import Ref, Veiled, content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
+from theater.durable import forget_cached
 from theater.errors import TheaterError, WireError
 from theater.server.oom import OomKills
 from theater.server.processes import Ended
@@ -51,6 +52,7 @@ def examine(path: Path, known: Mark | None, last_call: int | None, *, durable: b
             if known is not None and last_call is None and file.size == known.offset:
                 return Findings(known, None)
             if durable:
+                forget_cached(file.fd)  # It may have died of a sync that failed.
                 os.fdatasync(file.fd)
             return _read(file, known, last_call)
     except (TheaterError, OSError, OverflowError):

@@ -145,13 +145,13 @@ class Ledger:
         writer = ChainWriter.open(
             self._home.supervisor_chain, clock=time.time_ns, known=self._synced, durability=Durability.HOST
         )
+        writer.commit()  # What a reader sees may be in memory only.
         if self._synced is not None:
             for _ in range(min(writer.written.entries - self._synced.entries, len(self._unsynced))):
                 self._unsynced.popleft()
             self._unwritten.extendleft(reversed(self._unsynced))
         self._unsynced.clear()
         self._synced = writer.mark
-        writer.commit()
         return writer
 
     def _sync(self) -> None:
