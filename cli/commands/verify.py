@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from theater.chainlog import HomeVerdict
     from theater.config import Home
     from theater.core.dropped import Dropped
+    from theater.core.outage import Loss
     from theater.core.signed_checkpoint import SignedCheckpoint
     from theater.core.verification import Verdict
 
@@ -188,7 +189,12 @@ def _show_signature(found: HomeVerdict) -> None:
 def _plain(verdict: Verdict) -> dict[str, Any]:
     plain = {name: getattr(verdict, name) for name in ("id", "name", "entries", "head", "ok", "error")}
     dropped = verdict.dropped and _plain_dropped(verdict.dropped)
-    return {**plain, "dropped": dropped, "lost": list(verdict.lost)}
+    return {**plain, "dropped": dropped, "lost": [_plain_loss(loss) for loss in verdict.lost]}
+
+
+def _plain_loss(loss: Loss) -> dict[str, Any]:
+    last = loss.known.entries - 1 if loss.known is not None else None
+    return {"first": loss.found.entries, "last": last, "seen_ns": loss.seen_ns}
 
 
 def _plain_dropped(dropped: Dropped) -> dict[str, Any]:
@@ -223,8 +229,8 @@ def _show(verdicts: Iterable[Verdict]) -> None:
         elif each.dropped is not None:
             named = f"{each.dropped} on {when(each.dropped.time_ns)}"
             line(f"{each.id}: {named}, signed by key {each.dropped.key.hex()}")
-        for sentence in each.lost:
-            line(f"{each.id}: {sentence}")
+        for loss in each.lost:
+            line(f"{each.id}: {loss.sentence(when(loss.seen_ns) if loss.seen_ns is not None else None)}")
 
 
 def _words(verdict: Verdict) -> str:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from theater.core.chain import Head
@@ -82,8 +81,16 @@ class Loss:
             raise ChainBroken(f"an entry about a loss that does not say what was lost: {error!r}") from error
 
     def __str__(self) -> str:
-        when = f"died after {_words(self.seen_ns)}" if self.seen_ns is not None else "died"
-        return f"{self._what()} when the machine {when}, as the server recorded"
+        return self.sentence(None)
+
+    def sentence(self, seen: str | None) -> str:
+        """What was lost, in a sentence.
+
+        Args:
+            seen: the time of the last sign of life, in words.
+        """
+        died = "died" if seen is None else f"died after {seen}"
+        return f"{self._what()} when the machine {died}, as the server recorded"
 
     def _what(self) -> str:
         first = self.found.entries
@@ -98,7 +105,3 @@ def _head(plain: Any) -> Head:
     if type(entries) is not int or type(digest) is not bytes or len(digest) != DIGEST_SIZE or type(offset) is not int:
         raise ValueError("no head")
     return Head(entries, digest, offset)
-
-
-def _words(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -55,7 +55,7 @@ class Verdict:
         error: if not, one sentence with the index of the entry, what was expected and what found.
         torn_bytes: bytes of an unfinished record at the end; no error, since it was never acknowledged.
         dropped: which of the entries are not kept any more, by a statement of the key that is trusted.
-        lost: what the machine took when it died, a sentence each; no error, since the server has recorded it.
+        lost: what the machine took when it died; no error, since the server has recorded it.
     """
 
     id: str
@@ -66,7 +66,7 @@ class Verdict:
     error: str | None = None
     torn_bytes: int = 0
     dropped: Dropped | None = None
-    lost: tuple[str, ...] = ()
+    lost: tuple[Loss, ...] = ()
 
 
 class Checkpoints:
@@ -207,9 +207,8 @@ class Verifier:
                 f"found the end of the chain after {head.entries} entries"
             )
         torn = ending.size if isinstance(ending, Torn) else 0
-        lost = tuple(str(loss) for loss in self._losses)
         facts = self._label, self._name, head.entries, head.digest.hex()
-        return Verdict(*facts, not self._error, self._error, torn, self._dropped, lost)
+        return Verdict(*facts, not self._error, self._error, torn, self._dropped, tuple(self._losses))
 
     def _require_snapshot(self, record: Record) -> None:
         try:
