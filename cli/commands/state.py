@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..options import App, actor_argument, for_each, json_option, theater_command
@@ -22,14 +24,15 @@ def command(app: App, actor: str) -> int:
     without a state has none to write. ACTOR@N is the actor as it was after entry N of its chain, ACTOR@-1 after the
     newest; that is read from the files of the home, with the server up or down.
     """
-    with app.client() as client:
+    with ExitStack() as stack:
+        client = cache(lambda: stack.enter_context(app.client()))  # Who looks back needs none.
 
         def show(words: str) -> None:
             place = read_place(words)
             if place is not None:
                 _show_past(app, place)
                 return
-            found = client.state(words)
+            found = client().state(words)
             if app.json:
                 print_json(found.plain())
             else:
