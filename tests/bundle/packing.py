@@ -11,14 +11,16 @@ from typing import Any
 from theater.bundle.container import Container
 from theater.bundle.export import export
 from theater.chainlog.chain_file import CHAIN
-from theater.chainlog.keys import open_signer
+from theater.chainlog.keys import open_signer, public_key
+from theater.chainlog.reader import ChainReader
+from theater.chainlog.shrinking import Order, shrink
 from theater.chainlog.writer import ChainWriter
 from theater.config import Home
 from theater.core.chain import Call, Genesis, Kind, Lifecycle, Mark, outcome_ok
-from theater.core.codec import content_digest, pack
-from theater.core.manifest import canonical, parse
+from theater.core.codec import Form, Ref, content_digest, pack
+from theater.core.manifest import Retention, canonical, parse
 from theater.core.signed_checkpoint import Position, SignedCheckpoint
-from theater.core.verification import SUPERVISOR
+from theater.core.verification import SUPERVISOR, Checkpoints
 from theater.store.content import ContentStore
 
 ONE = "10000000-0000-4000-8000-000000000001"
@@ -108,3 +110,39 @@ def archive(files: Mapping[str, bytes] | list[tuple[str, bytes]], **facts: Any) 
 def tree(folder: Path) -> set[str]:
     """Every file and folder below one."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def shrink_home(home: Home, actor: str, *, drop: bool) -> None:
+    """Compresses what there is of a chain, and drops what a snapshot stands for."""
+    order = Order(
+        actor, Retention(entries=1) if drop else None, Checkpoints(), public_key(home), open_signer(home), 2_000, hot=0,
+        least=1,
+    )  # fmt: skip
+    shrunk = shrink(home.chain(actor), order, ContentStore(home.content))
+    assert shrunk.dropped_entries if drop else shrunk.compressed, shrunk.note
+
+
+def live_long(home: Home, actor: str, calls: int = 200) -> None:
+    """Goes on with calls, with a snapshot in the middle."""
+    store = ContentStore(home.content)
+    with ChainWriter.open(home.chain(actor), put=store.put, get=store.get) as chain:
+        genesis = next(iter(ChainReader(home.chain(actor)).records(1))).entry().read()
+        assert isinstance(genesis, Genesis)
+        assert genesis.manifest is not None
+        assert genesis.component is not None
+        page = Ref(bytes.fromhex(store.put(b"page" * 9000)), 36_000)
+        value = pack({"pages": [page]})
+        memory = Ref(bytes.fromhex(store.put(value)), len(value), Form.VALUE)
+        state = b""
+        for number in range(calls):
+            if number == calls // 2:
+                life = {
+                    "incarnation": 1, "state": "last", "component": genesis.component.hex(), "program": None,
+                    "manifest": genesis.manifest, "initial": None, "resumed": False, "engine": {}, "wrapper": None,
+                }  # fmt: skip
+                details = {"state": [state], "committed": True, "life": life, "root": bytes(32), "memory": memory}
+                chain.append(Kind.LIFECYCLE, Lifecycle("snapshot", details))
+            before, state = content_digest(state), b"state %d" % number + bytes(5000)
+            chain.append(Kind.CALL, Call("i", "f", [b"%d" % number * 500]))
+            chain.append(Kind.OUTCOME, outcome_ok([], state, before))
+        chain.flush()

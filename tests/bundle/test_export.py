@@ -9,7 +9,21 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from packing import ONE, STATE, TWO, bundle, checkpoint, live, make_home, members, tree, write
+from packing import (
+    ONE,
+    STATE,
+    TWO,
+    archive,
+    bundle,
+    checkpoint,
+    live,
+    live_long,
+    make_home,
+    members,
+    shrink_home,
+    tree,
+    write,
+)
 
 from theater.bundle.export import export, export_file, sign_here
 from theater.bundle.index import read_index
@@ -19,7 +33,15 @@ from theater.chainlog.verify import verify_home
 from theater.config import Home
 from theater.core.codec import content_digest
 from theater.core.signed_checkpoint import SignedCheckpoint, Signer
-from theater.errors import ChainBroken, CheckpointRefused, NotFound, UnknownContent, WrongState
+from theater.errors import (
+    ChainBroken,
+    CheckpointRefused,
+    IntegrityError,
+    LimitExceeded,
+    NotFound,
+    UnknownContent,
+    WrongState,
+)
 from theater.store.content import ContentStore
 
 
@@ -140,3 +162,59 @@ def test_a_checkpoint_says_nothing_of_actors_that_it_does_not_name(home: Home, t
     kept = SignedCheckpoint.read(checkpoint(home, ONE).text)
     with open_bundle(path, Trust(kept.key, kept)) as found:
         assert found.ok
+
+
+# ---- chains that were made smaller
+
+
+def test_a_compressed_chain_is_exported_as_it_was(home: Home) -> None:
+    live_long(home, ONE)
+    signed = checkpoint(home, ONE)
+    before, after = io.BytesIO(), io.BytesIO()
+    export(home, signed, before.write)
+    shrink_home(home, ONE, drop=False)
+    export(home, signed, after.write)
+    assert after.getvalue() == before.getvalue()
+
+
+def test_of_what_was_dropped_a_bundle_has_the_statement(home: Home, tmp_path: Path) -> None:
+    live_long(home, ONE)
+    whole = bundle(home, ONE)
+    shrink_home(home, ONE, drop=True)
+    path = write(tmp_path / "b.theater", bundle(home, ONE))
+    assert path.stat().st_size < len(whole)
+    assert f"actors/{ONE}/dropped" in members(path.read_bytes(), tmp_path)
+    with open_bundle(path) as found:
+        assert found.ok, found.verdicts
+        (verdict,) = found.verdicts
+        assert verdict.dropped is not None
+        assert verdict.entries > 400
+        assert found.home.chain(ONE).stat().st_size == home.chain(ONE).stat().st_size
+
+
+def test_a_statement_that_was_changed_is_not_ok(home: Home, tmp_path: Path) -> None:
+    live_long(home, ONE)
+    shrink_home(home, ONE, drop=True)
+    found = members(bundle(home, ONE), tmp_path)
+    name = f"actors/{ONE}/dropped"
+    text = found[name]
+    changes = [
+        text[:-2] + (b"0\n" if text[-2:-1] != b"0" else b"1\n"),
+        text.replace(b"time ", b"time 1"),
+        text.replace(b"until ", b"until 1"),
+        b"",
+        b"x" * 2000,
+    ]
+    for changed in changes:
+        path = write(tmp_path / "b.theater", archive({**found, name: changed}))
+        assert not is_good(path)
+    del found[name]
+    assert not is_good(write(tmp_path / "b.theater", archive(found)))
+
+
+def is_good(path: Path) -> bool:
+    try:
+        with open_bundle(path) as opened:
+            return opened.ok
+    except (IntegrityError, LimitExceeded):
+        return False

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from packing import ONE, TWO, bundle, live, make_home, tree, write
+from packing import ONE, TWO, bundle, live, live_long, make_home, shrink_home, tree, write
 
 from theater.bundle.opened import open_bundle
 from theater.bundle.take_in import sort_out, take_in
+from theater.chainlog.keys import public_key
 from theater.chainlog.verify import verify_home
 from theater.config import Home
 from theater.errors import DiskFull, InvalidInput, NotFound, WrongState
@@ -150,3 +151,15 @@ def test_a_server_takes_in_no_folder_without_rows(home: Home) -> None:
     (home.root / "importing.x" / ONE / "actor").write_bytes(b"\xc1")
     with pytest.raises(InvalidInput, match="has no row of an actor"):
         adoption.adopt(cast_of(home), "importing.x")
+
+
+def test_an_actor_of_which_only_a_snapshot_tells_can_go_on(home: Home, tmp_path: Path) -> None:
+    source = make_home(tmp_path / "h", ONE)
+    live_long(source, ONE)
+    shrink_home(source, ONE, drop=True)
+    assert run(write(tmp_path / "b.theater", bundle(source, ONE)), home) == [ONE]
+    (actor,) = cast_of(home)
+    assert actor.head is not None
+    assert actor.head.snapshot_at is not None
+    assert actor.manifest.name == "a"
+    assert verify_home(home, ContentStore(home.content), key=public_key(source)).ok

@@ -8,7 +8,7 @@ all of them or none (theater/server/adoption.py).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from theater.chainlog.reader import ChainReader
 from theater.chainlog.recovery import recover
 from theater.config import Home
 from theater.core import manifest as manifests
-from theater.core.chain import Genesis, Mark
+from theater.core.chain import INCARNATION, SNAPSHOT, Genesis, Kind, Lifecycle, Mark
 from theater.core.codec import unpack
-from theater.core.replay import Life, lives
+from theater.core.replay import Life, first_life, next_life
 from theater.errors import BundleRefused, ChainBroken, NotFound, TheaterError, WrongState, disk_error
 from theater.server.adoption import stage
 from theater.server.cast import Actor, State
@@ -145,14 +145,30 @@ def _actor(row: Row, home: Home, content: ContentStore) -> Actor:
 
 def _story(chain: Path) -> tuple[Genesis, Life]:
     """How a chain begins, and the last life in it."""
+    genesis: Genesis | None = None
+    last: Life | None = None
     with ChainReader(chain) as reader:
-        first = reader.records(1)[0].entry().read()
-    if not isinstance(first, Genesis):
+        for record in (record for batch in iter(lambda: reader.records(_AT_ONCE), []) for record in batch):
+            if record.kind_number not in (Kind.GENESIS, Kind.LIFECYCLE):
+                continue
+            payload = record.entry().read()
+            if isinstance(payload, Genesis):
+                genesis, last = payload, first_life(payload)
+            elif isinstance(payload, Lifecycle) and genesis is not None:
+                last = _life(record.seq, payload, genesis) or last
+    if genesis is None or last is None:
         raise ChainBroken("its first entry is no genesis")
-    with ChainReader(chain) as reader:
-        records = (record for batch in iter(lambda: reader.records(_AT_ONCE), []) for record in batch)
-        *_, last = lives(records)
-    return first, last
+    return genesis, last
+
+
+def _life(entry: int, payload: Lifecycle, genesis: Genesis) -> Life | None:
+    """The life that an entry is about; of one whose beginning was dropped, a snapshot says what it was made of."""
+    if payload.event == INCARNATION:
+        return next_life(entry, payload, genesis)
+    life = payload.details.get("life") if isinstance(payload.details, Mapping) else None
+    if payload.event == SNAPSHOT and isinstance(life, Mapping):
+        return next_life(entry, Lifecycle(INCARNATION, life), genesis)
+    return None
 
 
 def _mark(chain: Path, content: ContentStore) -> Mark:
