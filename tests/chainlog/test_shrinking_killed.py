@@ -134,7 +134,7 @@ def _die_at(home: Living, shrink: Shrink, step: int) -> NoReturn:
     try:
         for name in _DEEDS:
             setattr(os, name, deadly(getattr(os, name)))
-        holes.punch = deadly(holes.punch)
+        holes.erase = deadly(holes.erase)
         shrink(home)
         os._exit(0)
     finally:

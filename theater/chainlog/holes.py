@@ -15,38 +15,44 @@ from typing import Final
 from theater.errors import WrongState, disk_error
 
 PAGE: Final = 4096
-"""Holes begin and end at multiples of this; what a range has beyond stays in the file, where nobody reads it."""
+"""Bytes of what a file system can give back, or a multiple of that."""
 
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
 _NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 
-def punch(fd: int, begin: int, end: int, where: str) -> int:
-    """Gives back the pages that lie wholly between two offsets; returns their bytes.
+def punch(fd: int, begin: int, end: int, where: str) -> None:
+    """Gives back the pages that lie wholly between two offsets. What is on other pages stays.
 
     Raises:
         WrongState: the file system cannot do that.
         IntegrityError: the disk failed.
     """
-    first, last = -(-begin // PAGE) * PAGE, end // PAGE * PAGE
-    if first >= last:
-        return 0
+    first, last = _pages(begin, end)
+    if first < last:
+        erase(fd, first, last, where)
+
+
+def erase(fd: int, begin: int, end: int, where: str) -> None:
+    """Makes each byte between two offsets zero, and gives back what whole pages there are.
+
+    Raises: as `punch`.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    while libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, first, last - first) != 0:
+    while libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, begin, end - begin) != 0:
         number = ctypes.get_errno()
         if number == errno.EINTR:
             continue
         if number in _NOT_THERE:
             raise _impossible(where)
         raise disk_error(OSError(number, os.strerror(number)), f"punching a hole into {where}")
-    return last - first
 
 
 def data_in(fd: int, begin: int, end: int) -> bool:
     """Whether the file has data in the pages that lie wholly between two offsets."""
-    first, last = -(-begin // PAGE) * PAGE, end // PAGE * PAGE
+    first, last = _pages(begin, end)
     try:
         return first < last and os.lseek(fd, first, os.SEEK_DATA) < last
     except OSError as error:
@@ -68,7 +74,7 @@ def require_holes(folder: Path) -> None:
         fd = os.open(trial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, b"\1" * PAGE)
-            punch(fd, 0, PAGE, str(folder))
+            erase(fd, 0, PAGE, str(folder))
             if any(os.pread(fd, PAGE, 0)):
                 raise _impossible(str(folder))
         finally:
@@ -76,6 +82,10 @@ def require_holes(folder: Path) -> None:
             trial.unlink()
     except OSError as error:
         raise disk_error(error, f"writing {trial}") from error
+
+
+def _pages(begin: int, end: int) -> tuple[int, int]:
+    return -(-begin // PAGE) * PAGE, end // PAGE * PAGE
 
 
 def _impossible(where: str) -> WrongState:

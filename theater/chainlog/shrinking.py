@@ -285,8 +285,9 @@ def _finish(file: ChainFile) -> None:
             for _ in segment.blocks():
                 pass  # Good to the last block, or it raises.
             holes.punch(file.fd, segment.start.offset, segment.until.offset, file.path)
-    if gap is not None and holes.data_in(file.fd, gap.start.offset, gap.until.offset):
-        holes.punch(file.fd, gap.start.offset, gap.until.offset, file.path)
+    if gap is not None:
+        # Every byte, and not only whole pages: what was dropped shall be nowhere.
+        holes.erase(file.fd, gap.start.offset, gap.until.offset, file.path)
 
 
 # ---- compressing
