@@ -19,7 +19,7 @@ from replays import endings, reproduced
 
 from theater import config
 from theater.config import Home
-from theater.core.chain import HostResult, Lifecycle
+from theater.core.chain import HostResult, Lifecycle, Outcome
 from theater.core.codec import Veiled
 from theater.errors import StartFailed
 from theater.replay.home import replay_home
@@ -78,9 +78,9 @@ def own_house() -> Iterator[House]:
 
 def start(house: House, name: str, **facts: object) -> str:
     """An actor that knows all of the secrets."""
-    supervision = facts.pop("supervision", RESTLESS)
+    supervision, chain = facts.pop("supervision", RESTLESS), facts.pop("chain", "")
     path = house.write(name, handlers=("message-server", "secrets", "timers"), supervision=supervision, **facts)
-    path.write_text(path.read_text() + SECRETS)
+    path.write_text(f"{path.read_text()}{SECRETS}{chain}")
     return house.client.start(path).id
 
 
@@ -205,11 +205,14 @@ def test_a_message_that_is_poison_becomes_a_dead_letter_without_secrets(house: H
 
 def test_a_letter_to_who_is_gone_has_no_secret_in_its_file(house: House, name: Name) -> None:
     one, other = name(), name()
-    actor, gone = start(house, one), start(house, other, supervision={"restart": "temporary", "mail": "fail"})
-    house.client.request(actor, sending(other, b"n"))
-    house.client.request(actor, sending(other, b"u"))
-    house.client.request(actor, sending(other, b"n" + TOKEN.encode()))
-    eventually(lambda: any(row.receiver == gone for row in house.client.dead_letters()))
+    busy = {"supervision": {"restart": "temporary"}, "limits": {"call_timeout": "100s"}}
+    actor, gone = start(house, one), start(house, other, **busy)
+    house.client.request(actor, sending(other, b"b"))
+    for number in range(3):
+        house.client.request(actor, sending(other, b"n%d" % number + TOKEN.encode()))
+    house.await_row(gone, lambda row: row.mailbox > 0 or row.entries > 4)
+    house.kill(house.row(gone).pid or 0)
+    eventually(lambda: [row for row in house.client.dead_letters() if row.receiver == gone and row.sender == actor])
     reproduced(house, actor)
     assert found_in(house, *ALL) == []
 
@@ -232,6 +235,34 @@ def test_a_changed_secret_and_the_old_one_in_the_state(own_house: House) -> None
     assert sorted(path.name for path in kept.iterdir()) == ["inner.1", "line.1", "other.1", "token.1", "token.2"]
     assert {path.stat().st_mode & 0o777 for path in kept.iterdir()} == {0o600}
     assert kept.stat().st_mode & 0o777 == 0o700
+
+
+# ---- memory
+
+
+def test_memory_with_secrets_is_made_again_and_in_no_snapshot(own_house: House) -> None:
+    actor = start(
+        own_house,
+        "a",
+        supervision={**RESTLESS, "state": "replay"},
+        chain='[chain]\nstate_root = "call"\nsnapshot = { entries = 10 }\n',
+    )
+    for number in range(12):
+        own_house.client.request(actor, b"ktoken" if number % 3 else b"S%d " % number + OTHER.encode())
+    own_house.kill_worker(actor)
+    assert own_house.client.request(actor, b"g") == TOKEN.encode()
+    payloads = reproduced(own_house, actor)
+    snapshots = [each.details for each in payloads if isinstance(each, Lifecycle) and each.event == "snapshot"]
+    assert snapshots
+    assert [each["memory"] for each in snapshots] == [None] * len(snapshots)
+    assert all("secrets" in each["why"] and len(each["secrets"]) == len(ALL) for each in snapshots)
+    begun = [each.details for each in payloads if isinstance(each, Lifecycle) and each.event == "incarnation"]
+    assert [each["state"] for each in begun] == ["replay"]
+    assert "from" in begun[0]
+    outcomes = [each for each in payloads if isinstance(each, Outcome)]
+    assert all(each.root is not None for each in outcomes)
+    assert found_in(own_house, *ALL) == []
+    own_house.verify()
 
 
 # ---- elsewhere

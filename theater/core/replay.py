@@ -502,6 +502,9 @@ class Script:
         if isinstance(payload, Lifecycle) and payload.event == SECRETS:
             self._veil = self._new_veil(payload)
             self._take(payload)
+        if isinstance(self.state, Veiled):
+            at = self.head.entries - 1
+            raise IntegrityError(f"entry {at}: the life goes on with secrets of which it does not say which", index=at)
 
     def _new_veil(self, said: Lifecycle) -> Veil | None:
         found = promises(said)
