@@ -108,7 +108,8 @@ def test_a_chain_is_replayed_with_the_server_up_and_down(theater: Theater, proje
     done = theater("replay", "--all", "--json", THEATER_CACHE=str(theater.home / "other-cache"))
     (found,) = json.loads(done.out)["actors"]
     assert (done.code, found["id"], found["error"]) == (0, actor, None)
-    assert [found] == json.loads(theater("verify", "--json").out)["actors"]
+    (verified,) = json.loads(theater("verify", "--json").out)["actors"]
+    assert found.items() <= verified.items()
 
 
 def test_a_checkpoint_that_was_kept_finds_what_the_home_does_not_know_any_more(theater: Theater, project: Path) -> None:
