@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from theater.lookback.causes import End, Graph, Place
     from theater.lookback.home import Chains
 
-_WORDS = {
+CAUSES = {
     "call": "in the call",
     "life": "in the life",
     "message": "sent by",
@@ -30,7 +30,8 @@ _WORDS = {
     "death": "began after",
     "last": "ended in",
 }
-_EFFECTS = {
+"""Before an entry that is a cause of the one above."""
+EFFECTS = {
     "call": "did",
     "life": "began with",
     "message": "arrived",
@@ -39,8 +40,9 @@ _EFFECTS = {
     "reply": "was told",
     "spawn": "spawned",
 }
+"""Before an entry that is an effect of the one above."""
 _ASIDE = frozenset({"heard", "reply", "request"})
-_WIDTH = max(map(len, [*_WORDS.values(), *_EFFECTS.values()]))
+_WIDTH = max(map(len, [*CAUSES.values(), *EFFECTS.values()]))
 _LONGEST_NAME = 24
 
 
@@ -83,7 +85,7 @@ def forward_tree(graph: Graph, chains: Chains) -> Iterator[str]:
 class _Rows:
     """The lines of a graph, each entry on one."""
 
-    _words = _WORDS
+    _words = CAUSES
 
     def __init__(self, graph: Graph, chains: Chains) -> None:
         self._graph = graph
@@ -160,7 +162,7 @@ class _Tree(_Rows):
 class _Forward(_Rows):
     """Goes through a graph from its root to the effects."""
 
-    _words = _EFFECTS
+    _words = EFFECTS
 
     def __init__(self, graph: Graph, chains: Chains) -> None:
         super().__init__(graph, chains)

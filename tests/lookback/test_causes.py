@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from theater_cli.causes import forward_tree, plain, tree
+from theater_cli.causes import CAUSES, EFFECTS, forward_tree, plain, tree
 
 from theater.chainlog import ChainWriter
 from theater.config import Home
@@ -252,6 +253,14 @@ def test_a_later_life_begins_where_the_server_began_it(stage: Stage) -> None:
     graph = stage.causes(one)
     assert [(edge.cause.seq, edge.why) for edge in graph.edges] == [(1, Why.LIFE)]
     assert sentences(graph) == ["the server began life 2 of a1 here"]
+
+
+def test_every_reason_has_words_and_the_page_has_all_of_them() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "looking-back.md").read_text()
+    table = {why: words for words, why in re.findall(r"^\| ([a-z ]+) \| `([a-z]+)` \|", page, re.MULTILINE)}
+    assert table == CAUSES
+    assert set(CAUSES) == {str(why) for why in Why}
+    assert set(EFFECTS) <= set(CAUSES)
 
 
 # ---- forward
