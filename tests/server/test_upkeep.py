@@ -19,7 +19,7 @@ from theater.chainlog import verify_home
 from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.keys import open_signer, public_key
 from theater.chainlog.writer import ChainWriter
-from theater.config import Home
+from theater.config import Home, cache
 from theater.core.chain import (
     INCARNATION,
     SNAPSHOT,
@@ -36,6 +36,7 @@ from theater.core.codec import Form, Ref, pack
 from theater.core.manifest import parse
 from theater.errors import ActorFailed, ChainBroken
 from theater.log import logger
+from theater.replay.home import replay_home
 from theater.server import caretaker
 from theater.server.caretaker import Caretaker
 from theater.server.cast import Actor, Cast, State
@@ -77,6 +78,51 @@ def test_a_chain_is_compressed_beside_its_server_and_its_worker(own_house: House
     with ChainFile.open(home.chain(row.id)) as file:
         assert file.segments
     assert verify_home(home, ContentStore(home.content), key=public_key(home)).ok
+
+
+RETENTION = """
+[chain]
+retention = { entries = 100 }
+snapshot = { entries = 20 }
+"""
+
+
+@pytest.mark.parametrize("policy", ["last", "replay"])
+def test_an_actor_goes_on_and_replays_after_what_was_before_was_dropped(own_house: House, policy: str) -> None:
+    house = own_house
+    home = Home(house.home)
+    manifest = house.write("one", supervision={**RESTLESS, "state": policy})
+    manifest.write_text(manifest.read_text() + RETENTION)
+    row = house.client.start(manifest)
+    for _ in range(150):
+        house.count("one")
+    house.kill_worker("one")
+    for _ in range(20):
+        before = house.count("one")
+    upkeep = Upkeep(home, time.time_ns())
+    (done,) = upkeep.tend([row.id])
+    assert done.error is None
+    assert done.done.dropped_entries > 100
+    assert upkeep.collect(0.0).count > 0
+    assert house.count("one") == before + 1
+    house.kill_worker("one")
+    assert house.count("one") == before + 2
+    _require_proved(home, row.id)
+    house.send_signal(signal.SIGTERM)
+    house.await_end()
+    house.open()
+    assert house.count("one") == before + 3
+    _require_proved(home, row.id)
+
+
+def _require_proved(home: Home, actor: str) -> None:
+    """The chain verifies, says what was dropped, and can be performed again from there."""
+    (verdict,) = verify_home(home, ContentStore(home.content), [actor], key=public_key(home)).actors
+    assert verdict.ok, verdict
+    assert verdict.dropped is not None
+    (replayed,) = replay_home(home, cache() / "artefacts", [actor])
+    assert replayed.ok, replayed
+    assert replayed.entries >= verdict.entries
 
 
 # ---- by the server
