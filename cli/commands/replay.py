@@ -36,6 +36,12 @@ _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
     "--tree", is_flag=True, help="Also those that the ACTORs have spawned, and holds them against each other."
 )
 @click.option(
+    "--from",
+    "begin",
+    metavar="N|newest",
+    help="Begins at a snapshot: the entry of this number, or the newest that holds the memory.",
+)
+@click.option(
     "--secret",
     "secrets",
     multiple=True,
@@ -43,7 +49,9 @@ _HEADINGS = ("ID", "NAME", "ENTRIES", "HEAD", "VERDICT")
     help="A secret that a chain was recorded with: a copy of secrets/ID/NAME.N of its home; repeatable.",
 )
 @json_option
-def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool, secrets: tuple[str, ...]) -> int:
+def command(
+    app: App, actors: tuple[str, ...], everyone: bool, tree: bool, begin: str | None, secrets: tuple[str, ...]
+) -> int:
     """Executes chains again and compares.
 
     Each chain is verified, then executed from its first entry with no network, no files, no clock and no other actor,
@@ -52,13 +60,13 @@ def command(app: App, actors: tuple[str, ...], everyone: bool, tree: bool, secre
     """
     if everyone == bool(actors):
         raise click.UsageError("name ACTORs, or give --all")
-    given = _secrets(secrets)
+    given, at = _secrets(secrets), _snapshot(begin)
     bundle = meant(actors)
     with progress("verifying") as say:
         if bundle is None:
-            found, proof = _replay(app, named(actors), everyone, tree, given, say)
+            found, proof = _replay(app, named(actors), everyone, tree, given, at, say)
         else:
-            found, proof = _replay_bundle(bundle, tree, given, say)
+            found, proof = _replay_bundle(bundle, tree, given, at, say)
     ok = all(verdict.ok for verdict in found)
     if app.json:
         told = {} if proof is None else {"tree": _plain_proof(proof)}
@@ -78,8 +86,17 @@ def _secrets(given: Iterable[str]) -> _Secrets:
     return [(name, Path(file).absolute()) for name, _, file in pairs]
 
 
+def _snapshot(begin: str | None) -> int | str | None:
+    """What --from says."""
+    if begin is None or begin == "newest":
+        return begin
+    if not begin.isdecimal():
+        raise click.UsageError("--from wants the number of a snapshot, or newest")
+    return int(begin)
+
+
 def _replay(
-    app: App, actors: list[str], everyone: bool, tree: bool, secrets: _Secrets, say: Say
+    app: App, actors: list[str], everyone: bool, tree: bool, secrets: _Secrets, begin: int | str | None, say: Say
 ) -> tuple[list[Verdict], _Proof]:
     from theater import config
     from theater.chainlog.kin import with_descendants
@@ -93,11 +110,13 @@ def _replay(
     wanted = None if everyone else find_chains(home, actors)
     if wanted is not None and tree:
         wanted = with_descendants(home, wanted)
-    found = replay_home(home, config.cache() / "artefacts", wanted, say=say, secrets=secrets)
+    found = replay_home(home, config.cache() / "artefacts", wanted, say=say, secrets=secrets, begin=begin)
     return _judge(home, found, say) if tree or everyone else (found, None)
 
 
-def _replay_bundle(path: str, tree: bool, secrets: _Secrets, say: Say) -> tuple[list[Verdict], _Proof]:
+def _replay_bundle(
+    path: str, tree: bool, secrets: _Secrets, begin: int | str | None, say: Say
+) -> tuple[list[Verdict], _Proof]:
     """Replays the chains of a bundle that are as they were signed; the others have their verdict already."""
     from theater import config
     from theater.bundle.opened import open_bundle
@@ -106,7 +125,7 @@ def _replay_bundle(path: str, tree: bool, secrets: _Secrets, say: Say) -> tuple[
     with open_bundle(path, say=say) as bundle:
         good = [verdict.id for verdict in bundle.verdicts if verdict.ok]
         cache = config.cache() / "artefacts"
-        replayed = replay_home(bundle.home, cache, good, say=say, secrets=secrets) if good else []
+        replayed = replay_home(bundle.home, cache, good, say=say, secrets=secrets, begin=begin) if good else []
         found = sorted([*replayed, *(each for each in bundle.verdicts if not each.ok)], key=lambda each: each.id)
         return _judge(bundle.home, found, say) if tree else (found, None)
 
@@ -161,4 +180,6 @@ def _show(verdicts: Iterable[Verdict]) -> None:
 def _words(verdict: Verdict) -> str:
     if not verdict.ok:
         return "DIVERGED"
+    if verdict.begun:
+        return f"reproduced from the snapshot {verdict.begun}"
     return "reproduced" if verdict.entries else "nothing recorded"

@@ -14,9 +14,9 @@ from theater.replay.home import replay_home
 from theater.store.content import ContentStore
 
 
-def replayed(house: House, actor: str, patience: float = 30.0) -> Verdict:
+def replayed(house: House, actor: str, patience: float = 30.0, begin: int | str | None = None) -> Verdict:
     """The verdict of a replay; what is recorded meanwhile is not in it."""
-    (verdict,) = replay_home(Home(house.home), config.cache() / "artefacts", [actor], patience=patience)
+    (verdict,) = replay_home(Home(house.home), config.cache() / "artefacts", [actor], patience=patience, begin=begin)
     return verdict
 
 

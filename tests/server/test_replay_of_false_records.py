@@ -446,7 +446,7 @@ def test_whatever_stands_in_a_chain_is_reproduced_or_an_error_of_integrity(recor
         try:
             get = recording.content.get
             records = Scanner().feed(data)
-            Performance(Script(iter(records), get), get, CACHE, lambda begin: iter(records[begin:])).run()
+            Performance(Script(iter(records), get), get, CACHE, lambda begin, read=records: iter(read[begin:])).run()
             ends["reproduced"] += 1
         except IntegrityError as error:
             said.append(words(error))

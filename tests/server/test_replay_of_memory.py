@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 import wasmtime
 from house import RESTLESS, House, count, eventually, make_house, outcome
-from replays import endings, entries_of, reproduced
+from replays import endings, entries_of, replayed, reproduced
 
 from theater.client import Row
 from theater.core.chain import INCARNATION, SNAPSHOT, Lifecycle, Outcome, Payload
+from theater.core.codec import Ref
 
 Name = Callable[[], str]
 MEMORY = Path(__file__).parents[1] / "actors" / "memory.wat"
@@ -92,3 +94,113 @@ def test_a_call_that_was_cut_by_a_kill_is_left_out(house: House, name: Name) -> 
     payloads = reproduced(house, row.id)
     assert [len(each["left_out"]) for each in lives(payloads)] == [1, 2]
     assert endings(payloads) == ["ok"] * 3
+
+
+def test_nothing_is_left_out_where_nothing_was_begun_and_a_life_that_committed_nothing_begins_anew(
+    house: House, name: Name
+) -> None:
+    row = start(house, name())
+    house.kill_worker(row.id)
+    house.client.restart(row.id)
+    assert ask(house, row.id) == 1
+    (first, second) = lives(reproduced(house, row.id))
+    assert first["from"] == second["from"] == 0, "init is a call that committed a state"
+
+
+def test_memory_that_has_grown_and_growth_that_the_limit_stopped(house: House, name: Name) -> None:
+    row = start(house, name(), limits={"memory": 3 << 20, "state": 1 << 20})
+    for _ in range(4):
+        ask(house, row.id, b"m")
+    house.kill_worker(row.id)
+    assert ask(house, row.id) == 5
+    reproduced(house, row.id)
+
+
+def test_the_whole_server_comes_back_with_the_memory_of_its_actors() -> None:
+    own = make_house(bytes(wasmtime.wat2wasm(MEMORY.read_text())))
+    try:
+        row = start(own.open(), "a", "snapshot = { entries = 10 }")
+        assert [ask(own, row.id) for _ in range(3)] == [1, 2, 3]
+        own.send_signal(signal.SIGKILL)
+        own.await_end()
+        own.open()
+        own.await_incarnation("a", 2)
+        assert [ask(own, row.id) for _ in range(5)] == [4, 5, 6, 7, 8]
+        own.client.stop_server()
+        own.await_end()
+        own.open()
+        own.await_incarnation("a", 3)
+        assert ask(own, row.id) == 9
+        first, second = lives(reproduced(own, row.id))
+        assert first["from"] == 0
+        assert second["from"] in [seq for seq, _ in snapshots(own, row.id)]
+    finally:
+        own.close()
+
+
+# ---- snapshots
+
+
+def test_snapshots_come_by_themselves_and_a_life_begins_with_the_newest(house: House, name: Name) -> None:
+    row = start(house, name(), "snapshot = { entries = 10 }", limits={"call_timeout": 100_000})
+    for number in range(1, 13):
+        assert ask(house, row.id, b"l" if number % 3 else b"s") == number
+    eventually(lambda: len(snapshots(house, row.id)) >= 3)
+    found = snapshots(house, row.id)
+    assert all(isinstance(details["memory"], Ref) and details["root"] and details["committed"] for _, details in found)
+    assert outcome(lambda: ask(house, row.id, b"u")) == "ActorDown"
+    house.await_incarnation(row.id, 2)
+    assert ask(house, row.id) == 13
+    house.kill_worker(row.id)
+    assert ask(house, row.id) == 14
+    payloads = reproduced(house, row.id)
+    first, second = lives(payloads)
+    assert first["from"] == found[-1][0]
+    assert len(first["left_out"]) == 1
+    assert second["from"] in {seq for seq, _ in snapshots(house, row.id)}
+    house.verify()
+    house.client.events(row.id)
+
+
+def test_a_chain_is_replayed_from_any_snapshot(house: House, name: Name) -> None:
+    row = start(house, name(), "snapshot = { entries = 10 }")
+    for _ in range(12):
+        ask(house, row.id)
+    house.kill_worker(row.id)
+    ask(house, row.id)
+    house.client.stop(row.id)
+    head = entries_of(house, row.id)[-1].digest.hex()
+    for seq, _ in snapshots(house, row.id):
+        verdict = replayed(house, row.id, begin=seq)
+        assert (verdict.ok, verdict.error) == (True, None)
+        assert verdict.head == head
+    assert "no snapshot" in (replayed(house, row.id, begin=3).error or "")
+
+
+def test_an_actor_without_the_memory_of_its_lives_has_snapshots_too(house: House, name: Name) -> None:
+    row = start(house, name(), "snapshot = { entries = 10 }", supervision=RESTLESS)
+    for _ in range(12):
+        ask(house, row.id, b"s")
+    house.kill_worker(row.id)
+    assert ask(house, row.id) == 1
+    assert house.client.state(row.id).state == (12).to_bytes(4, "little")
+    reproduced(house, row.id)
+
+
+# ---- state roots
+
+
+def test_outcomes_have_a_state_root_as_the_manifest_wants(house: House, name: Name) -> None:
+    each = start(house, name(), 'state_root = "call"')
+    third = start(house, name(), "state_root = 3")
+    for row in (each, third):
+        for message in (b"c", b"x", b"c", b"u"):
+            outcome(lambda row=row, message=message: ask(house, row.id, message))
+        house.await_incarnation(row.id, 2)
+        ask(house, row.id)
+    assert rooted(reproduced(house, each.id)) == [True, True, True, True, False, True]
+    assert rooted(reproduced(house, third.id)) == [False, False, True, False, False, False]
+
+
+def rooted(payloads: list[Payload]) -> list[bool]:
+    return [each.root is not None for each in payloads if isinstance(each, Outcome)]

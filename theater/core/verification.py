@@ -56,6 +56,7 @@ class Verdict:
         torn_bytes: bytes of an unfinished record at the end; no error, since it was never acknowledged.
         dropped: which of the entries are not kept any more, by a statement of the key that is trusted.
         lost: what the machine took when it died; no error, since the server has recorded it.
+        begun: of a replay, number of the snapshot that it began at; what is before that was not executed.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Verdict:
     torn_bytes: int = 0
     dropped: Dropped | None = None
     lost: tuple[Loss, ...] = ()
+    begun: int = 0
 
 
 class Checkpoints:

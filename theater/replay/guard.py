@@ -63,12 +63,14 @@ class End:
         entries: number of entries.
         head: digest of the last, hex.
         error: why it did not go on.
+        begun: number of the snapshot that it began at; 0 if it began with the chain.
         passed_over: number of entries of which nothing was executed, since the memory before them cannot be had.
     """
 
     entries: int
     head: str
     error: TheaterError | None
+    begun: int = 0
     passed_over: int = 0
 
 
@@ -112,7 +114,8 @@ def perform(
     finally:
         os.close(descriptor)
     error = _stuck(chain, guard.entries, guard.waited_s) if guard.is_stuck else _error(said, noise, child.returncode)
-    return End(guard.entries, guard.head.hex(), error, json.loads(said)["passed_over"] if error is None else 0)
+    passed_over = json.loads(said)["passed_over"] if error is None else 0
+    return End(guard.entries, guard.head.hex(), error, begin or 0, passed_over)
 
 
 class _Guard:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from theater.build.compiled import ensure_compiled
 from theater.chainlog.keys import public_key
+from theater.chainlog.reader import ChainReader
 from theater.chainlog.verify import verify_home
 from theater.config import Home
 from theater.core.chain import START
@@ -21,9 +22,12 @@ from theater.core.replay import Life, check_engine, lives
 from theater.core.verification import Verdict
 from theater.errors import OtherEngine, TheaterError
 from theater.replay.guard import NO_SECRETS, PATIENCE_S, End, Secrets, perform
-from theater.replay.sources import manifest_of, records_of
+from theater.replay.sources import manifest_of, records_of, snapshot_to_begin_at
 from theater.store.content import ContentStore
 from theater.wasm.engine import engine_identity
+
+NEWEST = "newest"
+"""In place of a number: the newest snapshot that holds the memory."""
 
 Say = Callable[[str], None]
 
@@ -40,6 +44,7 @@ def replay_home(
     say: Say = _silent,
     patience: float = PATIENCE_S,
     secrets: Iterable[tuple[str, Path]] = (),
+    begin: int | str | None = None,
 ) -> list[Verdict]:
     """Replays chains of a home, as many at once as there are processors.
 
@@ -49,6 +54,7 @@ def replay_home(
         say: told what is being done, from several threads.
         patience: seconds for which a replay may stay at one entry, beyond what follows from its record.
         secrets: names, and files of kept secrets, beside those that the home has itself.
+        begin: number of the snapshot to begin at, or `NEWEST`; None for the beginning, or what is left of it.
 
     Returns:
         A verdict for each: entries and head are those that were reproduced.
@@ -67,9 +73,10 @@ def replay_home(
             return verdict
         who = verdict.name or verdict.id
         known = Secrets(home.secrets / verdict.id, given)
-        end = replay_chain(home.chain(verdict.id), content, cache, lambda text: say(f"{who}: {text}"), patience, known)
+        chain = home.chain(verdict.id)
+        end = replay_chain(chain, content, cache, lambda text: say(f"{who}: {text}"), patience, known, begin)
         error = None if end.error is None else words(end.error)
-        return replace(verdict, entries=end.entries, head=end.head, ok=error is None, error=error)
+        return replace(verdict, entries=end.entries, head=end.head, ok=error is None, error=error, begun=end.begun)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(replay, verified))
@@ -82,16 +89,22 @@ def replay_chain(
     say: Say = _silent,
     patience: float = PATIENCE_S,
     secrets: Secrets = NO_SECRETS,
+    begin: int | str | None = None,
 ) -> End:
     """Replays one chain file.
 
     Args: as `replay_home`.
     """
     try:
-        _prepare(chain, content, cache, say)
+        at = _begin_at(chain, begin)
+        _prepare(chain, content, cache, say, at)
     except TheaterError as error:
         return End(0, START.digest.hex(), error)
-    return perform(chain, content.root, cache, lambda entries: say(f"replayed {entries} entries"), patience, secrets)
+
+    def progress(entries: int) -> None:
+        say(f"replayed {entries} entries")
+
+    return perform(chain, content.root, cache, progress, patience, secrets, at)
 
 
 def words(error: TheaterError) -> str:
@@ -100,7 +113,15 @@ def words(error: TheaterError) -> str:
     return "\n".join([error.message, *map(str, diff)]) if isinstance(diff, list) else error.message
 
 
-def _prepare(chain: Path, content: ContentStore, cache: Path, say: Say) -> None:
+def _begin_at(chain: Path, begin: int | str | None) -> int | None:
+    """The number of the snapshot to begin at, which is the first that is kept if older entries were dropped."""
+    if begin is not None:
+        return snapshot_to_begin_at(chain, begin if isinstance(begin, int) else None)
+    with ChainReader(chain) as reader:
+        return None if reader.dropped is None else reader.dropped.until.entries
+
+
+def _prepare(chain: Path, content: ContentStore, cache: Path, say: Say, begin: int | None) -> None:
     """Has what the lives of a chain need compiled, up to one that ran on another engine, where the replay will end.
 
     Raises:
@@ -108,7 +129,7 @@ def _prepare(chain: Path, content: ContentStore, cache: Path, say: Say) -> None:
         BuildFailed, ComponentError: it could not be compiled.
     """
     prepared: set[tuple[str, bool]] = set()
-    for life in lives(records_of(chain)):
+    for life in lives(records_of(chain, begin)):
         fuel = manifest_of(life, content.get).limits.fuel is not None
         key = life.component, fuel
         if key not in prepared and not _is_foreign(life, fuel):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from theater.chainlog.reader import ChainReader
 from theater.core import manifest as manifests
-from theater.core.chain import Get, Record
-from theater.core.codec import unpack
+from theater.core.chain import SNAPSHOT, Get, Kind, Lifecycle, Record
+from theater.core.codec import Ref, unpack
 from theater.core.manifest import Manifest
 from theater.core.replay import Life
-from theater.errors import IntegrityError, TheaterError
+from theater.errors import IntegrityError, InvalidInput, NotFound, TheaterError
 
 _AT_ONCE = 256
+_NAMED = 10
 _LARGEST_MANIFEST = 1 << 20
 
 
@@ -32,6 +33,37 @@ def records_of(chain: Path, begin: int | None = None) -> Iterator[Record]:
             reader.seek(begin)
         while records := reader.records(_AT_ONCE):
             yield from records
+
+
+def snapshot_to_begin_at(chain: Path, wanted: int | None) -> int:
+    """The number of a snapshot from which a chain can be executed.
+
+    Args:
+        wanted: that number; None for the newest.
+
+    Raises:
+        NotFound: there is no such entry, or no snapshot that holds the memory.
+        InvalidInput: the entry is none, or holds no memory; the sentence names some that do.
+        ChainBroken: the chain cannot be read.
+    """
+    found = [record.seq for record in records_of(chain) if _holds_memory(record)]
+    if wanted is None:
+        if not found:
+            raise NotFound(f"{chain} has no snapshot that holds the memory; replay it from its beginning")
+        return found[-1]
+    if wanted not in found:
+        known = f"there are entries {', '.join(map(str, found[-_NAMED:]))}" if found else "the chain has none"
+        raise InvalidInput(f"entry {wanted} is no snapshot that holds the memory; {known}")
+    return wanted
+
+
+def _holds_memory(record: Record) -> bool:
+    if record.kind_number != Kind.LIFECYCLE:
+        return False
+    payload = record.entry().read()
+    if not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT or not isinstance(payload.details, Mapping):
+        return False
+    return isinstance(payload.details.get("memory"), Ref)
 
 
 def manifest_of(life: Life, get: Get) -> Manifest:

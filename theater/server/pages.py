@@ -17,6 +17,7 @@ from theater.chainlog.reader import ChainReader
 from theater.core.chain import Entry, Get, Head, Kind, resolve
 from theater.core.codec import Ref, Veiled
 from theater.core.secrets import redacted
+from theater.core.snapshot import is_snapshot, resolve_all_but_memory
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import ChainBroken, NotFound
 
@@ -120,7 +121,10 @@ def event_of(entry: Entry, get: Callable[[str], bytes] | None = None) -> dict[st
     Args:
         get: content, to stand in place of the references to it; None to leave these.
     """
-    payload = resolve(entry.payload, get) if get is not None else entry.payload
+    payload = entry.payload
+    if get is not None:
+        is_large = entry.kind is Kind.LIFECYCLE and is_snapshot(payload)
+        payload = resolve_all_but_memory(payload, get) if is_large else resolve(payload, get)
     return {
         "seq": entry.seq,
         "type": entry.kind.label,
