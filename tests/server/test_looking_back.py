@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import wasmtime
-from house import RESTLESS, House, asking, count, eventually, sending
+from house import RESTLESS, House, asking, eventually, sending
 from kin import Kin
 
 from theater.chainlog import ChainReader
 from theater.config import Home
-from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Outcome
+from theater.core.chain import INCARNATION, SNAPSHOT, Entry, Genesis, Kind, Lifecycle, Outcome
 from theater.errors import ActorFailed
 from theater.lookback.causes import Graph, Place, Why, find_causes
 from theater.lookback.home import Chains
@@ -168,10 +168,38 @@ def test_a_life_leads_back_to_the_message_that_ended_the_one_before(house: House
     assert [end.sentence for end in graph.ends] == [f"{victim} was not in a call when its life 2 ended: signal 9"]
 
 
-def test_the_state_of_an_actor_that_was_killed_and_trapped_is_right_at_each_entry(own_house: House) -> None:
+def by_the_rules(entries: list[Entry], get: Callable[[str], bytes]) -> list[tuple[bytes | None, int]]:
+    """(state, life) after each entry, going through them from the first, as core/replay.py does."""
+    found: list[tuple[bytes | None, int]] = []
+    state: bytes | None = None
+    committed: list[bytes | None] = []
+    life = 0
+    for entry in entries:
+        payload = entry.read()
+        match payload:
+            case Genesis(initial=initial):
+                state, life = get(initial.hex()) if initial else None, payload.incarnation
+            case Outcome(state=[new]):
+                state, committed = new, [new]
+            case Lifecycle(event=event, details=details) if event == INCARNATION:
+                life = details[INCARNATION]
+                goes_on = details["state"] != "fresh" and committed
+                state = committed[0] if goes_on else get(details["initial"]) if details["initial"] else None
+            case Lifecycle(event=event, details=details) if event == SNAPSHOT:
+                assert details["state"] == [state]
+        found.append((state, life))
+    return found
+
+
+@pytest.mark.parametrize("policy", ["last", "fresh", "replay"])
+def test_the_state_is_right_at_each_entry_of_an_actor_that_was_killed_and_trapped(
+    own_house: House, policy: str
+) -> None:
     house = own_house
-    row = house.start("a", supervision=RESTLESS)
-    for _ in range(2):
+    path = house.write("a", supervision={**RESTLESS, "state": policy})
+    path.write_text(path.read_text() + "[chain]\nsnapshot = { entries = 10 }\n")
+    row = house.client.start(path, init_state=(40).to_bytes(4, "little"))
+    for _ in range(6):
         house.count("a")
     house.kill_worker("a")
     house.count("a")
@@ -179,24 +207,16 @@ def test_the_state_of_an_actor_that_was_killed_and_trapped_is_right_at_each_entr
     house.await_incarnation("a", 3)
     with pytest.raises(ActorFailed, match="no"):
         house.client.request("a", b"xno")
-    house.count("a")
+    last = house.count("a")
+    assert last == (41 if policy == "fresh" else 48)
     house.send_signal(signal.SIGTERM)
     house.await_end()
 
     home = Home(house.home)
     with ChainReader(home.chain(row.id)) as reader:
         entries = reader.read(10_000)
-    expected: list[tuple[int, int]] = []
-    state, life = 0, 1
-    for entry in entries:
-        payload = entry.read()
-        if isinstance(payload, Outcome) and payload.state and payload.state[0]:
-            state = count(payload.state[0])
-        if isinstance(payload, Lifecycle) and payload.event == INCARNATION:
-            life = payload.details[INCARNATION]
-        expected.append((state, life))
-    assert expected[-1] == (4, 3)
+    assert any(isinstance(payload := entry.read(), Lifecycle) and payload.event == SNAPSHOT for entry in entries)
     with Chains(home) as chains:
         past = [chains.state(row.id, entry.seq) for entry in entries]
-    assert [(count(each.state) if each.state else 0, each.incarnation) for each in past] == expected
-    assert theater(house, "state", "a@-1").encode() == (4).to_bytes(4, "little")
+        assert [(each.state, each.incarnation) for each in past] == by_the_rules(entries, chains.get)
+    assert theater(house, "state", "a@-1").encode() == last.to_bytes(4, "little")
