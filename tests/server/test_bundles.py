@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+import wasmtime
 from house import House, asking, make_house, outcome
 from kin import Kin
 
@@ -387,3 +388,27 @@ def test_a_bundle_with_other_words_beside_it_is_a_wrong_use(elsewhere: Elsewhere
         assert elsewhere(command, "gone.theater").code == 4
         assert elsewhere(command, "a.theater").code == 3
     assert not elsewhere.home.exists()
+
+
+def test_a_memory_goes_on_where_its_actor_has_never_been(house: House, elsewhere: Elsewhere, probe: bytes) -> None:
+    """With the image of a snapshot, whose pages are in the bundle, and what came after it."""
+    memory = Path(__file__).parents[1] / "actors" / "memory.wat"
+    (house.folder / "memory.wasm").write_bytes(bytes(wasmtime.wat2wasm(memory.read_text())))
+    path = house.write("memory", component="memory.wasm", supervision={**EASY, "state": "replay"})
+    path.write_text(path.read_text() + '[chain]\nsnapshot = { entries = 10 }\nstate_root = "call"\n')
+    actor = house.client.start(path).id
+    assert [house.count(actor) for _ in range(10)] == list(range(1, 11))
+    snapshots = [details["memory"] for event, details in house.history(actor) if event == "snapshot"]
+    assert any(memory is not None for memory in snapshots)
+    export(house, elsewhere.folder / "run.theater", actor)
+    assert elsewhere("replay", "run.theater").code == 0
+    other = make_house(probe)
+    try:
+        assert elsewhere("import", "run.theater", THEATER_HOME=str(other.home)).code == 0
+        other.open()
+        other.client.restart(actor)
+        assert other.count(actor) == 11
+        other.verify()
+        assert elsewhere("replay", actor, THEATER_HOME=str(other.home)).code == 0
+    finally:
+        other.close()
