@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import zipfile
@@ -30,13 +31,17 @@ from theater.bundle.index import read_index
 from theater.bundle.opened import Trust, open_bundle
 from theater.chainlog.keys import public_key
 from theater.chainlog.verify import verify_home
+from theater.chainlog.writer import ChainWriter
 from theater.config import Home
+from theater.core.chain import Call, Kind
 from theater.core.codec import content_digest
 from theater.core.signed_checkpoint import SignedCheckpoint, Signer
 from theater.errors import (
     ChainBroken,
     CheckpointRefused,
+    DiskFull,
     IntegrityError,
+    InvalidInput,
     LimitExceeded,
     NotFound,
     UnknownContent,
@@ -126,6 +131,25 @@ def test_a_failed_export_leaves_the_file_that_was_there(home: Home, tmp_path: Pa
     assert target.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_cannot_be_made_is_said(home: Home, tmp_path: Path) -> None:
+    for target in (tmp_path, tmp_path / "gone" / "run.theater"):
+        with pytest.raises(InvalidInput, match="cannot write"):
+            export_file(home, checkpoint(home, ONE), target)
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(home: Home, small_disk: Path) -> None:
+    live(home, ONE, calls=1)
+    (small_disk / "filler").write_bytes(bytes(900_000))
+    store = ContentStore(home.content)
+    with ChainWriter.open(home.chain(ONE), put=store.put, get=store.get) as chain:
+        for _ in range(100):
+            chain.append(Kind.CALL, Call("i", "f", [os.urandom(4000)]))
+    before = tree(small_disk)
+    with pytest.raises(DiskFull):
+        export_file(home, checkpoint(home, ONE), small_disk / "run.theater")
+    assert tree(small_disk) == before
+
+
 def test_a_home_that_never_had_a_server_has_nobody_who_signs(home: Home, tmp_path: Path) -> None:
     home.supervisor_chain.unlink()
     with pytest.raises(WrongState, match="never had a server"):
@@ -138,7 +162,10 @@ def test_a_key_that_is_known_must_have_signed(home: Home, tmp_path: Path) -> Non
     path = write(tmp_path / "b", bundle(home, ONE))
     with open_bundle(path, Trust(public_key(home))) as found:
         assert found.ok
-    with pytest.raises(CheckpointRefused, match="the key that you trust"), open_bundle(path, Trust(bytes(32))):
+    with (
+        pytest.raises(CheckpointRefused, match="the key that you trust"),
+        open_bundle(path, Trust(bytes(32))),
+    ):
         pass
 
 

@@ -29,6 +29,7 @@ from theater.core.verification import SUPERVISOR
 from theater.errors import (
     ChainBroken,
     ContentDamaged,
+    InvalidInput,
     LimitExceeded,
     NotFound,
     TheaterError,
@@ -107,11 +108,20 @@ def export_file(home: Home, checkpoint: SignedCheckpoint, target: Path, say: Say
         target: the file; one of that name is replaced.
         say: told what is being done.
 
-    Raises: as `export`.
+    Raises:
+        InvalidInput: no file can be made there.
+        DiskFull, IntegrityError: the disk does not take it.
+        And what `export` raises.
     """
+    if target.is_dir():
+        raise InvalidInput(f"cannot write {target}: it is a folder")
     draft = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with open(draft, "xb", opener=_private) as file:
+        file = open(draft, "xb", opener=_private)  # noqa: SIM115 (below)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {target}: {error.strerror}") from error
+    try:
+        with file:
             done = export(home, checkpoint, file.write, say)
             file.flush()
             os.fsync(file.fileno())

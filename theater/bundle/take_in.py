@@ -80,6 +80,7 @@ def take_in(bundle: Bundle, rows: tuple[Row, ...], home: Home, adopt: Callable[[
         for actor in actors:
             os.rename(bundle.home.actor(actor.id), staged / actor.id)
             stage(staged / actor.id, actor)
+        os.sync()  # Chains and content: here, since a server that adopts has no time to wait for a disk.
     except OSError as error:
         raise disk_error(error, f"importing into {home.root}") from error
     try:

@@ -29,12 +29,16 @@ _ROW_MAX = 4 << 20
 
 
 def stage(folder: Path, actor: Actor) -> None:
-    """Writes the row of an actor into its folder, which is not in its place yet.
+    """Writes the row of an actor into its folder, which is not in its place yet, so that it survives a power cut.
 
     Raises:
         OSError: the disk does not take it.
     """
-    (folder / _ROW).write_bytes(pack(actor.to_plain()))
+    with open(folder / _ROW, "wb") as row:
+        row.write(pack(actor.to_plain()))
+        row.flush()
+        os.fsync(row.fileno())
+    _sync(folder)
 
 
 def adopt(cast: Cast, name: str) -> list[Actor]:
@@ -42,7 +46,8 @@ def adopt(cast: Cast, name: str) -> list[Actor]:
 
     Args:
         cast: the actors of the home; whoever calls is the only one who changes them.
-        name: of the folder, in the home.
+        name: of the folder, in the home. What is in it is on the disk, as is the content that it needs: a machine that
+            dies must not find the decision without what was decided about.
 
     Raises:
         InvalidInput: it is no such folder.
@@ -61,7 +66,6 @@ def adopt(cast: Cast, name: str) -> list[Actor]:
         for actor in adopted:
             _find_place(actor, cast, known)
             stage(staged / actor.id, actor)
-        os.sync()  # A machine that dies must not find the decision without what was decided about.
         os.rename(staged, staged.with_name(DECIDED + name.removeprefix(STAGED)))
         _sync(cast.home.root)
     except FileNotFoundError as error:
