@@ -156,7 +156,16 @@ def test_a_durable_actor_loses_nothing_either(house: House, name: Name) -> None:
 def spare(house: House) -> int:
     """The process id of a spare of the house's one template."""
     found: list[int] = eventually(house.spares, "there is a spare")
+    for template in house.templates():
+        rested(house, template)
     return found[0]
+
+
+def rested(house: House, template: int) -> None:
+    """Waits until the template has told the server of its newest child, and waits for orders again."""
+    eventually(lambda: (found := process(template)) is not None and found.state == "S", "the template waits")
+    for _ in range(2):
+        house.client.hello()  # The server has heard what was said before.
 
 
 def test_a_killed_spare_is_not_handed_out(house: House, name: Name) -> None:
