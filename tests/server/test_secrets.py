@@ -273,7 +273,7 @@ def test_who_does_not_have_them_verifies_and_is_told_what_a_replay_needs(own_hou
     own_house.client.request(actor, b"ktoken")
     own_house.client.stop(actor)
     elsewhere = Home(tmp_path / "h")
-    shutil.copytree(own_house.home, elsewhere.root, ignore=shutil.ignore_patterns("secrets", "run"))
+    shutil.copytree(own_house.home, elsewhere.root, ignore=shutil.ignore_patterns("secrets", "run", "*.new"))
     cache = config.cache() / "artefacts"
 
     (verdict,) = replay_home(elsewhere, cache, [actor])
