@@ -12,9 +12,26 @@ import wasmtime
 from house import RESTLESS, House, count, eventually, make_house, outcome
 from replays import endings, entries_of, replayed, reproduced
 
+from theater import config
+from theater.build.compiled import ensure_compiled
+from theater.chainlog.writer import ChainWriter
 from theater.client import Row
-from theater.core.chain import INCARNATION, SNAPSHOT, Lifecycle, Outcome, Payload
+from theater.core.chain import (
+    INCARNATION,
+    SNAPSHOT,
+    Genesis,
+    Kind,
+    Lifecycle,
+    Outcome,
+    Payload,
+    read_payload,
+    resolve,
+)
 from theater.core.codec import Ref
+from theater.core.snapshot import is_snapshot, resolve_all_but_memory
+from theater.errors import Diverged, IntegrityError
+from theater.replay.home import replay_chain, words
+from theater.store.content import ContentStore
 
 Name = Callable[[], str]
 MEMORY = Path(__file__).parents[1] / "actors" / "memory.wat"
@@ -204,3 +221,95 @@ def test_outcomes_have_a_state_root_as_the_manifest_wants(house: House, name: Na
 
 def rooted(payloads: list[Payload]) -> list[bool]:
     return [each.root is not None for each in payloads if isinstance(each, Outcome)]
+
+
+# ---- what does not come out
+
+
+def written(house: House, actor: str, folder: Path, change: Callable[[int, Payload], Payload]) -> Path:
+    """The chain once more, with something changed, valid to the last digest."""
+    get, put = ContentStore(house.home / "content").get, ContentStore(house.home / "content").put
+    path = folder / "chain"
+    with ChainWriter.open(path, put=put) as writer:
+        for entry in entries_of(house, actor):
+            is_large = entry.kind is Kind.LIFECYCLE and is_snapshot(entry.payload)
+            payload = resolve_all_but_memory(entry.payload, get) if is_large else resolve(entry.payload, get)
+            writer.append(entry.kind, change(entry.seq, read_payload(entry.kind, payload)))
+    return path
+
+
+def diverged(house: House, path: Path, entry: int) -> str:
+    end = replay_chain(path, ContentStore(house.home / "content"), config.cache() / "artefacts")
+    assert isinstance(end.error, Diverged), end
+    assert end.entries == entry
+    return words(end.error)
+
+
+def test_memory_that_comes_out_otherwise_is_found_at_the_very_call(house: House, name: Name, tmp_path: Path) -> None:
+    """The other build answers the same, commits the same, and leaves something else in its memory from `c` on."""
+    text = MEMORY.read_text()
+    assert text.count("(i32.const 40) (i32.const 7)") == 1
+    other = bytes(wasmtime.wat2wasm(text.replace("(i32.const 40) (i32.const 7)", "(i32.const 40) (i32.const 8)")))
+    content = ContentStore(house.home / "content")
+    digest = content.put(other)
+    made = ensure_compiled(config.cache() / "artefacts", content.path(digest)).meta
+    rooted = start(house, name(), 'state_root = "call"')
+    plain = start(house, name())
+
+    def change(seq: int, payload: Payload) -> Payload:
+        if not isinstance(payload, Genesis):
+            return payload
+        engine = {**payload.engine, "mode": made.mode.value}
+        wrapper = bytes.fromhex(made.wrapper) if made.wrapper else None
+        return payload._replace(component=bytes.fromhex(digest), wrapper=wrapper, engine=engine)
+
+    for row in (rooted, plain):
+        house.client.request(row.id, b"")
+        ask(house, row.id)
+        house.client.stop(row.id)
+    said = diverged(house, written(house, rooted.id, tmp_path, change), 6)
+    assert "root" in said
+    (tmp_path / "chain").unlink()
+    path = written(house, plain.id, tmp_path, change)
+    assert replay_chain(path, content, config.cache() / "artefacts").error is None, "nobody can tell without the roots"
+
+
+def test_false_snapshots_and_false_lineages(house: House, name: Name, tmp_path: Path) -> None:
+    row = start(house, name(), "snapshot = { entries = 10 }")
+    for _ in range(12):
+        ask(house, row.id, b"s")
+    house.kill_worker(row.id)
+    ask(house, row.id)
+    house.client.stop(row.id)
+    (first, true), (other, another), *_ = snapshots(house, row.id)
+    begun = next(each.seq for each in entries_of(house, row.id) if is_life(each.read()))
+    false = {
+        first: [
+            {"state": [b"none"]},
+            {"committed": False},
+            {"root": bytes(32)},
+            {"memory": another["memory"]},
+            {"loaded": b"\x91\x90"},
+        ],
+        begun: [{"from": first}, {"from": None, "state": "replay"}, {"left_out": [1]}],
+    }
+    for entry, changes in false.items():
+        for each in changes:
+
+            def change(seq: int, payload: Payload, each: Any = each, entry: int = entry) -> Payload:
+                if seq != entry:
+                    return payload
+                assert isinstance(payload, Lifecycle)
+                return Lifecycle(payload.event, {**payload.details, **each})
+
+            path = written(house, row.id, tmp_path, change)
+            end = replay_chain(path, ContentStore(house.home / "content"), config.cache() / "artefacts")
+            assert isinstance(end.error, IntegrityError), each
+            assert end.entries == entry, (each, end)
+            path.unlink()
+    assert true["memory"] != another["memory"]
+    assert other > first
+
+
+def is_life(payload: Payload) -> bool:
+    return isinstance(payload, Lifecycle) and payload.event == INCARNATION

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Life:
         handlers: types that the manifest grants.
         incarnation: which life it is; the chain of those before must be there.
         call_timeout: seconds that one call may last.
+        facts: other fields of its assignment.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Life:
         handlers: tuple[str, ...] = EVERYTHING,
         incarnation: int = 1,
         call_timeout: float | None = 30.0,
+        **facts: Any,
     ) -> None:
         self.exchange = exchange
         self.folder = exchange.folder / "actor"
@@ -80,7 +83,7 @@ class Life:
         page = os.memfd_create("pulse")
         os.truncate(page, SIZE)
         self._pulse = mmap.mmap(page, SIZE)
-        assignment = self._assignment(digest, handlers, incarnation, call_timeout)
+        assignment = replace(self._assignment(digest, handlers, incarnation, call_timeout), **facts)
         socket.send_fds(ours, [pack(assignment.to_plain())], [page])
         os.close(page)
         ours.close()
