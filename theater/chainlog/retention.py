@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from theater.chainlog.segments import SEGMENT_MAX
-from theater.core.chain import SNAPSHOT, Entry, Head, Lifecycle, Mark
+from theater.core.chain import Head, Lifecycle, Mark, Record
 from theater.core.codec import Form, Ref
 from theater.core.manifest import Retention
 
@@ -30,23 +30,26 @@ class Candidate(NamedTuple):
         head: the head before it.
         digest: of its entry.
         time_ns: when it was written, ns since 1970.
+        committed: whether it says that its state was committed.
     """
 
     head: Head
     digest: bytes
     time_ns: int
+    committed: bool
 
 
-def candidate(entry: Entry) -> Candidate | None:
-    """The snapshot in an entry, if a chain can begin with it."""
-    payload = entry.read()
-    if not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT or not isinstance(payload.details, Mapping):
+def candidate(record: Record, payload: Lifecycle) -> Candidate | None:
+    """The snapshot in an entry, if a chain can begin with it: if it holds all that it may."""
+    said = payload.details
+    if not isinstance(said, Mapping):
         return None
-    memory, root, held, life = (payload.details.get(name) for name in ("memory", "root", "state", "life"))
+    memory, root, held, life = (said.get(name) for name in ("memory", "root", "state", "life"))
     is_whole = type(memory) is Ref and memory.form is Form.VALUE and type(root) is bytes
     if not is_whole or not isinstance(held, list) or len(held) != 1 or not isinstance(life, Mapping):
         return None
-    return Candidate(Head(entry.seq, entry.previous, entry.offset), entry.digest, entry.time_ns)
+    head = Head(record.seq, record.previous, record.offset)
+    return Candidate(head, record.digest, record.entry().time_ns, said.get("committed") is True)
 
 
 def choose(candidates: Sequence[Candidate], end: Mark, kept: Retention, now_ns: int) -> Candidate | None:
@@ -87,11 +90,13 @@ class Cuts:
 
     def __init__(self, begin: Head) -> None:
         self._heads = [begin]
+        self._last = begin.offset
 
-    def note(self, before: Head, end: int) -> None:
-        """Takes in the next record: the head before it, and the offset of its end."""
-        if before.offset > self._heads[-1].offset and end - self._heads[-1].offset > SEGMENT_MAX:
-            self._heads.append(before)
+    def note(self, record: Record) -> None:
+        """Takes in the next record."""
+        if record.end - self._last > SEGMENT_MAX and record.offset > self._last:
+            self._heads.append(Head(record.seq, record.previous, record.offset))
+            self._last = record.offset
 
     def ranges(self, begin: Head, until: Head, least: int = LEAST) -> list[tuple[Head, Head]]:
         """The ranges between two heads, each at most SEGMENT_MAX bytes.

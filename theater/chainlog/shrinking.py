@@ -24,11 +24,11 @@ from pathlib import Path
 
 from theater.chainlog import holes, segments
 from theater.chainlog.chain_file import ChainFile
-from theater.chainlog.recovery import FOLLOWED, record_at
+from theater.chainlog.recovery import record_at, state_in
 from theater.chainlog.retention import HOT, LEAST, Candidate, Cuts, candidate, choose, is_over
 from theater.chainlog.segments import BLOCK_SIZE, Segment
 from theater.chainlog.verify import Content, Contents, read_into
-from theater.core.chain import SNAPSHOT, START, Entry, Head, Kind, Lifecycle, Record, Tracker
+from theater.core.chain import INCARNATION, SNAPSHOT, START, Head, Kind, Lifecycle, Mark, Record
 from theater.core.dropped import state
 from theater.core.manifest import Retention
 from theater.core.signatures import Signs
@@ -36,7 +36,6 @@ from theater.core.verification import Checkpoints, Verifier
 from theater.errors import ChainBroken, WrongState, disk_error
 
 _DRAFT = ".new"
-_SNAPSHOT = SNAPSHOT.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +141,12 @@ class _Plan:
         self._unfit: str | None = None
         self._gap = file.dropped
         self._old = file.size - order.hot
-        self._old_head = self._snapshot_head = START
+        self._newest_old: Record | None = None
+        self._call_at: int | None = None
+        self._has_state = False
         self._cuts = Cuts(_compressed_until(file))
-        self._size = file.size
         self._genesis_end = START
+        self._end = Mark(*START)
         self._read(file)
         self.goal = self._choose(file, content)
         self.ranges = self._ranges(_compressed_until(file))
@@ -169,7 +170,7 @@ class _Plan:
     def note(self) -> str | None:
         """Why nothing is to go although there is too much, if no snapshot is to blame that is only too new."""
         kept = self._order.kept
-        begin = Candidate(self._dropped_until, b"", self._order.now_ns)
+        begin = Candidate(self._dropped_until, b"", self._order.now_ns, True)
         if kept is None or self._fresh or not is_over(begin, self._end, kept, self._order.now_ns):
             return None
         return f"nothing can be dropped: {self._unfit or 'the chain has no snapshot since what was dropped last'}"
@@ -180,35 +181,47 @@ class _Plan:
 
     def _read(self, file: ChainFile) -> None:
         verifier = Verifier(self._order.actor, self._order.checkpoints)
-        tracker = Tracker()
-        self._end = tracker.mark(START)
-
-        def look(record: Record) -> None:
-            before = Head(record.seq, record.previous, record.offset)
-            if record.seq == 0:
-                self._genesis_end = Head(1, record.digest, record.end)
-            self._cuts.note(before, record.end)
-            if record.offset <= self._old:
-                self._old_head = before
-            if record.kind_number in FOLLOWED:
-                self._follow(record, tracker)
-
-        read_into(verifier, file.path, look, self._order.key)
+        read_into(verifier, file.path, self._note, self._order.key)
         verdict = verifier.verdict()
         if not verdict.ok:
             raise ChainBroken(f"{file.path}: {verdict.error}", reason="damaged")
-        self._end = tracker.mark(verifier.head)
+        self._end = Mark(*verifier.head, call_at=self._call_at)
 
-    def _follow(self, record: Record, tracker: Tracker) -> None:
-        entry = record.entry()
-        tracker.note(entry.read(), record.offset)
-        if record.kind_number == Kind.LIFECYCLE and _SNAPSHOT in record.body:
-            found = candidate(entry)
-            if found is not None:
-                self._candidates.append(found)
-                self._snapshot_head = found.head
+    def _note(self, record: Record) -> None:
+        """Takes in the next record, of which there are millions: few are taken apart."""
+        if record.offset <= self._old:
+            self._newest_old = record
+        self._cuts.note(record)
+        number = record.kind_number
+        if number == Kind.CALL:
+            self._call_at = record.offset
+        elif number == Kind.OUTCOME:
+            self._call_at = None
+            self._has_state = self._has_state or self._commits(record)
+        elif number == Kind.LIFECYCLE:
+            self._note_lifecycle(record)
+        elif record.seq == 0:
+            self._genesis_end = Head(1, record.digest, record.end)
+
+    def _commits(self, record: Record) -> bool:
+        return self._order.kept is not None and bool(state_in(record.entry().read()))
+
+    def _note_lifecycle(self, record: Record) -> None:
+        payload = record.entry().read()
+        if not isinstance(payload, Lifecycle):
+            return
+        if payload.event == INCARNATION:
+            self._call_at = None
+        elif payload.event == SNAPSHOT:
+            found = candidate(record, payload)
+            if found is None:
+                why = payload.details.get("why") if isinstance(payload.details, Mapping) else None
+                self._unfit = f"the snapshot in entry {record.seq} does not hold the memory, since {why}"
+            elif self._call_at is not None or (self._has_state and not found.committed):
+                self._unfit = f"the snapshot in entry {record.seq} does not say all that was before it"
             else:
-                self._unfit = _why_unfit(entry) or self._unfit
+                self._candidates.append(found)
+                self._has_state = self._has_state or found.committed
 
     def _choose(self, file: ChainFile, content: Content) -> Candidate | None:
         """The snapshot up to which to drop, if all is there that a chain needs to begin with it.
@@ -230,16 +243,15 @@ class _Plan:
 
     def _ranges(self, done: Head) -> list[tuple[Head, Head]]:
         begin = max((done, self._dropped_until, self.goal.head if self.goal is not None else START), key=_offset)
-        until = max((self._old_head, self._snapshot_head), key=_offset)
+        old = self._newest_old
+        until = max(
+            (
+                Head(old.seq, old.previous, old.offset) if old is not None else START,
+                self._candidates[-1].head if self._candidates else START,
+            ),
+            key=_offset,
+        )
         return self._cuts.ranges(begin, until, self._order.least)
-
-
-def _why_unfit(entry: Entry) -> str | None:
-    """Why a chain cannot begin with a snapshot; None if it is none."""
-    payload = entry.read()
-    if not isinstance(payload, Lifecycle) or payload.event != SNAPSHOT or not isinstance(payload.details, Mapping):
-        return None
-    return f"the snapshot in entry {entry.seq} does not hold the memory, since {payload.details.get('why')}"
 
 
 # ---- dropping
