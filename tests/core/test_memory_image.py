@@ -82,12 +82,12 @@ def test_an_image_has_the_form_that_is_written_down() -> None:
         assert read(bytes.fromhex(vector["value"]), contents.get_it) == image
 
 
-def test_blocks_of_one_mib_are_one_content_and_actors_share_it() -> None:
+def test_blocks_of_four_mib_are_one_content_and_actors_share_it() -> None:
     contents = Contents()
-    blocks = {(0, number): bytes([number]) * BLOCK for number in (1, 3, 63, 64)}
-    store(MemoryImage(ROOT, BASE, (32 * PAGE,), blocks), contents.put)
+    blocks = {(0, number): bytes([number % 251]) * BLOCK for number in (1, 3, 255, 256)}
+    store(MemoryImage(ROOT, BASE, (80 * PAGE,), blocks), contents.put)
     assert sorted(map(len, contents.values()))[1:] == [BLOCK, 3 * BLOCK]
-    store(MemoryImage(BASE, BASE, (33 * PAGE,), blocks), contents.put)
+    store(MemoryImage(BASE, BASE, (81 * PAGE,), blocks), contents.put)
     assert len(contents) == 4
 
 
@@ -126,9 +126,9 @@ def part(numbers: Any, blocks: int = 1, form: Form = Form.BYTES) -> list[Any]:
         value(memories=[[PAGE, [[[0], b"content"]]]]),
         value(memories=[[PAGE, [[[0]]]]]),
         value(memories=[[PAGE, [part([0]), part([1])]]]),
-        value(memories=[[32 * PAGE, [part([63, 64], 2)]]]),
-        value(memories=[[32 * PAGE, [part([64]), part([0])]]]),
-        value(memories=[[32 * PAGE, [part([0]), part([1])]]]),
+        value(memories=[[80 * PAGE, [part([255, 256], 2)]]]),
+        value(memories=[[80 * PAGE, [part([256]), part([0])]]]),
+        value(memories=[[80 * PAGE, [part([0]), part([1])]]]),
         value(memories=[[PAGE, []]] * 65),
         {**value(), "more": 1},
         {name: field for name, field in value().items() if name != "streams"},

@@ -12,8 +12,8 @@ The value, canonical msgpack (core/codec.py), is a map:
     base      state root of the guest as it was loaded, 32 bytes
     memories  an array with [size, parts] for each linear memory: its size in bytes, a multiple of 64 KiB and at most
               4 GiB, and the parts of it that differ, in ascending order: [numbers, Ref]. The numbers are those of the
-              blocks, in ascending order, all of one MiB: the first block of a memory is 0, a MiB has 64. The Ref is to
-              bytes: these blocks, one after the other.
+              blocks, in ascending order, all of the same 4 MiB: the first block of a memory is 0, 4 MiB have 256. The
+              Ref is to bytes: these blocks, one after the other.
     globals   an array with the values of the globals: 4, 8 or 16 bytes each, little-endian
     streams   an array with the standard streams that the guest has opened, "stdin", "stdout" or "stderr", in the order
               in which a guest as it was loaded has to open them to have the same handles
@@ -38,8 +38,8 @@ from theater.errors import ContentDamaged, WireError
 
 BLOCK: Final = 16384
 """Bytes of a block, which is what a state root hashes as one."""
-PART: Final = 64
-"""Blocks that one content may hold: those of a MiB."""
+PART: Final = 256
+"""Blocks that one content may hold: those of 4 MiB."""
 PAGE: Final = 65536
 """Bytes of a WebAssembly page."""
 
