@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from house import RESTLESS, House, count, eventually, make_house, outcome
 from replays import endings, entries_of, replayed, reproduced
 
 from theater import config
+from theater.build import build
 from theater.build.compiled import ensure_compiled
 from theater.chainlog.writer import ChainWriter
 from theater.client import Row
@@ -28,6 +30,7 @@ from theater.core.chain import (
     resolve,
 )
 from theater.core.codec import Ref
+from theater.core.manifest import parse
 from theater.core.snapshot import is_snapshot, resolve_all_but_memory
 from theater.errors import Diverged, IntegrityError
 from theater.replay.home import replay_chain, words
@@ -153,6 +156,91 @@ def test_the_whole_server_comes_back_with_the_memory_of_its_actors() -> None:
         assert second["from"] in [seq for seq, _ in snapshots(own, row.id)]
     finally:
         own.close()
+
+
+PYTHON = """
+import random, time
+import theater
+
+seen = []
+
+
+class Collector(theater.Actor):
+    initial = 0
+
+    def handle_request(self, message):
+        seen.append((message, random.random(), time.time()))
+        if message == "fail":
+            raise theater.Error("not today")
+        if message == "crash":
+            raise MemoryError
+        print(message)
+        return [len(seen), [number for _, number, _ in seen]]
+"""
+
+
+@pytest.mark.parametrize("chain", ["", "snapshot = { entries = 40 }"])
+def test_a_python_actor_keeps_what_is_in_its_variables(house: House, name: Name, chain: str) -> None:
+    folder = house.folder / name()
+    folder.mkdir()
+    (folder / "actor.py").write_text(PYTHON)
+    (folder / "manifest.toml").write_text(
+        f'name = "{folder.name}"\n[build]\nlanguage = "python"\nsource = "actor.py"\n'
+        '[[handler]]\ntype = "message-server"\n'
+        f'[supervision]\nstate = "replay"\nintensity = 100000\nperiod = 1\n[chain]\nstate_root = 5\n{chain}\n'
+    )
+    row = house.client.start(folder / "manifest.toml")
+
+    def tell(message: str) -> Any:
+        return json.loads(house.client.request(row.id, json.dumps(message).encode()))
+
+    for number in range(1, 8):
+        assert tell("a")[0] == number
+    _, numbers = tell("a")
+    assert outcome(lambda: tell("fail")) == "ActorFailed"
+    house.kill_worker(row.id)
+    count, again = tell("b")
+    assert count == 10
+    assert again[:8] == numbers
+    assert outcome(lambda: tell("crash")) == "ActorDown"
+    house.await_incarnation(row.id, 3)
+    assert tell("c")[0] == 11
+    house.client.stop(row.id)
+    begun = lives(reproduced(house, row.id))
+    assert [each["state"] for each in begun] == ["replay", "replay"]
+    assert (begun[-1]["from"] > 0) == bool(chain)
+    for seq, _ in snapshots(house, row.id):
+        assert replayed(house, row.id, begin=seq).ok
+
+
+C = """
+#include "theater.h"
+
+static unsigned seen;
+
+theater_answer theater_handle_request(theater_option state, theater_bytes id, theater_bytes body) {
+    seen++;
+    if (body.size && body.data[0] == 'u') __builtin_trap();
+    return theater_reply((theater_option){true, body}, theater_format("%u", seen));
+}
+"""
+
+
+def test_a_c_actor_keeps_its_static_variables(house: House, name: Name) -> None:
+    pytest.importorskip("ziglang", reason="building C needs the package ziglang")
+    folder = house.folder / name()
+    folder.mkdir()
+    (folder / "actor.c").write_text(C)
+    text = 'name = "inc"\n[build]\nlanguage = "c"\nsource = "actor.c"\n[[handler]]\ntype = "message-server"\n'
+    built = build(folder, parse(text, "manifest.toml"))
+    row = start(house, name(), "snapshot = { entries = 10 }", component=str(built))
+    assert [house.client.request(row.id, b"a") for _ in range(8)][-1] == b"8"
+    assert outcome(lambda: house.client.request(row.id, b"u")) == "ActorDown"
+    house.await_incarnation(row.id, 2)
+    assert house.client.request(row.id, b"a") == b"9"
+    house.kill_worker(row.id)
+    assert house.client.request(row.id, b"a") == b"10"
+    assert all(each["from"] > 0 for each in lives(reproduced(house, row.id)))
 
 
 # ---- snapshots

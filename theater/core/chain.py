@@ -52,7 +52,8 @@ nil; and "memory", a Ref to a value that holds the linear memory (theater/core/m
 What a life was made of is kept elsewhere, under its blake3: the manifest, the component and the initial state that a
 genesis names, the "program" (hex) in its engine identity, and "manifest", "component", "program", "initial" in the
 details of an incarnation, which also have its "wrapper" and "engine" as a genesis does, its policy as "state" ("last",
-"fresh") and whether it was "resumed". A life has the state that was committed last if its policy is not "fresh" and
+"fresh", "replay") and whether it was "resumed"; one that goes on with the memory of those before also has "from" and
+"left_out" (core/lineage.py). A life has the state that was committed last if its policy is not "fresh" and
 there is one; else the initial state, and its first call is init, unless it was resumed.
 
 A life that may know secrets says so in a lifecycle entry "secrets" right behind its first. Wherever such a secret is
