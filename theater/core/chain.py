@@ -47,7 +47,8 @@ file `offset` bytes long.
 A lifecycle entry "snapshot" says between two calls what the actor was, so that nothing before it need be read to go
 on from there. Its details: "state", an array of one as in an outcome; "committed", whether a call has committed it;
 "life", what the beginning of the life said of it, in the form of an incarnation's details; "root", the state root, or
-nil; and "memory", a Ref to a value that holds the linear memory (theater/core/memory_image.py), or nil with "why".
+nil; and "memory", a Ref to a value that holds the linear memory (theater/core/memory_image.py), or nil with "why". With
+the memory comes "loaded": what the guest was answered while it was loaded (theater/core/snapshot.py).
 
 What a life was made of is kept elsewhere, under its blake3: the manifest, the component and the initial state that a
 genesis names, the "program" (hex) in its engine identity, and "manifest", "component", "program", "initial" in the
