@@ -2,9 +2,12 @@
 
     python verify_chain.py [--checkpoint FILE] CHAIN...
 
-It needs blake3 and msgpack. Of each chain it prints the head, or at which entry what is wrong; of several, which
-causes are in one of the others. It ends with 0 if all are good (a torn tail is), with 9 if one is not, with 2 if it was
-used wrongly.
+It needs blake3 and msgpack, and the program zstd if parts of a chain are compressed. Beside an actor's chain there may
+be a folder `segments` with those parts, and a statement `dropped` about entries that are kept no more. Both are read;
+the statement's signature is left to a tool that knows Ed25519, as that of a checkpoint.
+
+Of each chain it prints the head, or at which entry what is wrong; of several, which causes are in one of the others. It
+ends with 0 if all are good (a torn tail is), with 9 if one is not, with 2 if it was used wrongly.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import re
 import struct
+import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
@@ -29,6 +33,16 @@ HEADER, DIGEST = 16, 32
 GENESIS, CALL, HOST_RESULT = 0, 1, 3
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """Entries that are not kept any more: where they began, where they ended, and the entry that follows."""
+
+    actor: str
+    first: tuple[int, bytes, int]
+    until: tuple[int, bytes, int]
+    follows: bytes
+
+
 @dataclass
 class Chain:
     """What was found in one file.
@@ -41,6 +55,7 @@ class Chain:
         wrong: number of the first entry that is not as it should be, and what is wrong with it.
         actor, name: as the genesis says.
         causes: (number of the entry, digest of its cause, who is said to have sent it).
+        dropped: the statement about entries that are not kept any more.
     """
 
     entries: int = 0
@@ -52,6 +67,7 @@ class Chain:
     name: str = ""
     digests: list[bytes] = field(default_factory=list)
     causes: list[tuple[int, bytes, str | None]] = field(default_factory=list)
+    dropped: Dropped | None = None
 
     @property
     def ok(self) -> bool:
@@ -65,10 +81,17 @@ class Chain:
 # ---- records
 
 
-def verify(data: bytes) -> Chain:
-    """What is in a chain, and whether it is good."""
-    chain = Chain()
+def verify(data: bytes, dropped: Dropped | None = None) -> Chain:
+    """What is in a chain, and whether it is good.
+
+    Args:
+        dropped: the statement about what is not in it any more.
+    """
+    chain = Chain(dropped=dropped)
     while chain.size < len(data) and chain.ok and not chain.torn:
+        if dropped is not None and chain.size == dropped.first[2]:
+            _pass_over(chain, dropped, data)
+            continue
         rest = memoryview(data)[chain.size :]
         body = _next_body(rest, chain)
         if body is not None:
@@ -78,6 +101,26 @@ def verify(data: bytes) -> Chain:
             chain.entries += 1
             chain.size += HEADER + len(body) + DIGEST
     return chain
+
+
+def _pass_over(chain: Chain, dropped: Dropped, data: bytes) -> None:
+    """Goes on behind what was dropped, as the statement says; what follows there must be what it names."""
+    if dropped.first != (chain.entries, chain.head, chain.size) or dropped.actor != chain.actor:
+        chain.fail(chain.entries, "the statement about what was dropped is about another chain")
+        return
+    missing = dropped.until[0] - chain.entries
+    chain.entries, chain.head, chain.size = dropped.until
+    chain.digests += [bytes(DIGEST)] * (missing - 1) + [chain.head]
+    behind = _digest_of_next(data, chain)
+    if behind != dropped.follows:
+        chain.fail(chain.entries, "it is not the entry that has to follow what was dropped")
+
+
+def _digest_of_next(data: bytes, chain: Chain) -> bytes | None:
+    """The digest of the record that comes next, if there is a good one."""
+    rest = memoryview(data)[chain.size :]
+    body = _next_body(rest, chain)
+    return None if body is None else bytes(rest[HEADER + len(body) : HEADER + len(body) + DIGEST])
 
 
 def _next_body(rest: memoryview, chain: Chain) -> bytes | None:
@@ -256,7 +299,8 @@ def check_causes(chains: dict[str, Chain]) -> tuple[int, int]:
     """
     everywhere = {digest: label for label, chain in chains.items() for digest in chain.digests}
     by_actor = {chain.actor: chain for chain in chains.values() if chain.actor}
-    known = {actor: set(chain.digests) for actor, chain in by_actor.items()}
+    # Of a chain that is not whole any more nobody can say what was in it.
+    known = {actor: set(chain.digests) for actor, chain in by_actor.items() if chain.dropped is None}
     found = elsewhere = 0
     for chain in chains.values():
         for entry, cause, sender in chain.causes:
@@ -267,6 +311,47 @@ def check_causes(chains: dict[str, Chain]) -> tuple[int, int]:
             else:
                 elsewhere += 1
     return found, elsewhere
+
+
+# ---- what is beside a chain
+
+
+def read_chain(path: Path) -> tuple[bytes, Dropped | None]:
+    """A chain with the parts of it that are compressed, and the statement about what was dropped."""
+    data = bytearray(path.read_bytes())
+    if path.name != "chain":
+        return bytes(data), None
+    for segment in sorted((path.parent / "segments").glob("*-*.zst")):
+        _, offset = segment.stem.split("-")
+        part = _decompressed(segment.read_bytes())
+        data[int(offset) : int(offset) + len(part)] = part
+    statement = path.parent / "dropped"
+    return bytes(data), read_dropped(statement.read_text("ascii")) if statement.exists() else None
+
+
+def _decompressed(data: bytes) -> bytes:
+    try:
+        done = subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True)
+    except FileNotFoundError as error:
+        raise ValueError("parts of this chain are compressed, and there is no zstd to decompress them") from error
+    except subprocess.CalledProcessError as error:
+        raise ValueError(f"a compressed part is damaged: {error.stderr.decode(errors='replace')}") from error
+    return done.stdout
+
+
+def read_dropped(text: str) -> Dropped:
+    """A statement. The signature is not looked at: that is for a tool that knows Ed25519."""
+    row = r"([0-9]+) ([0-9a-f]{64}) ([0-9]+)\n"
+    shape = (
+        r"theater dropped 1\nkey [0-9a-f]{64}\ntime [0-9]+\nactor (\S+)\nfrom " + row + "until " + row
+        + r"snapshot ([0-9a-f]{64})\nformer (?:[0-9a-f]{64}|-)\nsignature [0-9a-f]{128}\n"
+    )  # fmt: skip
+    found = re.fullmatch(shape, text)
+    if found is None:
+        raise ValueError("the statement about what was dropped is none of version 1")
+    actor, entries, digest, offset, last, until, end, follows = found.groups()
+    first = int(entries), bytes.fromhex(digest), int(offset)
+    return Dropped(actor, first, (int(last), bytes.fromhex(until), int(end)), bytes.fromhex(follows))
 
 
 # ---- a checkpoint
@@ -286,6 +371,8 @@ def check_against(checkpoint: dict[str, tuple[int, str]], chain: Chain) -> None:
         chain.fail(0, f"the checkpoint does not name the chain of {chain.actor or 'nobody'}")
         return
     entries, digest = checkpoint[chain.actor]
+    if chain.dropped is not None and 1 < entries < chain.dropped.until[0]:
+        return  # What it names was dropped, and nobody can compare it any more.
     if chain.entries < entries:
         chain.fail(chain.entries, f"the chain ends, and the checkpoint has seen {entries} entries")
     elif chain.digests[entries - 1].hex() != digest:
@@ -301,7 +388,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="what `theater checkpoint` gave")
     given = parser.parse_args()
     try:
-        chains = {str(path): verify(path.read_bytes()) for path in given.chains}
+        chains = {str(path): verify(*read_chain(path)) for path in given.chains}
         checkpoint = read_checkpoint(given.checkpoint.read_text()) if given.checkpoint else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
@@ -319,6 +406,8 @@ def main() -> int:
 def _report(label: str, chain: Chain) -> Iterator[str]:
     yield f"{label}: {chain.name or '-'} {chain.actor or '-'}"
     yield f"  {chain.entries} entries, head {chain.head.hex()}"
+    if chain.dropped is not None:
+        yield f"  entries {chain.dropped.first[0]} to {chain.dropped.until[0] - 1} were dropped, as a statement says"
     if chain.torn:
         yield f"  {chain.torn} bytes of an unfinished entry behind them, which nobody was told of"
     if chain.wrong is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -14,11 +15,14 @@ from types import ModuleType
 from typing import Any
 from zlib import crc32
 
+import long_chains
 import pytest
 from blake3 import blake3
+from chains import Living
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theater.chainlog import verify_chain
 from theater.core.chain import (
     START,
     Call,
@@ -132,6 +136,12 @@ def test_both_read_the_vectors(vector: dict[str, Any]) -> None:
     assert wrong == (vector["entries"] if vector["ending"] == "damage" else None)
     if vector["ending"] == "whole" and entries == VECTORS["head"]["entries"]:
         assert head == VECTORS["head"]["digest"]
+
+
+def test_both_read_the_chain_of_a_child_with_all_that_was_added_to_the_format() -> None:
+    noted = VECTORS["child"]
+    data = bytes.fromhex("".join(each["record"] for each in noted["entries"]))
+    assert agreed(data) == (noted["head"]["entries"], noted["head"]["digest"], 0, None, "child")
 
 
 def test_both_find_every_flipped_bit_in_its_entry() -> None:
@@ -393,3 +403,51 @@ def test_it_compares_with_a_checkpoint(tmp_path: Path) -> None:
     chain(tmp_path / "one", actor=OTHER)
     assert run("--checkpoint", kept, tmp_path / "one")[0] == 9
     assert run("--checkpoint", tmp_path / "one", tmp_path / "one")[0] == 2
+
+
+# ---- chains that were made smaller
+
+
+@pytest.fixture
+def shrunk(tmp_path: Path) -> Living:
+    """A home with a chain that was compressed, and then dropped up to a snapshot."""
+    home = Living.at(tmp_path / "home")
+    long_chains.live(home.chain(ACTOR), home.store)
+    long_chains.live(home.chain(ACTOR), home.store, 10, every=1000)
+    long_chains.drop(home, hot=1 << 30)
+    return home
+
+
+def test_it_passes_over_what_was_dropped_and_says_so(shrunk: Living) -> None:
+    verdict = verify_chain(shrunk.chain(ACTOR), key=long_chains.SIGNER.public, actor=ACTOR)
+    assert verdict.ok
+    assert verdict.dropped is not None
+    code, said = run(shrunk.chain(ACTOR))
+    assert code == 0, said
+    assert f"{verdict.entries} entries, head {verdict.head}" in said
+    last = verdict.dropped.until.entries - 1
+    assert f"entries 1 to {last} were dropped, as a statement says" in said
+
+
+def test_it_refuses_a_statement_that_does_not_fit(shrunk: Living) -> None:
+    statement = shrunk.actor(ACTOR) / "dropped"
+    right = statement.read_text()
+    for field in ("actor", "from", "until", "snapshot"):
+        line = next(line for line in right.splitlines() if line.startswith(field))
+        digit = next(at for at in reversed(range(len(line))) if line[at] in "12345678")
+        statement.write_text(right.replace(line, line[:digit] + "9" + line[digit + 1 :]))
+        assert run(shrunk.chain(ACTOR))[0] == 9, field
+    statement.write_text(right.replace("theater", "theatre"))
+    assert run(shrunk.chain(ACTOR))[0] == 2
+    statement.unlink()
+    assert run(shrunk.chain(ACTOR))[0] == 9
+
+
+def test_it_reads_what_was_compressed_with_the_program_zstd(tmp_path: Path) -> None:
+    if shutil.which("zstd") is None:
+        pytest.skip("there is no zstd on this machine")
+    home = Living.at(tmp_path / "home")
+    mark = long_chains.live(home.chain(ACTOR), home.store, 150)
+    long_chains.compress(home)
+    code, said = run(home.chain(ACTOR))
+    assert (code, f"{mark.entries} entries, head {mark.digest.hex()}" in said) == (0, True), said

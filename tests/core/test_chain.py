@@ -49,6 +49,7 @@ from theater.core.chain import (
     state_digest,
 )
 from theater.core.codec import Form, Ref, content_digest, pack, unpack
+from theater.core.outage import Loss
 from theater.core.values import Case, Err, Ok, Some
 from theater.errors import ChainBroken, ContentDamaged, MessageTooLarge, UnknownContent
 
@@ -103,25 +104,51 @@ FILE = b"".join(RECORDS)
 # ---- the vectors
 
 
-def test_the_chain_that_is_written_down_is_written() -> None:
+CHAINS = [VECTORS, VECTORS["child"]]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=["an actor", "a child"])
+def test_the_chain_that_is_written_down_is_written(chain: dict[str, Any]) -> None:
     encoder = Encoder()
-    for noted in VECTORS["entries"]:
+    for noted in chain["entries"]:
         payload = [notation.read(field) for field in noted["payload"]]
         record, digest = encoder.entry(Kind(noted["kind"]), payload, noted["time_ns"])
         assert (record.hex(), digest.hex()) == (noted["record"], noted["digest"]), noted["about"]
-    assert list(encoder.head) == [VECTORS["head"]["entries"], encoder.digest, VECTORS["head"]["offset"]]
+    assert list(encoder.head) == [chain["head"]["entries"], encoder.digest, chain["head"]["offset"]]
 
 
-def test_the_chain_that_is_written_down_is_read() -> None:
-    records, ending = scan(bytes.fromhex("".join(noted["record"] for noted in VECTORS["entries"])))
+@pytest.mark.parametrize("chain", CHAINS, ids=["an actor", "a child"])
+def test_the_chain_that_is_written_down_is_read(chain: dict[str, Any]) -> None:
+    records, ending = scan(bytes.fromhex("".join(noted["record"] for noted in chain["entries"])))
     assert ending is None
-    for record, noted in zip(records, VECTORS["entries"], strict=True):
+    for record, noted in zip(records, chain["entries"], strict=True):
         entry = record.entry()
         assert entry.payload == [notation.read(field) for field in noted["payload"]]
         assert (entry.seq, entry.kind.label, entry.time_ns) == (noted["seq"], noted["about"], noted["time_ns"])
         assert (entry.offset, entry.digest.hex()) == (noted["offset"], noted["digest"])
         assert record.kind_number == entry.kind
         entry.read()
+
+
+def test_the_later_fields_that_are_written_down_are_what_they_are_called() -> None:
+    records, _ = scan(bytes.fromhex("".join(noted["record"] for noted in VECTORS["child"]["entries"])))
+    read = [record.entry().read() for record in records]
+    genesis, outcome, without_root, checkpoint, loss = read[0], read[2], read[6], read[10], read[11]
+    assert isinstance(genesis, Genesis)
+    assert (genesis.parent, genesis.initial, genesis.resumed) == (ACTOR, bytes(range(5, 37)), True)
+    assert isinstance(outcome, Outcome)
+    assert outcome.root == bytes(range(6, 38))
+    assert isinstance(without_root, Outcome)
+    assert without_root.root is None
+    assert isinstance(checkpoint, Checkpoint)
+    assert [Mark.read(row).snapshot_at for row in checkpoint.marks.values()] == [None, 1500]
+    assert isinstance(loss, Lifecycle)
+    assert Loss.read(loss.details).details() == loss.details
+    assert str(Loss.read(loss.details)).startswith("entries 7 to 8 were lost when the machine died")
+    tracker = Tracker()
+    for record, payload in zip(records, read, strict=True):
+        tracker.note(payload, record.offset)
+    assert (tracker.snapshot_at, tracker.state_at) == (records[8].offset, records[7].offset)
 
 
 def test_the_description_of_the_format_suffices_to_verify_a_chain() -> None:
