@@ -7,6 +7,7 @@ from pathlib import Path
 
 from theater.chainlog.chain_file import ChainFile
 from theater.chainlog.reader import ChainReader
+from theater.chainlog.recovery import record_at
 from theater.core.chain import START, Head, Record
 
 _AT_ONCE = 256
@@ -26,6 +27,19 @@ def records_from(chain: Path | str, begin: int, near: Head = START) -> Iterator[
             reader.seek(begin)
         while records := reader.records(_AT_ONCE):
             yield from records
+
+
+def first_record(chain: Path | str, head: Head = START) -> Record:
+    """The record that comes behind a head, read by itself.
+
+    Raises:
+        ChainBroken: none begins there.
+    """
+    file = ChainFile.open(chain)
+    try:
+        return record_at(file, head.offset)
+    finally:
+        file.close()
 
 
 def head_before(chain: Path | str, offset: int) -> Head:

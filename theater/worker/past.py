@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from theater.chainlog.rereading import head_before, records_from
+from theater.chainlog.rereading import first_record, head_before, records_from
 from theater.core.chain import START, Genesis, Get, Head, Mark, Record
 from theater.core.felt_limits import FeltLimits, felt_limits
 from theater.core.lineage import Descent, Lineage
@@ -24,7 +24,7 @@ class Past:
         lineage: see there.
         chain: the file.
         until: number of the entry with which the life begins.
-        near: a head from which the lineage is soon reached.
+        known: records that are read again and again: the genesis, and that with which the lineage begins.
         get: content that the chain refers to.
         secrets: finds those that stand in it.
     """
@@ -32,7 +32,7 @@ class Past:
     lineage: Lineage
     chain: Path
     until: int
-    near: Head
+    known: tuple[Record, ...]
     get: Get
     secrets: Open
 
@@ -45,7 +45,12 @@ class Past:
         return retrace(self.lineage, self.until, self._reread, self.get, secrets=self.secrets)
 
     def _reread(self, begin: int) -> Iterator[Record]:
-        return records_from(self.chain, begin, self.near)
+        for record in self.known:
+            if record.seq == begin:
+                yield record
+                yield from records_from(self.chain, begin + 1, Head(begin + 1, record.digest, record.end))
+                return
+        yield from records_from(self.chain, begin)
 
 
 def find_past(assignment: Assignment, mark: Mark, life: Life, get: Get, secrets: Open) -> Past | str | None:
@@ -72,15 +77,18 @@ def find_past(assignment: Assignment, mark: Mark, life: Life, get: Get, secrets:
     lineage = descent.lineage
     if lineage is None:
         return None
-    genesis = next(records_from(chain, 0)).entry().read()
+    first = first_record(chain)
+    genesis = first.entry().read()
     if not isinstance(genesis, Genesis):
         raise ChainBroken(f"{chain}: entry 0: expected a genesis", index=0)
-    before = life_of(next(records_from(chain, lineage.begins, near)), genesis)
+    is_near = lineage.begins == near.entries
+    origin = first_record(chain, near) if is_near else next(records_from(chain, lineage.begins, near))
+    before = life_of(origin, genesis)
     limits = assignment.limits
     felt = FeltLimits(limits.memory, limits.fuel, limits.state, limits.message)
     then = felt_limits(get(before.manifest)) if before.manifest is not None else felt
     why_not = other_guest(before, life) or then.difference(felt)
-    return why_not or Past(lineage, chain, mark.entries, near, get, secrets)
+    return why_not or Past(lineage, chain, mark.entries, (first, origin), get, secrets)
 
 
 def _descent(chain: Path, near: Head) -> Descent:
