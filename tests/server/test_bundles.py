@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 import wasmtime
-from house import House, asking, make_house, outcome
+from house import House, asking, eventually, flooding, make_house, outcome, sending
 from kin import Kin
 
 from theater import config
 from theater.build import build
+from theater.config import Home
 from theater.core.manifest import parse
+from theater.replay.tree import prove_tree
+from theater.store.content import ContentStore
 
 EASY = {"intensity": 1000, "period": 1}
 
@@ -412,3 +415,20 @@ def test_a_memory_goes_on_where_its_actor_has_never_been(house: House, elsewhere
         assert elsewhere("replay", actor, THEATER_HOME=str(other.home)).code == 0
     finally:
         other.close()
+
+
+def test_everything_that_this_house_has_recorded_fits_together(kin: Kin) -> None:
+    """With actors that talk to each other in all ways, and to themselves."""
+    house = kin.house
+    first, second = house.start("first").id, house.start("second").id
+    for _ in range(20):
+        house.client.request(first, asking("second", b"c"))
+        house.client.request(second, sending("first", b"c" * 5000))
+    house.client.request(first, flooding("second", 100, b"x"))
+    house.kill_worker(second)
+    house.client.request(first, asking("second", b"e" * 5000))
+    home = Home(house.home)
+    chains = {path.parent.name: path for path in home.actors.glob("*/chain")}
+    eventually(lambda: prove_tree(chains, ContentStore(home.content).get).messages >= 62)
+    proof = prove_tree(chains, ContentStore(home.content).get, at_once=7)
+    assert (proof.flaws, proof.missing, proof.untold) == ((), (), 0)
