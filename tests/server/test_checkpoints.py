@@ -88,7 +88,7 @@ def test_a_home_put_back_to_an_earlier_day_is_found(own_house: House) -> None:
     house.client.stop_server()
     house.await_end()
     before = house.folder / "before"
-    shutil.copytree(house.home, before, ignore=shutil.ignore_patterns("run", "*.new"))
+    shutil.copytree(house.home, before, ignore=shutil.ignore_patterns("run"))
     house.open()
     house.count("one")
     kept = given(house)
