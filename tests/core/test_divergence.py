@@ -101,3 +101,17 @@ def test_everything_that_a_chain_can_hold_can_be_shown(one: object, other: objec
         error = diverged(0, payload, HostResult(other))
         assert "\n" not in error.message
         assert all(isinstance(line, str) for line in difference(payload, HostResult(other)))
+
+
+def test_a_state_that_is_msgpack_is_shown_by_its_structure_in_the_sentence_too() -> None:
+    one, other = (outcome_ok([], pack({"n": number, "who": ["me"]}), None) for number in (1, 2))
+    error = diverged(3, one, other)
+    assert 'with the new state {"n": 1, "who": ["me"]}; in the replay' in error.message
+    assert {"-        n: 1", "+        n: 2"} <= set(error.details["diff"])
+
+
+def test_a_memory_that_is_another_is_named_by_its_root() -> None:
+    one, other = (outcome_ok([], None, None)._replace(root=bytes([number]) * 32) for number in (1, 2))
+    error = diverged(3, one, other)
+    assert "and the memory 0101010101010101…; in the replay" in error.message
+    assert {f"-  root: {'01' * 32}", f"+  root: {'02' * 32}"} <= set(error.details["diff"])

@@ -62,7 +62,7 @@ def lines(payload: Payload) -> list[str]:
     for name, value in zip(payload._fields, payload, strict=True):
         if isinstance(payload, Outcome) and name == "value" and payload.ending == "trap":
             found += _trap_lines(value)
-        elif isinstance(value, bytes) and name in ("state_digest", "cause"):
+        elif isinstance(value, bytes) and name in ("state_digest", "cause", "root"):
             found.append(f"  {name}: {value.hex()}")
         else:
             found += _value_lines(name, value, "  ")
@@ -84,8 +84,10 @@ def _short(what: Payload | Nothing) -> str:
             return f"the host's answer {_cut(value)}"
         case Outcome("trap", [kind, message, *_]) | Outcome("trap", (kind, message, *_)):
             return f"an outcome trap ({kind}: {_cut(message)})"
-        case Outcome(ending, value, _, state, _):
-            return f"an outcome {ending} {_cut(value)}" + (f" with the new state {_cut(state[0])}" if state else "")
+        case Outcome(ending, value, _, state, _, root):
+            committed = f" with the new state {_cut(state[0])}" if state else ""
+            memory = f", and the memory {root.hex()[:_HEX_ROW]}…" if root is not None else ""
+            return f"an outcome {ending} {_cut(value)}{committed}{memory}"
     name = type(what).__name__.lower()
     return f"a {name} {_cut(list(what))}"
 

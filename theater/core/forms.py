@@ -45,7 +45,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         text = as_text(value[:_MOST_BYTES])
         if text is None:
-            return f"0x{value[:_SHORT].hex()}"
+            structure = as_msgpack(value) if len(value) <= _MOST_BYTES else None
+            return f"0x{value[:_SHORT].hex()}" if structure is None else plain(structure)
         found = as_json(text)
         return found if isinstance(found, dict | list) else text
     if isinstance(value, Mapping):
