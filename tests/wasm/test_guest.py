@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -548,3 +549,24 @@ def test_the_worlds_answers_are_not_needed_by_a_guest_without_wasi(artefact: Art
     world = World()
     Guest(artefact, Host(world)).call(API, "answer", ())
     assert world.asked == []
+
+
+def test_a_guest_finds_its_memories_also_while_another_is_collected(artefact: Artefact) -> None:
+    """One that nobody closed, and whose addresses are free from then on."""
+
+    class Collecting(Host):
+        def bind(self, interface: str, function: str, signature: Any) -> Any:
+            gc.set_threshold(1, 1, 1)
+            return super().bind(interface, function, signature)
+
+    limits = gc.get_threshold()
+    forgotten: list[Any] = [Guest(artefact, Host())]
+    forgotten.append(forgotten)
+    del forgotten
+    try:
+        guest = Guest(artefact, Collecting())
+    finally:
+        gc.set_threshold(*limits)
+    assert guest.memory_bytes() == 2 * PAGE
+    guest.keep_image()
+    assert guest.unportable is None

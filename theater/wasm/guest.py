@@ -10,6 +10,7 @@ After a trap, or an exception of a host function, wasm was left half way: the in
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -94,9 +95,7 @@ class Guest:
         self._store = self._new_store(memory)
         self._wasi = Wasi(self._engine, host.wasi)
         self._kept: list[object] = []
-        before = {found.base for found in linear_memories()}
-        self._instance = self._instantiate(host)
-        self._memories: list[Memory] = [found for found in linear_memories() if found.base not in before]
+        self._instance, self._memories = self._made(host)
         # Each new memory is mapped below those before it.
         self._keeping = Keeping(self._memories[::-1], self._reach(), self._wasi.handles)
         self._calls: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -265,6 +264,21 @@ class Guest:
         if self._artefact.meta.fuel:
             store.set_fuel(_MAX_FUEL)
         return store
+
+    def _made(self, host: GuestHost) -> tuple[wc.Instance, list[Memory]]:
+        """The instance, and its memories by rising address: those that were not there before.
+
+        Nothing is collected meanwhile: a guest that nobody closed would give its addresses to this one.
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            before = {found.base for found in linear_memories()}
+            instance = self._instantiate(host)
+            return instance, [found for found in linear_memories() if found.base not in before]
+        finally:
+            if collects:
+                gc.enable()
 
     def _instantiate(self, host: GuestHost) -> wc.Instance:
         component = self._load()
