@@ -172,3 +172,27 @@ def test_two_processes_that_add_to_one_label_lose_nothing(labels: Labels, mine: 
     expected = {content_digest(f"{who} {number}".encode()).hex() for who in "ab" for number in range(100)}
     assert set(labels.labelled(mine, "shared")) == expected
     assert len(labels.labelled(mine, "shared")) == 200
+
+
+def test_whoever_must_know_first_is_told_before_each_change_and_can_prevent_it(tmp_path: Path) -> None:
+    told: list[str] = []
+    root, content = tmp_path / "labels", ContentStore(tmp_path / "content")
+    labels = Labels(root, content, lambda: told.append("change"))
+    store = labels.new()
+    digest = labels.store(store, b"data")
+    labels.label(store, "a", digest)
+    labels.label(store, "a", digest)  # changes nothing
+    labels.remove_label(store, "a")
+    labels.get(store, digest)
+    assert len(told) == 4
+
+    def refuse() -> None:
+        raise RuntimeError("the record takes nothing")
+
+    careful = Labels(root, content, refuse)
+    for change in (careful.new, lambda: careful.store(store, b"more"), lambda: careful.label(store, "b", digest)):
+        with pytest.raises(RuntimeError):
+            change()
+    assert labels.stores() == [store]
+    assert labels.list_labels(store) == []
+    assert labels.list_all_content(store) == [digest]

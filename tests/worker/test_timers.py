@@ -100,3 +100,17 @@ def test_an_actor_may_have_so_many_timers_and_no_more(path: Path, clock: Clock) 
         table.start(1000, 0, b"")
     with pytest.raises(LimitExceeded, match=str(MOST)):
         table.start(1000, 0, b"")
+
+
+def test_a_timer_is_written_after_the_entry_that_sets_it(path: Path, clock: Clock) -> None:
+    """Whoever says which entry that is has written it by then; a life that ends in between has set no timer."""
+
+    def origin() -> bytes:
+        assert not path.exists()
+        raise RuntimeError("the disk refuses the entry")
+
+    table = Timers(path, clock, origin)
+    with pytest.raises(RuntimeError):
+        table.start(100, 0, b"hello")
+    assert not path.exists()
+    assert table.next_due() is None

@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,11 +39,15 @@ class Labels:
     Args:
         root: directory; made when the first store is.
         content: where the bytes are.
+        before_change: called before anything is changed that others may see; what it raises prevents that.
     """
 
-    def __init__(self, root: Path | str, content: ContentStore) -> None:
+    def __init__(
+        self, root: Path | str, content: ContentStore, before_change: Callable[[], object] = lambda: None
+    ) -> None:
         self._root = str(root)
         self._content = content
+        self._before_change = before_change
 
     def new(self, store: str | None = None) -> str:
         """Makes an empty store and returns its id.
@@ -57,6 +61,7 @@ class Labels:
         store = str(uuid.uuid4()) if store is None else _store_id(store)
         if os.path.isdir(f"{self._root}/{store}"):
             raise Conflict(f"there is a store {store} already", store=store)
+        self._before_change()
         draft = f"{self._root}/.{store}.{os.urandom(4).hex()}"
         try:
             os.makedirs(f"{draft}/content", mode=0o700)
@@ -179,6 +184,7 @@ class Labels:
             raise UnknownContent(f"the store {store} has no content {content}", store=store, digest=content)
 
     def _note(self, folder: str, content: str) -> None:
+        self._before_change()
         path = _noted(folder, content)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         try:
@@ -205,6 +211,7 @@ class Labels:
             digests = list(before)
             yield digests
             if digests != before:
+                self._before_change()
                 self._write(path, label, digests)
         finally:
             os.close(lock)

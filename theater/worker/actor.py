@@ -134,7 +134,7 @@ class Actor:
         self._mail.on_pardon = self._poison.discard
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
-        moment = assignment.path("timers"), _wall_ms, lambda: warm.seam.origin
+        moment = assignment.path("timers"), _wall_ms, self._recorded_origin
         self._timers = Timers(*moment, self._veil, durable=durable)
         if beginning.why_not is not None:
             self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
@@ -156,7 +156,7 @@ class Actor:
     def _attach(self, warm: Warm, content: ContentStore) -> None:
         """Gives the guest its limits and its host."""
         self._post = post = Post(self._mail, self._record, warm.seam, self._limits, self._remaining)
-        labels = Labels(self._is.labels, content)
+        labels = Labels(self._is.labels, content, self._record.release)
         family = Family(self._mail, self._make_way, self._origin, self._remaining)
         bonds = Bonds(self._mail, self._make_way, self._remaining)
         secrets = values_of(self._is, self._veil)
@@ -453,6 +453,12 @@ class Actor:
     def _origin(self) -> tuple[bytes, int]:
         """Digest and number of the entry that records the running host call."""
         return self._seam.origin, self._record.next_entry - 1
+
+    def _recorded_origin(self) -> bytes:
+        """Digest of the entry that records the running host call, which is on the disk when this returns: what will be
+        beside the chain in a moment must not name an entry that is lost."""
+        self._record.release()
+        return self._seam.origin
 
     def _make_way(self) -> None:
         """What has been recorded is on the disk, and what has been sent has left, when this returns."""
