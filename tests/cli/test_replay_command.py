@@ -87,8 +87,8 @@ def test_what_is_reproduced_ends_with_0(theater: Theater, home: Path) -> None:
     assert found["ok"] is True
     (actor,) = found["actors"]
     assert list(actor) == ["id", "name", "entries", "head", "ok", "error"]
-    verified = json.loads(theater("verify", ONE, "--json").out)["actors"]
-    assert [{**actor, "dropped": None}] == verified
+    (verified,) = json.loads(theater("verify", ONE, "--json").out)["actors"]
+    assert actor.items() <= verified.items()
 
 
 def test_what_is_not_ends_with_9_and_shows_the_difference(theater: Theater, home: Path, wrapper: bytes | None) -> None:
