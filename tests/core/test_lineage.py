@@ -176,11 +176,14 @@ def test_a_guest_of_something_else_cannot_have_the_memory(changed: dict[str, Any
 
 
 def test_which_limits_a_guest_feels() -> None:
-    limits = FeltLimits(1, None, 2, 3)
-    assert felt_limits(pack({"limits": {"memory": 1, "fuel": None, "state": 2, "message": 3}})) == limits
-    assert limits.difference(FeltLimits(1, None, 9, 9)) is None
-    assert "memory" in (limits.difference(FeltLimits(2, None, 2, 3)) or "")
-    assert "fuel" in (limits.difference(FeltLimits(1, 7, 2, 3)) or "")
-    for wrong in (b"", pack({}), pack([]), pack({"limits": {"memory": "1", "fuel": 0, "state": 2, "message": 3}})):
+    limits = FeltLimits(1, None, 2, 3, True)
+    said = {"memory": 1, "fuel": None, "state": 2, "message": 3}
+    assert felt_limits(pack({"limits": said, "supervision": {"state": "replay"}})) == limits
+    assert not felt_limits(pack({"limits": said, "supervision": {"state": "last"}})).keeps_memory
+    assert limits.difference(FeltLimits(1, None, 9, 9, True)) is None
+    assert "memory" in (limits.difference(FeltLimits(2, None, 2, 3, True)) or "")
+    assert "fuel" in (limits.difference(FeltLimits(1, 7, 2, 3, True)) or "")
+    texts = {"limits": {**said, "memory": "1"}, "supervision": {"state": "last"}}
+    for wrong in (b"", pack({}), pack([]), pack(texts)):
         with pytest.raises(IntegrityError):
             felt_limits(wrong)

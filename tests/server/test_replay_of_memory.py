@@ -21,6 +21,7 @@ from theater.client import Row
 from theater.core.chain import (
     INCARNATION,
     SNAPSHOT,
+    Call,
     Genesis,
     Kind,
     Lifecycle,
@@ -75,6 +76,30 @@ def snapshots(house: House, actor: str) -> list[tuple[int, Mapping[str, Any]]]:
 
 
 # ---- recovery
+
+
+@pytest.fixture(scope="module")
+def stateless() -> Iterator[House]:
+    """A server whose actors have nothing but their memory: no call ever returns a state."""
+    text = MEMORY.read_text().replace(
+        "(call $ok (i32.const 1) (i32.const 16) (i32.const 4))", "(call $ok (i32.const 0) (i32.const 0) (i32.const 0))"
+    )
+    shared = make_house(bytes(wasmtime.wat2wasm(text)))
+    try:
+        yield shared.open()
+    finally:
+        shared.close()
+
+
+def test_an_actor_that_has_nothing_but_its_memory_goes_on_with_it(stateless: House, name: Name) -> None:
+    actor = start(stateless, name(), chain="snapshot = { entries = 10 }").id
+    assert [ask(stateless, actor) for _ in range(5)] == [1, 2, 3, 4, 5]
+    for expected in (6, 7):
+        stateless.kill_worker(actor)
+        assert ask(stateless, actor) == expected
+    assert stateless.client.state(actor).state is None
+    found = [each for each in reproduced(stateless, actor) if isinstance(each, Call) and each.function == "init"]
+    assert len(found) == 1
 
 
 def test_the_memory_is_there_again_after_a_kill_a_trap_and_a_restart(house: House, name: Name) -> None:

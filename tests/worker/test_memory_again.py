@@ -19,7 +19,8 @@ from theater.core.codec import pack
 from theater.store.content import ContentStore
 
 ACTOR = Path(__file__).parents[1] / "actors" / "memory.wat"
-LIMITS = pack({"limits": {"memory": 64 << 20, "fuel": None, "state": 1 << 20, "message": 1 << 20}})
+REPLAY = {"supervision": {"state": "replay"}}
+LIMITS = pack({"limits": {"memory": 64 << 20, "fuel": None, "state": 1 << 20, "message": 1 << 20}, **REPLAY})
 """What `Life` assigns, as a manifest says it."""
 
 Begin = Callable[..., Life]
@@ -106,7 +107,7 @@ def test_a_manifest_that_changed_what_the_guest_feels_goes_on_without_the_memory
     first = begin(1).await_ready()
     assert ask(first) == 1
     first.kill()
-    other = pack({"limits": {"memory": 1 << 20, "fuel": None, "state": 1 << 20, "message": 1 << 20}})
+    other = pack({"limits": {"memory": 1 << 20, "fuel": None, "state": 1 << 20, "message": 1 << 20}, **REPLAY})
     content = ContentStore(exchange.folder / "content")
 
     def change(payload: Payload) -> Payload:

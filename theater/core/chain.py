@@ -55,7 +55,8 @@ genesis names, the "program" (hex) in its engine identity, and "manifest", "comp
 details of an incarnation, which also have its "wrapper" and "engine" as a genesis does, its policy as "state" ("last",
 "fresh", "replay") and whether it was "resumed"; one that goes on with the memory of those before also has "from" and
 "left_out" (core/lineage.py). A life has the state that was committed last if its policy is not "fresh" and
-there is one; else the initial state, and its first call is init, unless it was resumed.
+there is one; else the initial state, and its first call is init, unless it was resumed. An init of an actor whose
+manifest says "replay" commits what it returns also if that is as before, so that no state at all can be gone on from.
 
 A life that may know secrets says so in a lifecycle entry "secrets" right behind its first. Wherever such a secret is
 written in anything but names, what stands in the record has the name in its place, as Veiled (core/codec.py), in states
@@ -296,16 +297,19 @@ def state_digest(state: bytes | Veiled | None) -> bytes | None:
     return content_digest(pack(state) if isinstance(state, Veiled) else state)
 
 
-def outcome_ok(value: Any, state: bytes | None, before: bytes | None, fuel: int | None = None) -> Outcome:
+def outcome_ok(
+    value: Any, state: bytes | None, before: bytes | None, fuel: int | None = None, *, commits: bool = False
+) -> Outcome:
     """The outcome of a call that returned.
 
     Args:
         value: the result without the state.
         state: the new state.
-        before: digest of the state before; the state itself is recorded only if it differs.
+        before: digest of the state before; the state itself is recorded only if it differs,
+        commits: or in any case.
     """
     after = state_digest(state)
-    return Outcome("ok", value, after, UNCHANGED if after == before else (state,), fuel)
+    return Outcome("ok", value, after, UNCHANGED if after == before and not commits else (state,), fuel)
 
 
 def outcome_err(error: Any, before: bytes | None, fuel: int | None = None) -> Outcome:

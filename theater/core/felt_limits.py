@@ -25,12 +25,14 @@ class FeltLimits:
         fuel: instructions that one call may burn; None for no metering.
         state: bytes of state.
         message: bytes of one reply.
+        keeps_memory: its lives go on with the memory of those before.
     """
 
     memory: int
     fuel: int | None
     state: int
     message: int
+    keeps_memory: bool
 
     def difference(self, other: FeltLimits) -> str | None:
         """What a guest would feel if it had the other limits; None if nothing."""
@@ -51,7 +53,8 @@ def felt_limits(manifest: bytes) -> FeltLimits:
     try:
         plain: Any = unpack(manifest, max_len=_LARGEST_MANIFEST)
         limits = plain["limits"]
-        found = FeltLimits(limits["memory"], limits["fuel"], limits["state"], limits["message"])
+        keeps_memory = plain["supervision"]["state"] == "replay"
+        found = FeltLimits(limits["memory"], limits["fuel"], limits["state"], limits["message"], keeps_memory)
     except (WireError, KeyError, TypeError) as error:
         raise IntegrityError("the content that should be a manifest is none") from error
     numbers = (found.memory, found.state, found.message, found.fuel or 0)

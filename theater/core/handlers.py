@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 RUNTIME = "theater:simple/runtime"
 ACTOR = "theater:simple/actor"
+INIT = (ACTOR, "init")
 MESSAGE_SERVER_HOST = "theater:simple/message-server-host"
 MESSAGE_SERVER_CLIENT = "theater:simple/message-server-client"
 STORE = "theater:simple/store"

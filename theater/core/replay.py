@@ -65,7 +65,7 @@ from theater.core.chain import (
 )
 from theater.core.codec import Ref, Veiled, content_digest, pack
 from theater.core.divergence import Nothing, diverged
-from theater.core.handlers import ACTOR
+from theater.core.handlers import INIT
 from theater.core.lineage import LEFT_OUT, Descent, Lineage, begins, retold
 from theater.core.secrets import SECRETS, Open, Veil, nothing_to_open, promises
 from theater.core.snapshot import Answered, Snapshot, is_snapshot, read_snapshot, resolve_all_but_memory
@@ -525,7 +525,7 @@ class Script:
             raise _damaged(life.entry, error) from error
 
     def _cue(self, call: Call) -> Cue:
-        if self._expects_init != ((call.interface, call.function) == (ACTOR, "init")):
+        if self._expects_init != ((call.interface, call.function) == INIT):
             self._diverge(Nothing(self._what_may_follow()))
         self._expects_init = False
         self._take(call)

@@ -15,7 +15,13 @@ from theater.wasm.traps import Trap
 
 
 def concluded(
-    result: Ok | Err, before: bytes | None, fuel: int | None, *, state_limit: int, message_limit: int
+    result: Ok | Err,
+    before: bytes | None,
+    fuel: int | None,
+    *,
+    state_limit: int,
+    message_limit: int,
+    commits: bool = False,
 ) -> Outcome:
     """The outcome of a call that returned.
 
@@ -25,6 +31,7 @@ def concluded(
         fuel: what the call burnt, if that is metered.
         state_limit: bytes that a state may have.
         message_limit: bytes that a reply may have.
+        commits: the state is recorded also if it is as before.
     """
     if isinstance(result, Err):
         return outcome_err(result.value, before, fuel)
@@ -33,7 +40,7 @@ def concluded(
     too_large = _too_large(state, extra, state_limit, message_limit)
     if too_large is not None:
         return outcome_err(too_large, before, fuel)
-    return outcome_ok(extra, state, before, fuel)
+    return outcome_ok(extra, state, before, fuel, commits=commits)
 
 
 def ended_by(error: Exception, before: bytes | None, fuel: int | None) -> Outcome:

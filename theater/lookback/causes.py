@@ -14,7 +14,7 @@ Records may be forged or incomplete: whatever they say, each entry is visited on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -34,7 +34,7 @@ from theater.core.chain import (
     Payload,
 )
 from theater.core.exit_reason import ExitKind
-from theater.core.handlers import ACTOR, MESSAGE_SERVER_CLIENT, TIMERS
+from theater.core.handlers import INIT, MESSAGE_SERVER_CLIENT, TIMERS
 from theater.core.ids import is_id
 from theater.core.replay import ENDED
 from theater.core.verification import SUPERVISOR
@@ -146,26 +146,57 @@ def find_causes(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Gra
     Raises:
         ChainBroken: the entry itself is not what it was. Of others, that is an end.
     """
-    root = Place(actor, seq)
-    graph = Graph(root, {root: chains.chain(actor).entry(seq)})
-    waiting = deque([(root, 0)])
+    graph = begin(chains, Place(actor, seq))
     known = _Known(chains)
+
+    def follow(at: Place) -> Iterable[tuple[Why, Place]]:
+        return _Step(chains, graph, at, known).found()
+
+    grow(graph, chains, depth, follow, lambda at, cause, why: Edge(at, cause, why), "causes")
+    return graph
+
+
+def begin(chains: Chains, root: Place) -> Graph:
+    """The graph of one entry.
+
+    Raises:
+        ChainBroken: the entry is not what it was.
+    """
+    return Graph(root, {root: chains.chain(root.actor).entry(root.seq)})
+
+
+def grow(
+    graph: Graph,
+    chains: Chains,
+    depth: int,
+    follow: Callable[[Place], Iterable[tuple[Why, Place]]],
+    edge: Callable[[Place, Place, Why], Edge],
+    what: str,
+) -> None:
+    """Adds to a graph of one entry all that can be followed from it, the nearest first.
+
+    Args:
+        depth: how many steps are taken that lead to another chain, or another call.
+        follow: what an entry leads to, and why.
+        edge: makes the edge between where it comes from and where it leads to.
+        what: is followed, for sentences.
+    """
+    waiting = deque([(graph.root, 0)])
     while waiting:
         at, steps = waiting.popleft()
-        for why, cause in _Step(chains, graph, at, known).found():
+        for why, found in follow(at):
             taken = steps + (why not in NEAR)
-            if cause not in graph.entries:
+            if found not in graph.entries:
                 if taken > depth or len(graph.entries) >= MOST:
-                    graph.ends.append(End(at, "bound", "its causes are followed no further; --depth says how far"))
+                    graph.ends.append(End(at, "bound", f"its {what} are followed no further; --depth says how far"))
                     continue
                 try:
-                    graph.entries[cause] = chains.chain(cause.actor).entry(cause.seq)
+                    graph.entries[found] = chains.chain(found.actor).entry(found.seq)
                 except TheaterError as error:
                     graph.ends.append(End(at, "missing", error.message))
                     continue
-                waiting.append((cause, taken))
-            graph.edges.append(Edge(at, cause, why))
-    return graph
+                waiting.append((found, taken))
+            graph.edges.append(edge(at, found, why))
 
 
 _Cause = tuple[Why, Place]
@@ -251,7 +282,7 @@ class _Step:
             senders = [call.sender] if call.sender else list(self._chains.actors())
             for why, place in self._entry(Why.MESSAGE, call.cause, senders):
                 yield (Why.TIMER if self._sets_timer(place) else why), place
-        elif (call.interface, call.function) == (ACTOR, "init"):
+        elif (call.interface, call.function) == INIT:
             yield Why.LIFE, self._here(life_beginning(self._chain, self._at.seq))
         elif call.sender is not None:
             self._end("missing", f"{self._name(call.sender)} sent it; the record does not say in which entry")

@@ -7,13 +7,13 @@ entries count which have effects elsewhere, and the outcome, which is the end of
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
 
 from theater.core.chain import INCARNATION, Call, Entry, Genesis, HostCall, HostResult, Kind, Lifecycle
-from theater.core.handlers import ACTOR, TIMERS
+from theater.core.handlers import INIT, TIMERS
 from theater.errors import TheaterError
-from theater.lookback.causes import DEPTH, MOST, NEAR, Edge, End, Graph, Place, Why
+from theater.lookback.causes import DEPTH, Edge, End, Graph, Place, Why, begin, grow
 from theater.lookback.home import Chains
 from theater.lookback.survey import Survey
 
@@ -39,25 +39,9 @@ def find_effects(chains: Chains, actor: str, seq: int, depth: int = DEPTH) -> Gr
     Raises:
         ChainBroken: the entry itself is not what it was. A chain that cannot be read is an end.
     """
-    root = Place(actor, seq)
-    graph = Graph(root, {root: chains.chain(actor).entry(seq)})
-    forward = _Forward(chains, graph)
-    waiting = deque([(root, 0)])
-    while waiting:
-        at, steps = waiting.popleft()
-        for why, effect in forward.effects(at):
-            taken = steps + (why not in NEAR)
-            if effect not in graph.entries:
-                if taken > depth or len(graph.entries) >= MOST:
-                    graph.ends.append(End(at, "bound", "its effects are followed no further; --depth says how far"))
-                    continue
-                try:
-                    graph.entries[effect] = chains.chain(effect.actor).entry(effect.seq)
-                except TheaterError as error:
-                    graph.ends.append(End(at, "missing", error.message))
-                    continue
-                waiting.append((effect, taken))
-            graph.edges.append(Edge(effect, at, why))
+    graph = begin(chains, Place(actor, seq))
+    effects = _Forward(chains, graph).effects
+    grow(graph, chains, depth, effects, lambda at, effect, why: Edge(effect, at, why), "effects")
     return graph
 
 
@@ -126,7 +110,7 @@ class _Forward:
             seq += 1
         if chain.has(seq) and chain.kind_number(seq) == Kind.CALL:
             call = chain.payload(seq)
-            if isinstance(call, Call) and (call.interface, call.function) == (ACTOR, "init"):
+            if isinstance(call, Call) and (call.interface, call.function) == INIT:
                 yield Why.LIFE, Place(at.actor, seq)
 
     @staticmethod

@@ -11,12 +11,9 @@ Whoever started it is its guard (theater/replay/guard.py): kills it when it does
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import mmap
-import os
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -32,9 +29,7 @@ from theater.replay.sources import records_of
 from theater.store.content import ContentStore
 from theater.store.secrets import opener, read_kept
 from theater.wasm.artefacts import ArtefactCache
-
-_PR_SET_PDEATHSIG = 1
-
+from theater.worker.confine import die_with
 
 _COLLECT_EVERY = 20_000
 """Allocations between two collections, as in a worker: entries leave no circles, and looking for them is dear."""
@@ -45,7 +40,7 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY, 10, 100)
     order = json.loads(sys.stdin.readline())
-    _die_with(order["parent"])
+    die_with(order["parent"])
     shared = mmap.mmap(order["page"], page.SIZE)
     try:
         get = ContentStore(order["content"]).get
@@ -64,13 +59,6 @@ def main() -> int:
 
 def _say(words: dict[str, Any]) -> None:
     print(json.dumps(words), flush=True)
-
-
-def _die_with(parent: int) -> None:
-    """Has the kernel end this process with the one that waits for it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ and dies with its parent. Being killed does no harm.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -34,11 +32,11 @@ from theater.server.cast import Cast
 from theater.server.kept_tree import kept_digests
 from theater.store.content import Collected, ContentStore
 from theater.store.labels import Labels
+from theater.worker.confine import die_with
 
 GRACE_S = 3600.0
 """Content that was put since is spared: whoever has put it may not have recorded yet what for."""
 
-_PR_SET_PDEATHSIG = 1
 _GENTLE = 19
 
 
@@ -182,7 +180,7 @@ def _garbage(content: ContentStore, needed: Collection[str], oldest: float) -> C
 def main() -> int:
     """Does what standard input says."""
     order = json.loads(sys.stdin.readline())
-    _die_with(order["parent"])
+    die_with(order["parent"])
     os.nice(_GENTLE)
     try:
         upkeep = Upkeep(Home(Path(order["home"])), time.time_ns())
@@ -208,13 +206,6 @@ def _plain(tended: Tended) -> dict[str, Any]:
 
 def _say(**facts: Any) -> None:
     print(json.dumps(facts), flush=True)
-
-
-def _die_with(parent: int) -> None:
-    """Has the kernel end this process with the server that wants it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

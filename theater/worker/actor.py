@@ -20,7 +20,7 @@ from theater.chainlog.reader import ChainReader
 from theater.chainlog.rereading import head_before
 from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
-from theater.core.handlers import ACTOR, HANDLERS, MESSAGE_SERVER_CLIENT, handled_exports
+from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports
 from theater.core.pulse import Pulse
 from theater.core.secrets import message_digest
 from theater.core.snapshot import Answered
@@ -187,7 +187,9 @@ class Actor:
             self._record.release()
             return
         self._timers.clear()
-        result = self._call(ACTOR, "init", (self._is.actor,), None, None, None)
+        self._initialises_memory = self._is.state_policy == "replay"
+        result = self._call(*INIT, (self._is.actor,), None, None, None)
+        self._initialises_memory = False
         if isinstance(result, Err):
             self._record.release()
             raise Ended(ExitReason.error(f"init answered with an error: {result.value}"))
@@ -420,7 +422,12 @@ class Actor:
         """Records what the handler returned and takes over its state."""
         limits = self._limits
         outcome = concluded(
-            result, self._state_digest, self._fuel(), state_limit=limits.state, message_limit=limits.message
+            result,
+            self._state_digest,
+            self._fuel(),
+            state_limit=limits.state,
+            message_limit=limits.message,
+            commits=self._initialises_memory,
         )
         if self._root_every:
             outcome = self._rooted(outcome)
@@ -518,6 +525,7 @@ class Actor:
             return None
         return _wall_ms() + (self._now.deadline_ns - time.monotonic_ns()) // 1_000_000
 
+    _initialises_memory = False
     _last = b""
     _said: bytes | None = None
 

@@ -85,7 +85,7 @@ def find_past(assignment: Assignment, mark: Mark, life: Life, get: Get, secrets:
     origin = first_record(chain, near) if is_near else next(records_from(chain, lineage.begins, near))
     before = life_of(origin, genesis)
     limits = assignment.limits
-    felt = FeltLimits(limits.memory, limits.fuel, limits.state, limits.message)
+    felt = FeltLimits(limits.memory, limits.fuel, limits.state, limits.message, keeps_memory=True)
     then = felt_limits(get(before.manifest)) if before.manifest is not None else felt
     why_not = other_guest(before, life) or then.difference(felt)
     return why_not or Past(lineage, chain, mark.entries, (first, origin), get, secrets)

@@ -13,6 +13,7 @@ from theater.core import memory_image
 from theater.core.chain import Get, Outcome, outcome_trap
 from theater.core.codec import Ref, content_digest
 from theater.core.felt_limits import FeltLimits, felt_limits
+from theater.core.handlers import INIT
 from theater.core.lineage import Lineage
 from theater.core.replay import Compare, Cue, Cut, Failed, Life, Resume, Script
 from theater.core.snapshot import Snapshot
@@ -150,7 +151,14 @@ class Performer:
 
         try:
             result = guest.call(cue.interface, cue.function, (script.state, cue.args), self._timeout)
-            outcome = concluded(result, before, fuel(), state_limit=limits.state, message_limit=limits.message)
+            outcome = concluded(
+                result,
+                before,
+                fuel(),
+                state_limit=limits.state,
+                message_limit=limits.message,
+                commits=limits.keeps_memory and (cue.interface, cue.function) == INIT,
+            )
             return outcome._replace(root=guest.state_root()) if script.wants_root else outcome
         except Failed as failed:
             kind, message, backtrace = failed.outcome.value
