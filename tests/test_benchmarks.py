@@ -163,7 +163,7 @@ def test_results_survive_their_json() -> None:
 def test_the_readme_shows_the_latest_run_whole() -> None:
     latest = from_plain(json.loads(LATEST.read_text()))
     assert report.into(README.read_text(), latest) == README.read_text()
-    assert list(latest.rows) == [row for row in ROWS if row in latest.rows]
+    assert list(latest.rows) == list(ROWS)
 
 
 # ---- a run

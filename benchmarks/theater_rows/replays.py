@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks.effort import Effort
 from benchmarks.figures import Figure, of_samples, times
@@ -23,6 +24,7 @@ from benchmarks.theater_rows.commands import theater
 from benchmarks.theater_rows.server import Server, server, settle, wait_until
 from theater import config
 from theater.chainlog.reader import ChainReader
+from theater.chainlog.rereading import records_from
 from theater.client import Client
 from theater.core.chain import Entry, Head, Kind
 from theater.core.replay import Script
@@ -206,5 +208,6 @@ def _perform(house: Server, actor: str, first: int = 0) -> float:
             if head.entries == first:
                 begun.append(time.perf_counter())
 
-        Performance(Script(records_of(house.home.chain(actor)), get, watch), get, cache).run()
+        chain = house.home.chain(actor)
+        Performance(Script(records_of(chain), get, watch), get, cache, partial(records_from, chain), watch).run()
     return time.perf_counter() - begun[-1]
