@@ -41,7 +41,7 @@ run: $(VENV)/installed ## Starts a server with the example application; Ctrl-C e
 	@exec $(BIN)/theater --home '$(THEATER_HOME)' server --tree examples/app/theater.toml
 
 test: $(VENV)/installed-dev ## Runs all tests.
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed-dev ## Checks form and types.
 	$(BIN)/ruff check .

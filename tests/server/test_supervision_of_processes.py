@@ -229,6 +229,7 @@ def test_who_writes_to_a_sibling_that_is_stopped_to_be_started_again_waits(plant
     house = plant(POOL + child("a", "pool") + child("b", "pool", shutdown=2500))
     number = house.connect()._link.submit("message", {"actor": "b", "body": b"b", "request": True}, 20.0)
     assert number
+    house.await_row("b", lambda row: row.state == "running")  # Its init is a call, too.
     eventually(lambda: house.client.inspect("b").facts["call"] is not None, "b is busy")
     house.kill(house.row("a").pid or 0)
     stopping = house.await_row("b", lambda row: row.state != "running")
