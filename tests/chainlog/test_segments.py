@@ -269,7 +269,7 @@ def without_holes(tmp_path: Path) -> Path:
     folder = tmp_path / "ramfs"
     folder.mkdir()
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "ramfs", "none", folder], check=False).returncode:
-        pytest.skip("mounting needs root")
+        pytest.skip("no ramfs can be mounted here: that needs root")
     return folder
 
 
