@@ -42,11 +42,12 @@ def test_an_import_needs_its_handler(interface: str, handler: str) -> None:
     assert check(manifest(handler), {interface: {"f"}}, exports) == []
 
 
-def test_interfaces_of_later_versions_and_unknown_ones_are_told_apart() -> None:
-    imports = {"theater:simple/http-client": {"send-http"}, "ntwk:theater/runtime": {"log"}}
+def test_an_unknown_interface_is_told_apart_from_one_that_is_not_granted() -> None:
+    imports = {"theater:simple/http-client": {"send-http"}, "other:theater/runtime": {"log"}}
     assert check(manifest(), imports, ACTOR) == [
-        "the component imports ntwk:theater/runtime, which this version does not know",
-        "the component imports theater:simple/http-client, which is not available in this version",
+        "the component imports other:theater/runtime, which this version does not know",
+        "the component imports theater:simple/http-client, which the manifest does not grant; add a [[handler]] with "
+        'type = "http-client"',
     ]
 
 

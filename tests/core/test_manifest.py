@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, Strategy
-from theater.core.handlers import HANDLERS, NOT_YET
+from theater.core.handlers import HANDLERS
 from theater.core.manifest import (
     Backoff,
     Build,
@@ -26,6 +26,7 @@ from theater.core.manifest import (
     from_canonical,
     parse,
 )
+from theater.core.permissions.supervisor import Supervisor
 from theater.core.quantities import MIB
 from theater.errors import ManifestError
 
@@ -126,12 +127,6 @@ def test_the_names_of_the_reference_are_accepted() -> None:
 @pytest.mark.parametrize("handler", sorted(HANDLERS))
 def test_each_handler_of_this_version_is_accepted(handler: str) -> None:
     assert parse(f'{LEAST}[[handler]]\ntype = "{handler}"\n', "m").handler_types == {handler}
-
-
-@pytest.mark.parametrize("handler", sorted(NOT_YET))
-def test_a_planned_handler_is_told_apart_from_a_typing_error(handler: str) -> None:
-    sentence = problem(f'{LEAST}[[handler]]\ntype = "{handler}"\nallow = ["GET https://example.com/*"]\n')
-    assert sentence.startswith(f"manifest.toml:4: [[handler]] type: {handler} is not available in this version")
 
 
 @pytest.mark.parametrize(
@@ -411,7 +406,7 @@ def test_what_is_no_secret_is_refused_and_a_value_is_not_repeated(row: str) -> N
 def test_patterns_of_manifests_are_texts() -> None:
     text = LEAST + '[[handler]]\ntype = "supervisor"\nmanifests = {}\n'
     (handler,) = parse(text.format('["worker/*.toml"]'), "m").handlers
-    assert handler.permissions == {"manifests": ("worker/*.toml",)}
+    assert handler.permissions == Supervisor(("worker/*.toml",))
     for wrong in ('"worker"', "[1]", "{}"):
         with pytest.raises(ManifestError, match="manifests"):
             parse(text.format(wrong), "m")

@@ -54,6 +54,17 @@ EXAMPLES: list[wire.Message] = [
     wire.Answer(2, bytes(32), None, {"error": "Deadlock", "message": "m", "details": {}}),
     wire.Taken(64),
     wire.SendAgain(ACTOR, 1, [[bytes(32), b"body"]]),
+    wire.Serving("gateway"),
+    wire.Admit(ACTOR, 2, bytes(16), "web", "web/manifest.toml", "/home", {"timing": {}}, {"mailbox": 1000}),
+    wire.Dismiss(ACTOR, 2, True),
+    wire.Announce("gateway", ACTOR, {"listens": ["127.0.0.1:8080"]}),
+    wire.ServiceIs("gateway", True),
+    wire.Enter(ACTOR, 2, bytes(16)),
+    wire.Entered("gateway"),
+    wire.Want(1, "http-client.send", [b"x"], bytes(32), 789),
+    wire.Given(1, {"status": 200}, None),
+    wire.Invoke(1, "theater:simple/http-handlers", "handle-request", [[1, {"method": "GET"}]], 789),
+    wire.Returned(1, [{"status": 200}], None, bytes(32)),
 ]
 
 

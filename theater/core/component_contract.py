@@ -16,7 +16,6 @@ from collections.abc import Collection, Mapping
 from theater.core.handlers import (
     ACTOR,
     MESSAGE_SERVER_CLIENT,
-    NOT_YET,
     TIMERS,
     granted_imports,
     handler_granting,
@@ -49,8 +48,6 @@ def _how_to_grant(interface: str) -> str:
     handler = handler_granting(interface)
     if handler is not None:
         return f'which the manifest does not grant; add a [[handler]] with type = "{handler}"'
-    if any(interface in planned for planned in NOT_YET.values()):
-        return "which is not available in this version"
     return "which this version does not know"
 
 

@@ -1,12 +1,21 @@
 """The handlers a manifest may name, and the WIT interfaces that each grants: the one table of capabilities.
 
-A handler that is planned is known here by name, so that a manifest made for a later version is refused with a
-reason instead of as a typing error.
+Each row says, too, what a manifest may say of it (theater/core/permissions), and which process does for an actor what
+its own sealed one cannot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
+
+from theater.core import schema
+from theater.core.permissions import Permissions
+from theater.core.permissions.nothing import Nothing
+from theater.core.permissions.supervisor import Supervisor
+from theater.core.schema import Place
+from theater.core.toml_text import Document
 
 RUNTIME = "theater:simple/runtime"
 ACTOR = "theater:simple/actor"
@@ -24,6 +33,20 @@ MONITORS = "theater:otp/monitors@0.1.0"
 LINKS = "theater:otp/links@0.1.0"
 MONITOR_HANDLERS = "theater:otp/monitor-handlers@0.1.0"
 SECRETS = "theater:otp/secrets@0.1.0"
+HTTP_CLIENT = "theater:simple/http-client"
+HTTP_FRAMEWORK = "theater:simple/http-framework"
+HTTP_HANDLERS = "theater:simple/http-handlers"
+FILESYSTEM = "theater:simple/filesystem"
+PROCESS = "theater:simple/process"
+PROCESS_HANDLERS = "theater:simple/process-handlers"
+TIMING = "theater:simple/timing"
+RANDOM = "theater:simple/random"
+ENVIRONMENT = "theater:simple/environment"
+
+GATEWAY: Final = "gateway"
+"""The service that has the network (theater/gateway)."""
+LAUNCHER: Final = "launcher"
+"""The service that runs programs (theater/launcher)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +56,14 @@ class HandlerType:
     Args:
         imports: interfaces that an actor with it may import.
         exports: interfaces that the host calls in such an actor, if it exports them.
-        permissions: the keys that a `[[handler]]` of this type may have beside `type`.
+        permissions: a frozen dataclass, the schema of its `[[handler]]` table but for `type`.
+        service: the process that carries out what the actor's own cannot: `GATEWAY`, `LAUNCHER`, or None.
     """
 
     imports: frozenset[str] = frozenset()
     exports: frozenset[str] = frozenset()
-    permissions: frozenset[str] = frozenset()
+    permissions: type[Permissions] = Nothing
+    service: str | None = None
 
 
 HANDLERS: dict[str, HandlerType] = {
@@ -54,16 +79,19 @@ HANDLERS: dict[str, HandlerType] = {
     "supervisor": HandlerType(
         imports=frozenset({SUPERVISOR}),
         exports=frozenset({SUPERVISOR_HANDLERS}),
-        permissions=frozenset({"manifests"}),
+        permissions=Supervisor,
     ),
     "monitors": HandlerType(imports=frozenset({MONITORS, LINKS}), exports=frozenset({MONITOR_HANDLERS})),
     "secrets": HandlerType(imports=frozenset({SECRETS})),
-}
-
-# Of later versions, with the interfaces that they will grant.
-NOT_YET: dict[str, frozenset[str]] = {
-    name: frozenset({f"theater:simple/{name}"})
-    for name in ("http-client", "http-framework", "filesystem", "process", "timing", "random", "environment")
+    "http-client": HandlerType(imports=frozenset({HTTP_CLIENT}), service=GATEWAY),
+    "http-framework": HandlerType(
+        imports=frozenset({HTTP_FRAMEWORK}), exports=frozenset({HTTP_HANDLERS}), service=GATEWAY
+    ),
+    "filesystem": HandlerType(imports=frozenset({FILESYSTEM}), service=LAUNCHER),
+    "process": HandlerType(imports=frozenset({PROCESS}), exports=frozenset({PROCESS_HANDLERS}), service=LAUNCHER),
+    "timing": HandlerType(imports=frozenset({TIMING})),
+    "random": HandlerType(imports=frozenset({RANDOM})),
+    "environment": HandlerType(imports=frozenset({ENVIRONMENT})),
 }
 
 # They give an actor nothing it could do harm with: a log line, its own name.
@@ -92,3 +120,12 @@ def handled_exports(types: frozenset[str]) -> frozenset[str]:
 def handler_granting(interface: str) -> str | None:
     """The type of handler that grants the import of `interface`, if there is one."""
     return next((name for name, handler in HANDLERS.items() if interface in handler.imports), None)
+
+
+def permissions_of(name: str, plain: Mapping[str, Any]) -> Permissions:
+    """The permissions of a handler, from the plain form that `theater.core.schema.plain` gives.
+
+    Raises:
+        ManifestError: it is not one.
+    """
+    return schema.read(HANDLERS[name].permissions, dict(plain), Place(Document("permissions", {}, None)))

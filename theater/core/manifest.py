@@ -35,13 +35,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from theater.core import schema
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
-from theater.core.handlers import HANDLERS, NOT_YET
+from theater.core.handlers import HANDLERS
+from theater.core.permissions import Permissions
+from theater.core.permissions.nothing import Nothing
 from theater.core.quantities import GIB, KIB, MIB, duration, show, show_size
 from theater.core.schema import Place, key, optional, table_key
 from theater.core.toml_text import Document, document
@@ -155,11 +157,11 @@ class Handler:
 
     Args:
         type: one of `HANDLERS`.
-        permissions: what the capability is limited to; the keys depend on the type.
+        permissions: what the capability is limited to: an instance of the class of its type.
     """
 
     type: str
-    permissions: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    permissions: Permissions = Nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,28 +393,20 @@ def _handler(value: object, place: Place) -> Handler:
         raise place.error_of_key(f"found {show(value)}; allowed: a table")
     if "type" not in value:
         raise place.error("type is missing")
-    name = _handler_type(value["type"], place / "type")
-    allowed = HANDLERS[name].permissions
-    permissions = {}
-    for given, inner in value.items():
-        if given == "type" or (given == "config" and inner == {}):
-            continue
-        if given not in allowed:
-            sentence = schema.unknown_key(given, dict.fromkeys(("type", *sorted(allowed))))
-            raise place.error_about(given, f"of type {name}: {sentence}")
-        permissions[given] = schema.read_value(_PERMISSIONS[given], inner, place / given)
-    return Handler(name, permissions)
-
-
-_PERMISSIONS: Mapping[str, schema.Reader] = {"manifests": schema.texts}
+    type_ = _handler_type(value["type"], place / "type")
+    given = {name: inner for name, inner in value.items() if name != "type" and (name, inner) != ("config", {})}
+    kind = HANDLERS[type_].permissions
+    allowed = schema.keys(kind)
+    for unknown in (name for name in given if name not in allowed):
+        sentence = schema.unknown_key(unknown, dict.fromkeys(("type", *allowed)))
+        raise place.error_about(unknown, f"of type {type_}: {sentence}")
+    return Handler(type_, schema.read(kind, given, place))
 
 
 def _handler_type(value: object, place: Place) -> str:
     if isinstance(value, str) and value in HANDLERS:
         return value
-    if isinstance(value, str) and value in NOT_YET:
-        raise place.error_of_key(f"{value} is not available in this version; available: {', '.join(HANDLERS)}")
-    near = schema.did_you_mean(value, dict.fromkeys((*HANDLERS, *NOT_YET))) if isinstance(value, str) else ""
+    near = schema.did_you_mean(value, dict.fromkeys(HANDLERS)) if isinstance(value, str) else ""
     raise place.error_of_key(f"found {show(value)}; allowed: {', '.join(HANDLERS)}{near}")
 
 

@@ -113,6 +113,11 @@ def read(schema: type[T], values: object, place: Place) -> T:
     return schema(**found)
 
 
+def keys(schema: type[Any]) -> tuple[str, ...]:
+    """The keys that a table of `schema` may have."""
+    return tuple(_key_name(item) for item in dataclasses.fields(schema))
+
+
 def plain(value: Any) -> Any:
     """`value` as the table it could have been read from: dicts, lists and scalars, every default filled in."""
     if dataclasses.is_dataclass(value):

@@ -15,7 +15,9 @@ around it, never inside.
 Three conversations share the table. *Control* is a client with the server: every `Request` carries an id and
 how long its sender waits; it is answered by any number of `Progress` and then by exactly one `Reply` or
 `Failure`. *Signals* run between the supervisor and a worker. *Mail* runs from worker to worker, each
-connection in order. Moments are nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
+connection in order. *Services* are the processes that do for actors what their own may not, the gateway and the
+launcher: the supervisor tells them whom they serve, workers ask them and are asked by them. Moments are nanoseconds of
+CLOCK_MONOTONIC, which all processes of a machine share.
 
 `tests/core/vectors/wire.json` holds one frame for each row.
 """
@@ -327,6 +329,110 @@ class Taken(NamedTuple):
     number: int
 
 
+# ---- services: with the supervisor
+
+
+class Serving(NamedTuple):
+    """A service's socket is bound; it takes admissions now."""
+
+    service: str
+
+
+class Admit(NamedTuple):
+    """A life begins whose actor the service may serve: what its manifest grants (`permissions`: handler -> plain form)
+    and what it must not exceed. Who knows `token` is that life."""
+
+    actor: str
+    incarnation: int
+    token: bytes
+    name: str
+    where: str
+    folder: str
+    permissions: dict[str, Any]
+    limits: dict[str, Any]
+
+
+class Dismiss(NamedTuple):
+    """A life is over. `for_good` says that no further one is coming: what was kept for it can go."""
+
+    actor: str
+    incarnation: int
+    for_good: bool
+
+
+class Announce(NamedTuple):
+    """What people should know of what a service does for an actor, such as where it listens; replaces what was said
+    before."""
+
+    service: str
+    actor: str
+    facts: dict[str, Any]
+
+
+class ServiceIs(NamedTuple):
+    """To workers: a service has come up (again), or is down; whatever was asked of it before has been lost with it."""
+
+    service: str
+    up: bool
+
+
+# ---- services: with workers
+
+
+class Enter(NamedTuple):
+    """A worker's first word to a service on each connection."""
+
+    actor: str
+    incarnation: int
+    token: bytes
+
+
+class Entered(NamedTuple):
+    """Answer to `Enter`: the service knows the life, and takes its wants."""
+
+    service: str
+
+
+class Want(NamedTuple):
+    """An actor wants something done: `op` with `args`. `origin` is the digest of the entry that records the wish.
+    Answered by exactly one `Given`."""
+
+    number: int
+    op: str
+    args: list[Any]
+    origin: bytes
+    deadline_ns: int
+
+
+class Given(NamedTuple):
+    """The end of a `Want`."""
+
+    number: int
+    value: Any
+    error: dict[str, Any] | None
+
+
+class Invoke(NamedTuple):
+    """A service has a handler of the actor called; answered by exactly one `Returned`. `params` are WIT values
+    (core/values.py) without the state."""
+
+    number: int
+    interface: str
+    function: str
+    params: list[Any]
+    deadline_ns: int
+
+
+class Returned(NamedTuple):
+    """The end of an `Invoke`: the handler's extra results, or why there are none; `cause` is the digest of the entry
+    that records the outcome, or empty."""
+
+    number: int
+    value: Any
+    error: dict[str, Any] | None
+    cause: bytes
+
+
 Message = (
     Request | Reply | Failure | Progress
     | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
@@ -334,6 +440,8 @@ Message = (
     | Found | Missing | Named | Deliver | Down | Forget | Stop | Pardon
     | Told | MonitorDown | LinkExit | ChildEnded
     | Send | Ask | Answer | Taken | SendAgain
+    | Serving | Admit | Dismiss | Announce | ServiceIs
+    | Enter | Entered | Want | Given | Invoke | Returned
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
@@ -343,6 +451,8 @@ ROWS: Mapping[int, type[NamedTuple]] = {
     32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
     40: Told, 41: MonitorDown, 42: LinkExit, 43: ChildEnded,
     48: Send, 49: Ask, 50: Answer, 51: Taken, 52: SendAgain,
+    64: Serving, 65: Admit, 66: Dismiss, 67: Announce, 68: ServiceIs,
+    72: Enter, 73: Entered, 74: Want, 75: Given, 76: Invoke, 77: Returned,
 }  # fmt: skip
 """Number of each message on the wire. A number is never used again for something else."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.manifest import Handler, Manifest, parse
+from theater.core.permissions.supervisor import Supervisor
 from theater.errors import ComponentError, ManifestError, UnknownContent, disk_error
 from theater.server.cast import Actor
 from theater.server.wishes import Role
@@ -126,7 +127,7 @@ _NO_PERMISSION = "the permission `manifests` of the handler supervisor does not 
 
 def _patterns(parent: Actor) -> tuple[str, ...] | None:
     permissions = next(handler.permissions for handler in parent.manifest.handlers if handler.type == "supervisor")
-    return permissions.get("manifests")
+    return permissions.manifests if isinstance(permissions, Supervisor) else None
 
 
 def _absolute(folder: Path, patterns: tuple[str, ...]) -> list[str]:
@@ -160,9 +161,10 @@ def _text(parent: Actor, folder: Path, given: str) -> _Found:
 
 
 def _has(parent: Actor, handler: Handler) -> bool:
-    if not handler.permissions and handler.type in GRANTED_TO_ALL:
+    if handler.type in GRANTED_TO_ALL:
         return True
-    return any(own == handler for own in parent.manifest.handlers)
+    own = next((own for own in parent.manifest.handlers if own.type == handler.type), None)
+    return own is not None and handler.permissions.excess(own.permissions) is None
 
 
 # ---- its files

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from theater.config import Home
+from theater.core import schema
 from theater.core.child_spec import ShutdownRule
 from theater.core.codec import content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
@@ -344,6 +345,7 @@ class Stage:
     def _assignment(self, worker: Worker, secrets: str | None) -> Assignment:
         actor, manifest = worker.actor, worker.actor.manifest
         limits = manifest.limits
+        permissions = {handler.type: schema.plain(handler.permissions) for handler in manifest.handlers}
         return Assignment(
             actor=actor.id,
             name=manifest.name,
@@ -355,6 +357,7 @@ class Stage:
             labels=str(self._home.labels),
             inbox=f"ipc://{self._home.inbox(actor.id, worker.incarnation)}",
             handlers=tuple(sorted(manifest.handler_types | GRANTED_TO_ALL)),
+            permissions=permissions,
             state_policy=manifest.supervision.state.value,
             durability=manifest.chain.durability.value,
             limits=Limits(

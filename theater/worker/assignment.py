@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +54,9 @@ class Assignment:
         labels: the folder of the stores that actors use.
         inbox: address to bind for mail.
         handlers: types of the handlers that the manifest grants.
+        permissions: what it grants with each, in plain form (`theater.core.handlers.permissions_of`).
+        services: where the services listen that do things for it, by name.
+        token: what tells this life to services.
         state_policy: last or fresh.
         durability: process or host.
         limits: see `Limits`.
@@ -97,6 +100,9 @@ class Assignment:
     secrets: tuple[str, ...] = ()
     secrets_folder: str | None = None
     parent_head: bytes | None = None
+    permissions: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)
+    token: bytes = b""
 
     def to_plain(self) -> dict[str, Any]:
         """As msgpack values."""
