@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import signal
 import struct
+import subprocess
+import sys
 from typing import Any
 
 from hypothesis import given
@@ -52,8 +57,8 @@ def test_a_new_page_says_nothing() -> None:
 def test_a_mark_whose_writer_died_on_the_way_is_not_believed(mark: Mark) -> None:
     worker, supervisor, page = both_sides()
     worker.mark(mark)
-    (generation,) = struct.unpack_from("<Q", page, 0)
-    struct.pack_into("<Q", page, 0, generation + 1)
+    (generation,) = struct.unpack_from("=Q", page, 0)
+    struct.pack_into("=Q", page, 0, generation + 1)
     assert supervisor.read_mark() is None
 
 
@@ -89,9 +94,53 @@ def test_a_page_full_of_anything_harms_nobody(writes: list[tuple[int, bytes]]) -
 def test_a_message_from_outside_is_taken_when_its_call_is_in_the_chain() -> None:
     worker, supervisor, _ = both_sides()
     assert supervisor.last_delivery(1000) == 0
+    worker.takes(3, 500)
     worker.takes(7, 1000)
-    assert supervisor.last_delivery(1000) == 6  # The call was to be written behind the end, and was not.
+    assert supervisor.last_delivery(1000) == 3  # The other call was to be written behind the end, and was not.
     assert supervisor.last_delivery(1001) == 7
+
+
+TAKER = """
+import mmap, sys
+from theater.core.pulse import SIZE, Pulse
+
+page = mmap.mmap(int(sys.argv[1]), SIZE)
+pulse, length = Pulse(memoryview(page)), memoryview(page)[3072:3080].cast("Q")
+delivery = 0
+while True:
+    delivery += 1
+    pulse.takes(delivery, 10 * delivery)
+    length[0] = 10 * (delivery + 1)
+"""
+
+
+def test_it_is_known_what_a_worker_had_taken_whenever_it_was_killed() -> None:
+    """It is stopped 300 times while it takes one message after the other: what the page says then is what it would say
+    if the worker had been killed there. A call's entry is ten bytes, and the chain's length stands at byte 3072."""
+    page = os.memfd_create("pulse")
+    os.ftruncate(page, SIZE)
+    wrong = []
+    with mmap.mmap(page, SIZE) as shared, memoryview(shared) as view:
+        supervisor, length = Pulse(memoryview(shared)), view[3072:3080].cast("Q")
+        worker = subprocess.Popen([sys.executable, "-c", TAKER, str(page)], pass_fds=(page,))
+        os.close(page)
+        try:
+            for _ in range(300):
+                before = length[0]
+                while length[0] == before:
+                    assert worker.poll() is None
+                worker.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, worker.pid, os.WSTOPPED)
+                if supervisor.last_delivery(length[0]) != length[0] // 10 - 1:
+                    wrong.append((supervisor.last_delivery(length[0]), length[0]))
+                worker.send_signal(signal.SIGCONT)
+                os.waitid(os.P_PID, worker.pid, os.WCONTINUED)
+        finally:
+            worker.kill()
+            worker.wait()
+            supervisor.release()
+            length.release()
+    assert wrong == []
 
 
 def test_the_wish_to_be_told_reaches_the_worker() -> None:

@@ -21,12 +21,17 @@ there, so no queue has to be drained before a death is judged.
     120     u64      state_size: bytes of the state
     128     u8       watched: written by the supervisor: somebody wants `Grown` messages
     136     u64      steps: grows with every host call
-    144     u64      delivery: number of the message from outside that was taken last
-    152     u64      delivery_at: offset at which its call was about to be written
     160     u64      snapshot_at, part of the mark: offset of the entry of the last snapshot plus one; 0 if none
+    176     u64      delivery: number of a message from outside that was taken
+    184     u64      delivery_at: offset at which its call was about to be written, plus one; 0 while it changes
+    192, 200         another such pair: they are written in turns, so that one of them always holds
     1024    u32      length of the last words, then that many bytes of msgpack
 
-All integers are little-endian. Nothing else is believed of a worker: values are about itself only.
+Integers are as the machine has them. Nothing else is believed of a worker: values are about itself only.
+
+The page is read when its writer has been killed, between any two instructions, and while it writes. So what is not
+part of the mark, which has its generation, is written word by word, each with one store: `struct.pack_into` clears its
+target first, and who died, or was read, at that moment would have said zero.
 """
 
 from __future__ import annotations
@@ -41,18 +46,19 @@ SIZE = 4096
 _WORDS_AT = 1024
 _WORDS_MAX = SIZE - _WORDS_AT - 4
 _WATCHED_AT = 128
-_STEPS_AT = 136
-_DELIVERY_AT = 144
 _SNAPSHOT_AT = 160
-_LAST_CALL_AT = 88
-_CALL_SINCE_AT = 96
-_GAUGES_AT = 104
-_MARK = struct.Struct("<QQQQQQ32s")
-_MARK_BODY = struct.Struct("<QQQQQ32s")
-_U64 = struct.Struct("<Q")
-_TWO_U64 = struct.Struct("<QQ")
-_GAUGES = struct.Struct("<QQQ")
-_U32 = struct.Struct("<I")
+_MARK_AT = 8
+_MARK_BODY = struct.Struct("=QQQQQ32s")
+_U64 = struct.Struct("=Q")
+_U32 = struct.Struct("=I")
+
+# Numbers of words.
+_GENERATION = 0
+_LAST_CALL = 11
+_CALL_SINCE = 12
+_MAILBOX, _MEMORY, _STATE_SIZE = 13, 14, 15
+_STEPS = 17
+_DELIVERIES = (22, 24)
 
 
 class Pulse:
@@ -64,40 +70,51 @@ class Pulse:
 
     def __init__(self, page: memoryview) -> None:
         self._page = page
+        self._words = page.cast("Q")
         self._generation = 0
+        self._slot, self._next_slot = _DELIVERIES
 
     # ---- the worker's side
 
     def mark(self, mark: Mark) -> None:
         """Says how far the chain has been written."""
-        page, odd = self._page, self._generation + 1
+        page, words, odd = self._page, self._words, self._generation + 1
         entries, digest, offset, state_at, incarnation, call_at, snapshot_at = mark
         state = 0 if state_at is None else state_at + 1
         call = 0 if call_at is None else call_at + 1
-        _U64.pack_into(page, 0, odd)
-        _MARK_BODY.pack_into(page, 8, entries, offset, state, incarnation, call, digest)
+        words[_GENERATION] = odd
+        _MARK_BODY.pack_into(page, _MARK_AT, entries, offset, state, incarnation, call, digest)
         _U64.pack_into(page, _SNAPSHOT_AT, 0 if snapshot_at is None else snapshot_at + 1)
         self._generation = odd + 1
-        _U64.pack_into(page, 0, odd + 1)
+        words[_GENERATION] = odd + 1
 
     def begin(self, now_ns: int, offset: int) -> None:
         """Says that a call has begun, and where its entry stands in the chain."""
-        _TWO_U64.pack_into(self._page, _LAST_CALL_AT, offset + 1, now_ns)
+        words = self._words
+        words[_LAST_CALL] = offset + 1
+        words[_CALL_SINCE] = now_ns
 
     def step(self, steps: int) -> None:
         """Says how far the running call is; any number that grows will do."""
-        _U64.pack_into(self._page, _STEPS_AT, steps)
+        self._words[_STEPS] = steps
 
     def takes(self, delivery: int, offset: int) -> None:
         """Says that the call for a message from outside is about to be written, and where."""
-        _TWO_U64.pack_into(self._page, _DELIVERY_AT, delivery, offset)
+        words, slot = self._words, self._slot
+        self._slot, self._next_slot = self._next_slot, slot
+        words[slot + 1] = 0
+        words[slot] = delivery
+        words[slot + 1] = offset + 1
 
     def end(self) -> None:
         """Says that no call is running."""
-        _U64.pack_into(self._page, _CALL_SINCE_AT, 0)
+        self._words[_CALL_SINCE] = 0
 
     def gauges(self, mailbox: int, memory: int, state_size: int) -> None:
-        _GAUGES.pack_into(self._page, _GAUGES_AT, mailbox, memory, state_size)
+        words = self._words
+        words[_MAILBOX] = mailbox
+        words[_MEMORY] = memory
+        words[_STATE_SIZE] = state_size
 
     def last_words(self, reason: dict[str, object]) -> None:
         """Leaves the exit reason; what does not fit loses its `detail`'s end."""
@@ -120,10 +137,12 @@ class Pulse:
 
     def read_mark(self) -> Mark | None:
         """How far the chain is, or None if the worker died while it was saying so, or never did."""
+        words = self._words
         for _ in range(100):
-            before, entries, offset, state, incarnation, call, digest = _MARK.unpack_from(self._page, 0)
+            before = words[_GENERATION]
+            entries, offset, state, incarnation, call, digest = _MARK_BODY.unpack_from(self._page, _MARK_AT)
             (snapshot,) = _U64.unpack_from(self._page, _SNAPSHOT_AT)
-            if before % 2 == 0 and _U64.unpack_from(self._page, 0)[0] == before:
+            if before % 2 == 0 and words[_GENERATION] == before:
                 if before == 0:
                     return None
                 return Mark(entries, digest, offset, _at(state), incarnation, _at(call), _at(snapshot))
@@ -131,17 +150,15 @@ class Pulse:
 
     def call_since(self) -> int | None:
         """Monotonic ns at which the running call began, if one is running."""
-        (since,) = _U64.unpack_from(self._page, _CALL_SINCE_AT)
-        return since or None
+        return self._words[_CALL_SINCE] or None
 
     def last_call(self) -> int | None:
         """Offset of the entry of the call that began last."""
-        (offset,) = _U64.unpack_from(self._page, _LAST_CALL_AT)
-        return offset - 1 if offset else None
+        return _at(self._words[_LAST_CALL])
 
     def progress(self) -> tuple[int, int]:
         """What changes with everything that the actor does: the call that began last, and the steps within it."""
-        return _U64.unpack_from(self._page, _LAST_CALL_AT)[0], _U64.unpack_from(self._page, _STEPS_AT)[0]
+        return self._words[_LAST_CALL], self._words[_STEPS]
 
     def last_delivery(self, length: int) -> int:
         """Number of the last message from outside whose call is in the chain.
@@ -149,13 +166,13 @@ class Pulse:
         Args:
             length: bytes of the chain; a call that was to be written behind it never was.
         """
-        delivery, offset = _TWO_U64.unpack_from(self._page, _DELIVERY_AT)
-        return int(delivery) if offset < length else max(0, int(delivery) - 1)
+        words = self._words
+        return max((words[slot] for slot in _DELIVERIES if 0 < words[slot + 1] <= length), default=0)
 
     def read_gauges(self) -> tuple[int, int, int]:
         """(waiting messages, bytes of linear memory, bytes of state)."""
-        mailbox, memory, state_size = _GAUGES.unpack_from(self._page, _GAUGES_AT)
-        return mailbox, memory, state_size
+        words = self._words
+        return words[_MAILBOX], words[_MEMORY], words[_STATE_SIZE]
 
     def read_last_words(self) -> dict[str, object] | None:
         """What the worker left, or None if it left nothing that can be read."""
@@ -170,6 +187,7 @@ class Pulse:
 
     def release(self) -> None:
         """Lets go of the page."""
+        self._words.release()
         self._page.release()
 
 
