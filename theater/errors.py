@@ -145,6 +145,10 @@ class ActorDown(TheaterError):
     exit_code = 8
 
 
+class ServiceDown(ActorDown):
+    """A service of the server, such as the gateway, ended before it answered; the server starts it again."""
+
+
 # ---- integrity
 
 

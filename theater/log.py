@@ -33,6 +33,15 @@ with _without("rich"):
 Logger = structlog.typing.FilteringBoundLogger
 
 
+_chosen = ["console", "info"]
+
+
+def chosen() -> tuple[str, str]:
+    """Style and level, for a process that is to log as this one does."""
+    style, level = _chosen
+    return style, level
+
+
 def configure(style: str = "console", level: str = "info", stream: TextIO | None = None) -> None:
     """Sets the form of the log of this process.
 
@@ -41,6 +50,7 @@ def configure(style: str = "console", level: str = "info", stream: TextIO | None
         level: the lowest level shown: debug, info, warning or error.
         stream: where lines go; standard error unless given.
     """
+    _chosen[:] = style, level
     out = stream or sys.stderr
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

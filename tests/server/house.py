@@ -323,8 +323,23 @@ class House:
         """Children of the server that are neither spawner, template, nor the worker of an actor."""
         found = [child.pid for child in children(self.pid)]
         makers = self.client.call("hello", {})["processes"]
-        known = {makers["spawner"], *makers["templates"], *(row.pid for row in self.client.list())}
+        services = {service["pid"] for service in makers["services"].values()}
+        known = {makers["spawner"], *makers["templates"], *services, *(row.pid for row in self.client.list())}
         return [pid for pid in found if pid not in known and is_running(pid)]
+
+    def services(self) -> dict[str, Any]:
+        """What the server says of its services, by name."""
+        found: dict[str, Any] = self.client.call("hello", {})["processes"]["services"]
+        return found
+
+    def service(self, name: str, other_than: int | None = None) -> int:
+        """The process of a service, once it serves."""
+
+        def pid() -> int | None:
+            found = self.services().get(name)
+            return found["pid"] if found is not None and found["serving"] and found["pid"] != other_than else None
+
+        return int(eventually(pid, f"the {name} serves"))
 
     def zombies(self) -> list[int]:
         return [child.pid for child in children(self.pid) if child.state == "Z"]

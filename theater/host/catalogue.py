@@ -22,11 +22,13 @@ from theater.core.handlers import (
     TIMERS,
     handler_granting,
 )
+from theater.core.permissions import Permissions
 from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.message_server import Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
 from theater.host.runtime import Life, Runtime
 from theater.host.secrets import Secrets
+from theater.host.services import Services
 from theater.host.store import Store
 from theater.host.supervisor import Family, Supervisor
 from theater.store.labels import Labels
@@ -34,7 +36,11 @@ from theater.store.labels import Labels
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What host interfaces reach of their actor."""
+    """What host interfaces reach of their actor.
+
+    Args:
+        permissions: what the manifest grants, by handler: an instance of the class of its row in core/handlers.py.
+    """
 
     life: Life
     post: Post
@@ -46,6 +52,8 @@ class Ports:
     family: Family
     bonds: Bonds
     secrets: Mapping[str, bytes]
+    services: Services
+    permissions: Mapping[str, Permissions]
 
 
 def build(ports: Ports) -> Mapping[str, object]:

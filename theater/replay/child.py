@@ -28,8 +28,8 @@ from theater.replay.performance import Performance
 from theater.replay.sources import records_of
 from theater.store.content import ContentStore
 from theater.store.secrets import opener, read_kept
+from theater.tether import die_with
 from theater.wasm.artefacts import ArtefactCache
-from theater.worker.confine import die_with
 
 _COLLECT_EVERY = 20_000
 """Allocations between two collections, as in a worker: entries leave no circles, and looking for them is dear."""

@@ -35,6 +35,7 @@ from theater.server.outage import Machine
 from theater.server.parenthood import Parenthood
 from theater.server.processes import Processes
 from theater.server.records import Records
+from theater.server.services import Services
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
 from theater.server.tree_view import TreeView
@@ -84,6 +85,9 @@ class House:
         self.context = Context()
         self.switchboard = Switchboard(home, self.context, self.loop, self.cast, self.stage, self.dead_letters, log)
         self.stage.switchboard = self.switchboard
+        self.services = Services(home, self.context, self.loop, self.processes, self.ledger, log)
+        self.services.switchboard = self.switchboard
+        self.stage.services = self.services
         self.stage.on_ready = self._on_ready
         self.switchboard.on_grown = self.watch.changed
         self.registrar = Registrar(self.cast, self.stage, self.switchboard)
@@ -118,7 +122,7 @@ class House:
         )
         self.grafts = Grafts(self.grove)
         self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
-        self.view = View(self.cast, self.stage, self.switchboard, self.dead_letters)
+        self.view = View(self.cast, self.stage, self.switchboard, self.services, self.dead_letters)
         self.tree_view = TreeView(self.loop, self.cast, self.view, self.grove)
         self.caretaker = Caretaker(home, self.loop, self.processes, self.cast, self.ledger, log)
         self.control: Control | None = None
@@ -204,6 +208,7 @@ class House:
         self.ledger.checkpoint(list(self.cast))
         self.nursery.close()
         self.workshop.close()
+        self.services.close()
         deadline = self.loop.now() + 5.0
 
         def look() -> None:
@@ -224,6 +229,7 @@ class House:
         if not self.processes.alive:
             self.machine.say_ended()
         self.switchboard.close()
+        self.services.close_socket()
         self.context.close()
         self.loop.close()
 

@@ -61,7 +61,7 @@ class Operations:
                 "started_ms": house.started_ms,
                 "actors": len(house.cast.actors),
                 "refused": house.refused(),
-                "processes": house.nursery.processes(),
+                "processes": {**house.nursery.processes(), "services": house.services.view()},
                 "key": house.ledger.key,
             }
         )

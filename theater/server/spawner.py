@@ -21,8 +21,8 @@ import sys
 from typing import NoReturn
 
 from theater.core.codec import pack, unpack
+from theater.tether import die_with
 from theater.worker import template
-from theater.worker.confine import die_with
 
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 _CLONE_PARENT = 0x8000

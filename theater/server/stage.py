@@ -39,6 +39,7 @@ from theater.server.loop import Alarm, Loop
 from theater.server.nursery import Breed, Newborn, Nursery, Order
 from theater.server.oom import OomKills
 from theater.server.processes import Ended, Processes
+from theater.server.services import Services
 from theater.server.tree import Branch, Twig
 from theater.server.vault import Vault
 from theater.store.content import ContentStore
@@ -127,6 +128,7 @@ class Stage:
         self.oom_kills = OomKills()
         self.families = Families(home, content, loop, cast, self)
         self._vault = Vault(home, os.environ)
+        self.services: Services | None = None
         self._paused: set[str] = set()
         self.on_ready: Callable[[Actor], None] = lambda actor: None
         self.on_supervisor: Callable[[Branch], None] = lambda branch: None
@@ -294,6 +296,8 @@ class Stage:
         self._save(actor)
         if self.switchboard is not None:
             self.switchboard.actor_is_down(actor)
+        if self.services is not None:
+            self.services.rest(actor)
         self.families.rest(actor)
 
     # ---- birth
@@ -346,6 +350,7 @@ class Stage:
         actor, manifest = worker.actor, worker.actor.manifest
         limits = manifest.limits
         permissions = {handler.type: schema.plain(handler.permissions) for handler in manifest.handlers}
+        services, token = self.services.admit(worker) if self.services is not None else ({}, b"")
         return Assignment(
             actor=actor.id,
             name=manifest.name,
@@ -358,6 +363,8 @@ class Stage:
             inbox=f"ipc://{self._home.inbox(actor.id, worker.incarnation)}",
             handlers=tuple(sorted(manifest.handler_types | GRANTED_TO_ALL)),
             permissions=permissions,
+            services=services,
+            token=token,
             state_policy=manifest.supervision.state.value,
             durability=manifest.chain.durability.value,
             limits=Limits(
@@ -502,6 +509,8 @@ class Stage:
         if self.switchboard is not None:
             worker.spoke_to_parent = self.switchboard.directory.has_asked(actor.id, actor.parent or "")
             self.switchboard.worker_is_dead(worker, reason)
+        if self.services is not None:
+            self.services.dismiss(worker)
         self._by_identity.pop(worker.identity, None)  # Not before: its last words had still to be heard.
         if actor.state is State.RUNNING:
             actor.state = State.RESTARTING

@@ -32,7 +32,7 @@ from theater.server.cast import Cast
 from theater.server.kept_tree import kept_digests
 from theater.store.content import Collected, ContentStore
 from theater.store.labels import Labels
-from theater.worker.confine import die_with
+from theater.tether import die_with
 
 GRACE_S = 3600.0
 """Content that was put since is spared: whoever has put it may not have recorded yet what for."""

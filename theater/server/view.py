@@ -8,6 +8,7 @@ from typing import Any
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.server.cast import Actor, Cast, plain_manifest
 from theater.server.dead_letters import DeadLetters
+from theater.server.services import Services
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
 
@@ -15,10 +16,13 @@ from theater.server.switchboard import Switchboard
 class View:
     """Looks at actors; changes nothing."""
 
-    def __init__(self, cast: Cast, stage: Stage, switchboard: Switchboard, dead_letters: DeadLetters) -> None:
+    def __init__(
+        self, cast: Cast, stage: Stage, switchboard: Switchboard, services: Services, dead_letters: DeadLetters
+    ) -> None:
         self._cast = cast
         self._stage = stage
         self._switchboard = switchboard
+        self._services = services
         self._dead_letters = dead_letters
 
     def row(self, actor: Actor) -> dict[str, Any]:
@@ -71,5 +75,6 @@ class View:
                 "mail": supervision.mail.value,
             },
             "last_usage": actor.last_usage,
+            "services": self._services.facts(actor),
             "dead_letters": self._dead_letters.count_for(actor.id),
         }

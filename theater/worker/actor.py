@@ -20,7 +20,7 @@ from theater.chainlog.reader import ChainReader
 from theater.chainlog.rereading import head_before
 from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
-from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports
+from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports, permissions_of
 from theater.core.pulse import Pulse
 from theater.core.secrets import message_digest
 from theater.core.snapshot import Answered
@@ -42,7 +42,7 @@ from theater.store.labels import Labels
 from theater.worker.assignment import Assignment
 from theater.worker.bonds import Bonds
 from theater.worker.family import Family
-from theater.worker.letters import Letter, News
+from theater.worker.letters import Errand, Letter, News
 from theater.worker.mail import Mail
 from theater.worker.past import Past
 from theater.worker.post import Post
@@ -50,6 +50,7 @@ from theater.worker.promises import Promises
 from theater.worker.record import Record
 from theater.worker.recovery import take_up
 from theater.worker.retrace import remember
+from theater.worker.services import Services
 from theater.worker.signals import Signals
 from theater.worker.snapshots import Snapshots, require_room, snapshot_of
 from theater.worker.timers import Timers
@@ -128,6 +129,7 @@ class Actor:
             assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
         )
         limits = self._limits
+        self._context = context
         self._woken = wake = _wake_on_signals()
         who = assignment.actor, assignment.incarnation
         self._mail = Mail(context, *who, inbox, self.signals, limits.message, limits.mailbox, wake)
@@ -155,13 +157,38 @@ class Actor:
 
     def _attach(self, warm: Warm, content: ContentStore) -> None:
         """Gives the guest its limits and its host."""
+        self._attached = True
         self._post = post = Post(self._mail, self._record, warm.seam, self._limits, self._remaining)
         labels = Labels(self._is.labels, content, self._record.release)
         family = Family(self._mail, self._make_way, self._origin, self._remaining)
         bonds = Bonds(self._mail, self._make_way, self._remaining)
+        self._services = Services(
+            self._context,
+            self._is.services,
+            (self._is.actor, self._is.incarnation, self._is.token),
+            self._mail,
+            self._make_way,
+            lambda: self._seam.origin,
+            self._remaining,
+            self._limits.request_timeout,
+            lambda text: self.say("system", text),
+        )
+        self._mail.on_service = self._services.changed
         secrets = values_of(self._is, self._veil)
+        permissions = {name: permissions_of(name, plain) for name, plain in self._is.permissions.items()}
         ports = catalogue.Ports(
-            self, post, self._promises, self, self._mail, self._timers, labels, family, bonds, secrets
+            life=self,
+            post=post,
+            later=self._promises,
+            circumstances=self,
+            directory=self._mail,
+            clockwork=self._timers,
+            labels=labels,
+            family=family,
+            bonds=bonds,
+            secrets=secrets,
+            services=self._services,
+            permissions=permissions,
         )
         interfaces = catalogue.build(ports)
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
@@ -235,6 +262,8 @@ class Actor:
         while True:
             if writer.offset >= snapshots.look_at:
                 self._look_for_snapshot()
+            if self._services.needs_tending:
+                self._services.tend()
             if self._ending is not None:
                 raise Ended(self._ending)
             if mail.stopping:
@@ -244,13 +273,16 @@ class Actor:
                 self._handle(Letter(timer.msg, self._is.actor, timer.cause))
             letter = mail.next_letter()
             if letter is not None:
-                if isinstance(letter, News):
-                    self._hear(letter)
-                else:
+                if isinstance(letter, Letter):
                     self._handle(letter)
+                elif isinstance(letter, Errand):
+                    self._run(letter)
+                else:
+                    self._hear(letter)
                 handled += 1
                 if handled % _LETTERS_BETWEEN_LOOKS == 0:
                     mail.take_signals()
+                    mail.look_around()
             elif not mail.take_one():
                 self._rest(timers.next_due())
 
@@ -301,6 +333,8 @@ class Actor:
         Who waits for this actor is told by the supervisor, when the process has ended: who asks again then waits for
         the next life instead of meeting the end of this one.
         """
+        if self._attached:
+            self._services.close()
         self._mail.close()
         try:
             said = {} if self._said is None else {"data": self._said}
@@ -339,6 +373,29 @@ class Actor:
             self._call(news.interface, news.function, news.params, None, None, None)
         else:
             self.say("system", f"{_told(news)}; the component does not export {news.interface}, so it was not told")
+
+    def _run(self, errand: Errand) -> None:
+        """Does what a service wants done."""
+        if (errand.interface, errand.function) not in self._handles:
+            error: TheaterError = ActorFailed(
+                f"{self._is.name} cannot be asked for {errand.function}: its component does not export "
+                f"{errand.interface}, or its manifest does not grant the handler"
+            )
+            errand.returned(None, error, b"")
+            return
+        if errand.deadline_ns < time.monotonic_ns():
+            errand.returned(None, TimedOut(f"{self._is.name} had not begun when the time was over"), b"")
+            return
+        self._now = _Circumstances(None, errand.deadline_ns)
+        try:
+            result = self._call(errand.interface, errand.function, errand.params, None, None, None)
+        finally:
+            self._now = _Circumstances()
+        self._record.release()
+        if isinstance(result, Err):
+            errand.returned(None, ActorFailed(str(result.value)), self._last)
+        else:
+            errand.returned(list(result), None, self._last)
 
     def _reply(self, letter: Letter, request: str, result: Any) -> None:
         assert letter.reply is not None
@@ -525,6 +582,7 @@ class Actor:
             return None
         return _wall_ms() + (self._now.deadline_ns - time.monotonic_ns()) // 1_000_000
 
+    _attached = False
     _initialises_memory = False
     _last = b""
     _said: bytes | None = None

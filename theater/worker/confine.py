@@ -1,25 +1,9 @@
-"""What a freshly forked process does so that it owns nothing of its parents and never outlives the server."""
+"""What a freshly forked process does so that it owns nothing of its parents."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with(supervisor: int) -> None:
-    """Has the kernel kill this process when the supervisor dies, whenever that was.
-
-    The signal is sent on the death of the parent, which for a clone made with CLONE_PARENT is the supervisor. If
-    it died before the request, the parent is another process by now, and we end at once (prctl(2)).
-    """
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != supervisor:
-        os._exit(1)
 
 
 def own_nothing_but(keep: int) -> None:

@@ -1,6 +1,7 @@
 """What waits in a mailbox: each letter becomes one call of the guest, in the order of arrival.
 
-A `Letter` is a message, with or without somebody who waits for its answer. `News` is the end of another actor that
+A `Letter` is a message, with or without somebody who waits for its answer. An `Errand` comes from a service: an HTTP
+request, the output of a program. `News` is the end of another actor that
 this one has asked to hear of, or of a child. Both are recorded as any call is; an `err` that a handler answers to news
 has nobody to go to but the log, and the actor's life goes on.
 """
@@ -48,6 +49,24 @@ class Letter:
     def function(self) -> str:
         """The handler that it is for."""
         return "handle-send" if self.reply is None else "handle-request"
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A call that a service wants made.
+
+    Args:
+        interface, function, params: the call.
+        deadline_ns: until when the service waits.
+        returned: called once with the handler's extra results, or with why there are none, and with the digest of the
+            entry that records the outcome.
+    """
+
+    interface: str
+    function: str
+    params: tuple[Any, ...]
+    deadline_ns: int
+    returned: Callable[[Any, TheaterError | None, bytes], None]
 
 
 class Asked(NamedTuple):

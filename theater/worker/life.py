@@ -24,6 +24,7 @@ from theater.core.exit_reason import ExitReason
 from theater.core.pulse import SIZE, Pulse
 from theater.core.wire import Ready
 from theater.errors import DiskFull, Diverged, LimitExceeded, TheaterError
+from theater.tether import die_with
 from theater.wasm.guest import Trap, TrapKind
 from theater.worker import confine
 from theater.worker.actor import Actor, Ended
@@ -49,7 +50,7 @@ def run(line: int, warm: Warm, supervisor: int, signals: str, *, spare: bool) ->
     """
     status = 1
     try:
-        confine.die_with(supervisor)
+        die_with(supervisor)
         confine.own_nothing_but(line)
         confine.default_signals()
         gc.set_threshold(_COLLECT_EVERY, 10, 100)

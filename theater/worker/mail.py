@@ -48,6 +48,7 @@ from theater.core.wire import (
     Register,
     Send,
     SendAgain,
+    ServiceIs,
     Spawn,
     Stop,
     Taken,
@@ -68,7 +69,7 @@ from theater.errors import (
     WireError,
     from_wire,
 )
-from theater.worker.letters import Asked, Letter, News
+from theater.worker.letters import Asked, Errand, Letter, News
 from theater.worker.news import Heard, Newsroom, peer_name
 from theater.worker.signals import Signals
 
@@ -220,6 +221,7 @@ class Mail:
     Attributes:
         letters: what waits.
         on_pardon: told of messages that may be tried again.
+        on_service: told that a service has ended, or is there again.
         handled_before: the causes of messages that earlier lives have begun to handle.
     """
 
@@ -235,7 +237,7 @@ class Mail:
         wake: int | None = None,
     ) -> None:
         self.me = me
-        self.letters: deque[Letter | News] = deque()
+        self.letters: deque[Letter | News | Errand] = deque()
         self.stopping = False
         self.path: tuple[str, ...] = ()
         self._context = context
@@ -261,7 +263,9 @@ class Mail:
         self._listening = True
         self._is_closed = False
         self.refused = 0
+        self._others: dict[Dealer, Callable[[], object]] = {}
         self.on_pardon: Callable[[bytes], object] = lambda digest: None
+        self.on_service: Callable[[str, bool], object] = lambda service, up: None
         self.handled_before: Callable[[], Set[bytes]] = frozenset
 
     # ---- sending
@@ -526,13 +530,30 @@ class Mail:
                 pass  # A dead sender needs no confirmation; a busy one gets the next.
         self._confirm.clear()
 
+    def attend(self, socket: Dealer, take_in: Callable[[], object]) -> None:
+        """Has every wait end when something comes by `socket` too, and `take_in` called for it."""
+        self._others[socket] = take_in
+        self._poll.add(socket)
+
+    def neglect(self, socket: Dealer) -> None:
+        """Ends `attend`; must come before the socket is closed."""
+        if self._others.pop(socket, None) is not None:
+            self._poll.remove(socket)
+
+    def look_around(self) -> None:
+        """Takes in what has come by sockets that are attended to: a busy actor does not wait, so it would not know."""
+        for take_in in list(self._others.values()):
+            take_in()
+
     def _take_in(self, ready: Router | Dealer) -> None:
         if ready is self._inbox:
             self.take_one()
-        else:
+        elif ready is self._signals.dealer:
             self.take_signals()
+        elif type(ready) is Dealer and (take_in := self._others.get(ready)) is not None:
+            take_in()
 
-    def next_letter(self) -> Letter | News | None:
+    def next_letter(self) -> Letter | News | Errand | None:
         """Takes the oldest letter out of the mailbox."""
         if not self.letters:
             return None
@@ -642,6 +663,8 @@ class Mail:
                     self.stopping = True
                 case Pardon():
                     self.on_pardon(message.digest)
+                case ServiceIs():
+                    self.on_service(message.service, message.up)
                 case _:
                     self.refused += 1
         self._tell_news()

@@ -27,6 +27,7 @@ from theater.core.codec import pack, unpack
 from theater.errors import ComponentError, TheaterError
 from theater.host.base import Seam
 from theater.host.wasi import GuestHost
+from theater.tether import die_with
 from theater.wasm.artefacts import ArtefactCache
 from theater.wasm.guest import Guest, Trap
 from theater.worker import confine, life, program
@@ -47,7 +48,7 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
         fork: the spawner's fork; returns 0 in the child.
     """
     try:
-        confine.die_with(supervisor)
+        die_with(supervisor)
         confine.own_nothing_but(orders.fileno())
         confine.default_signals()
         warm = _load(order)

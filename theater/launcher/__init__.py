@@ -1,0 +1,1 @@
+"""The launcher: the only process of a server that runs programs, each within what a manifest grants."""

@@ -1,0 +1,56 @@
+"""The process of a service: started by the supervisor, ended with it, its desks open in between."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from theater import log
+from theater.bus.sockets import Context
+from theater.service.office import Desk, Office
+from theater.tether import die_with
+
+Desks = Callable[[Office, Path], Sequence[Desk]]
+"""Makes the desks of a service, given the home's folder."""
+
+_LINGER_MS = 500
+
+
+def run(name: str, desks: Desks) -> int:
+    """Serves until SIGTERM. The arguments of the process are those that theater/server/services.py gives.
+
+    Args:
+        name: of the service.
+    """
+    home, supervisor, parent, style, level = sys.argv[1:6]
+    die_with(int(parent))
+    log.configure(style, level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends it to everybody; the supervisor says when to end.
+    # uvloop costs half as much; where it is not there, asyncio's own loop does.
+    with asyncio.Runner(loop_factory=_best_loop()) as runner:
+        runner.run(_serve(name, Path(home), supervisor, desks))
+    return 0
+
+
+async def _serve(name: str, home: Path, supervisor: str, desks: Desks) -> None:
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, over.set)
+    context = Context()
+    office = Office(name, context, f"ipc://{home / 'run' / name}", supervisor, log.logger())
+    office.open(*desks(office, home))
+    await over.wait()
+    await office.close()
+    context.end(_LINGER_MS)
+
+
+def _best_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
