@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from theater.core.overdue import CatchUp
 from theater.errors import LimitExceeded
 from theater.worker.timers import MOST, Timers
 
@@ -114,3 +115,30 @@ def test_a_timer_is_written_after_the_entry_that_sets_it(path: Path, clock: Cloc
         table.start(100, 0, b"hello")
     assert not path.exists()
     assert table.next_due() is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "missed"),
+    [(CatchUp.ONE, [b"tick"]), (CatchUp.ALL, [b"tick"] * 4), (CatchUp.SKIP, [])],
+)
+def test_the_catch_up_policy_says_what_becomes_of_moments_missed_while_down(
+    path: Path, clock: Clock, policy: CatchUp, missed: list[bytes]
+) -> None:
+    first = timers(path, clock)
+    first.start(100, 100, b"tick")
+    clock.now += 250
+    assert first.take_due() is not None
+    up_until = clock.now
+    clock.now += 400  # Away for 4 moments.
+    second = Timers(path, clock, lambda: b"", catch_up=policy, up_until_ms=lambda: up_until)
+    assert [due.msg for due in iter(second.take_due, None)] == missed
+    assert second.next_due() == pytest.approx(0.05)
+
+
+def test_when_the_last_life_ended_is_asked_only_for_an_interval(path: Path, clock: Clock) -> None:
+    def never() -> int:
+        raise AssertionError("asked")
+
+    timers(path, clock).start(100, 0, b"once")
+    clock.now += 1000
+    assert Timers(path, clock, lambda: b"", up_until_ms=never).take_due() is not None

@@ -12,8 +12,11 @@ from typing import Any, Final
 
 from theater.core import schema
 from theater.core.permissions import Permissions
+from theater.core.permissions.environment import Environment
 from theater.core.permissions.nothing import Nothing
+from theater.core.permissions.random import Random
 from theater.core.permissions.supervisor import Supervisor
+from theater.core.permissions.timers import Timers
 from theater.core.schema import Place
 from theater.core.toml_text import Document
 
@@ -74,7 +77,7 @@ HANDLERS: dict[str, HandlerType] = {
     ),
     "registry": HandlerType(imports=frozenset({REGISTRY})),
     # A timer's message arrives as any other does, at `handle-send`.
-    "timers": HandlerType(imports=frozenset({TIMERS}), exports=frozenset({MESSAGE_SERVER_CLIENT})),
+    "timers": HandlerType(imports=frozenset({TIMERS}), exports=frozenset({MESSAGE_SERVER_CLIENT}), permissions=Timers),
     "store": HandlerType(imports=frozenset({STORE})),
     "supervisor": HandlerType(
         imports=frozenset({SUPERVISOR}),
@@ -90,8 +93,8 @@ HANDLERS: dict[str, HandlerType] = {
     "filesystem": HandlerType(imports=frozenset({FILESYSTEM}), service=LAUNCHER),
     "process": HandlerType(imports=frozenset({PROCESS}), exports=frozenset({PROCESS_HANDLERS}), service=LAUNCHER),
     "timing": HandlerType(imports=frozenset({TIMING})),
-    "random": HandlerType(imports=frozenset({RANDOM})),
-    "environment": HandlerType(imports=frozenset({ENVIRONMENT})),
+    "random": HandlerType(imports=frozenset({RANDOM}), permissions=Random),
+    "environment": HandlerType(imports=frozenset({ENVIRONMENT}), permissions=Environment),
 }
 
 # They give an actor nothing it could do harm with: a log line, its own name.

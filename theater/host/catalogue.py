@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from theater.core.handlers import (
+    ENVIRONMENT,
     IDENTITY,
     LINKS,
     MESSAGE_SERVER_HOST,
     MONITORS,
+    RANDOM,
     REGISTRY,
     REQUESTS,
     RUNTIME,
@@ -20,17 +22,22 @@ from theater.core.handlers import (
     STORE,
     SUPERVISOR,
     TIMERS,
+    TIMING,
     handler_granting,
 )
 from theater.core.permissions import Permissions
+from theater.core.randomness import Source
 from theater.host.bonds import Bonds, Links, Monitors
+from theater.host.environment import Environment
 from theater.host.message_server import Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
+from theater.host.random import Random
 from theater.host.runtime import Life, Runtime
 from theater.host.secrets import Secrets
 from theater.host.services import Services
 from theater.host.store import Store
 from theater.host.supervisor import Family, Supervisor
+from theater.host.timing import Bed, Timing
 from theater.store.labels import Labels
 
 
@@ -54,6 +61,9 @@ class Ports:
     secrets: Mapping[str, bytes]
     services: Services
     permissions: Mapping[str, Permissions]
+    bed: Bed
+    randomness: Source
+    environment: Mapping[str, str]
 
 
 def build(ports: Ports) -> Mapping[str, object]:
@@ -70,6 +80,9 @@ def build(ports: Ports) -> Mapping[str, object]:
         MONITORS: Monitors(ports.bonds),
         LINKS: Links(ports.bonds),
         SECRETS: Secrets(ports.secrets),
+        TIMING: Timing(ports.bed),
+        RANDOM: Random(ports.randomness),
+        ENVIRONMENT: Environment(ports.environment),
     }
 
 

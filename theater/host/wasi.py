@@ -7,13 +7,24 @@ and how long a guest may sleep.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from theater.core.randomness import Draw, Source
 from theater.host.base import Binding
 
 _STREAMS = "wasi:io/streams"
 _POLL = "wasi:io/poll"
+_RANDOM = "wasi:random/"
+
+_DRAWN: Mapping[str, Callable[..., Any]] = {
+    "get-random-bytes": lambda draw, count: draw.bytes(count),
+    "get-insecure-random-bytes": lambda draw, count: draw.bytes(count),
+    "get-random-u64": lambda draw: draw.u64(),
+    "get-insecure-random-u64": lambda draw: draw.u64(),
+    "insecure-seed": lambda draw: (draw.u64(), draw.u64()),
+}
+"""What the functions of wasi:random answer to an actor that has a seed."""
 
 
 class Outside(Protocol):
@@ -32,15 +43,24 @@ class WasiAnswers:
     def __init__(self, seam: Binding) -> None:
         self._seam = seam
         self._outside: Outside | None = None
+        self._draw: Draw | None = None
         self._early: list[tuple[str, bytes]] = []
 
-    def attach(self, outside: Outside) -> None:
-        """Gives the guest its actor; what it wrote before goes to the actor's log now."""
+    def attach(self, outside: Outside, randomness: Source | None = None) -> None:
+        """Gives the guest its actor; what it wrote before goes to the actor's log now.
+
+        Args:
+            randomness: where random bytes come from now; None for the operating system.
+        """
         self._outside = outside
+        self._draw = Draw(randomness) if randomness is not None else None
         for stream, data in self._early:
             outside.write(stream, data)
 
     def answer(self, interface: str, function: str, args: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        draw = self._draw
+        if draw is not None and interface.startswith(_RANDOM):
+            return self._seam.answer(interface, function, args, lambda: _DRAWN[function](draw, *args))
         return self._seam.answer(interface, function, args, compute)
 
     def output(self, stream: str, data: bytes) -> None:

@@ -24,6 +24,8 @@ from theater.core.child_spec import ShutdownRule
 from theater.core.codec import content_digest, pack
 from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
+from theater.core.manifest import Manifest
+from theater.core.permissions.environment import Environment
 from theater.core.pulse import SIZE, Pulse
 from theater.core.secrets import message_digest
 from theater.core.supervision import ChildRef, Note, NoteKind, Phase, Refusal, Refused
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 _POISON_KEPT = 100
 _DESCRIPTORS_KEPT = 64
+_LARGEST_ENVIRONMENT = 64 << 10
 _AS_ASKED = frozenset({ExitKind.SHUTDOWN, ExitKind.KILLED})
 
 OUTSIDE = "outside"
@@ -315,6 +318,7 @@ class Stage:
         worker.order = None
         try:
             secrets = self._vault.open(actor)
+            environment = _environment(actor.manifest)
         except TheaterError as error:
             self._turn_away(newborn)
             self._not_born(worker, error)
@@ -326,7 +330,7 @@ class Stage:
             self._not_born(worker, StartFailed(f"the server cannot share a page with a worker: {error.strerror}"))
             return
         try:
-            socket.send_fds(newborn.line, [pack(self._assignment(worker, secrets).to_plain())], [page])
+            socket.send_fds(newborn.line, [pack(self._assignment(worker, secrets, environment).to_plain())], [page])
         except OSError:
             # A spare that was killed while it was nobody yet. That is not the end of this life: another takes it up.
             self._turn_away(newborn)
@@ -346,7 +350,7 @@ class Stage:
         self._nursery.is_up(newborn.pid)
         self._processes.adopt(newborn.pid, lambda ended: None)
 
-    def _assignment(self, worker: Worker, secrets: str | None) -> Assignment:
+    def _assignment(self, worker: Worker, secrets: str | None, environment: dict[str, str]) -> Assignment:
         actor, manifest = worker.actor, worker.actor.manifest
         limits = manifest.limits
         permissions = {handler.type: schema.plain(handler.permissions) for handler in manifest.handlers}
@@ -365,6 +369,7 @@ class Stage:
             permissions=permissions,
             services=services,
             token=token,
+            environment=environment,
             state_policy=manifest.supervision.state.value,
             durability=manifest.chain.durability.value,
             limits=Limits(
@@ -607,6 +612,28 @@ class Stage:
     def _say(self, actor: Actor, text: str) -> None:
         incarnation = actor.incarnation
         self._loop.later(lambda: self._ledger.system_line(actor.id, incarnation, text))
+
+
+def _environment(manifest: Manifest) -> dict[str, str]:
+    """What the actor may see of the server's environment.
+
+    Raises:
+        StartFailed: it is more than an assignment has room for.
+    """
+    granted = next((each.permissions for each in manifest.handlers if each.type == "environment"), None)
+    if not isinstance(granted, Environment):
+        return {}
+    found = {name: _readable(value) for name, value in granted.of(os.environ).items()}
+    if len(pack(found)) > _LARGEST_ENVIRONMENT:
+        raise StartFailed(
+            f"the variables that {manifest.name} may see have over {_LARGEST_ENVIRONMENT} bytes; grant fewer of them"
+        )
+    return found
+
+
+def _readable(value: str) -> str:
+    """A variable's value as text; bytes that are none are replaced."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _share_page(worker: Worker) -> int:

@@ -21,7 +21,10 @@ from theater.chainlog.rereading import head_before
 from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports, permissions_of
+from theater.core.permissions.random import Random as RandomGranted
+from theater.core.permissions.timers import Timers as TimersGranted
 from theater.core.pulse import Pulse
+from theater.core.randomness import seeded
 from theater.core.secrets import message_digest
 from theater.core.snapshot import Answered
 from theater.core.values import Err
@@ -137,7 +140,10 @@ class Actor:
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
         moment = assignment.path("timers"), _wall_ms, self._recorded_origin
-        self._timers = Timers(*moment, self._veil, durable=durable)
+        catch_up = assignment.granted(TimersGranted).catch_up
+        self._timers = Timers(
+            *moment, self._veil, durable=durable, catch_up=catch_up, up_until_ms=self._newest_entry_ms
+        )
         if beginning.why_not is not None:
             self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
         if self._past is None:
@@ -175,6 +181,8 @@ class Actor:
         )
         self._mail.on_service = self._services.changed
         secrets = values_of(self._is, self._veil)
+        seed = self._is.granted(RandomGranted).seed
+        source = os.urandom if seed is None else seeded(seed, self._is.name, self._is.incarnation)
         permissions = {name: permissions_of(name, plain) for name, plain in self._is.permissions.items()}
         ports = catalogue.Ports(
             life=self,
@@ -189,6 +197,9 @@ class Actor:
             secrets=secrets,
             services=self._services,
             permissions=permissions,
+            bed=self,
+            randomness=source,
+            environment=self._is.environment,
         )
         interfaces = catalogue.build(ports)
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
@@ -200,7 +211,7 @@ class Actor:
                 f"[limits] memory is {self._limits.memory}"
             )
         warm.seam.attach(self._record, {name: interfaces[name] for name in granted if name in interfaces}, denied)
-        warm.host.wasi.attach(self)
+        warm.host.wasi.attach(self, source if seed is not None else None)
         handled = handled_exports(frozenset(self._is.handlers))
         self._handles = frozenset(export for export in self._guest.exports if export[0] in handled)
 
@@ -506,6 +517,12 @@ class Actor:
     def _fuel(self) -> int | None:
         return self._guest.fuel_consumed() if self._limits.fuel is not None else None
 
+    def _newest_entry_ms(self) -> int:
+        """Until when the life before this one is known to have been up; this one has written nothing yet."""
+        with ChainReader(self._is.path("chain")) as reader:
+            newest = reader.tail(1)
+        return newest[0].time_ns // 1_000_000 if newest else _wall_ms()
+
     def _remaining(self) -> float | None:
         """Seconds that the running call may still take."""
         return self._call_until - time.monotonic() if self._call_until is not None else None
@@ -556,6 +573,12 @@ class Actor:
         until = time.monotonic() + (seconds if left is None else min(seconds, left + 0.001))
         while (rest := until - time.monotonic()) > 0 and not self._mail.stopping:
             self._mail.wait(min(rest, _SLEEP_STEP_S))
+
+    def remaining(self) -> float | None:
+        return self._remaining()
+
+    def is_stopping(self) -> bool:
+        return self._mail.stopping
 
     def end(self, data: bytes | None) -> None:
         self._said = data

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from theater.core.chain import Mark
+from theater.core.handlers import HANDLERS, permissions_of
+
+P = TypeVar("P")
 
 REHEARSAL = "rehearsal."
 """Beginning of the name of a folder among the sockets in which a spare rehearses; its process id follows."""
@@ -56,6 +59,7 @@ class Assignment:
         handlers: types of the handlers that the manifest grants.
         permissions: what it grants with each, in plain form (`theater.core.handlers.permissions_of`).
         services: where the services listen that do things for it, by name.
+        environment: the variables of the server's environment that it may see.
         token: what tells this life to services.
         state_policy: last or fresh.
         durability: process or host.
@@ -102,6 +106,7 @@ class Assignment:
     parent_head: bytes | None = None
     permissions: Mapping[str, Any] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     token: bytes = b""
 
     def to_plain(self) -> dict[str, Any]:
@@ -126,6 +131,13 @@ class Assignment:
             "snapshot": tuple(plain["snapshot"]) if plain["snapshot"] is not None else None,
         }
         return cls(**fields)
+
+    def granted(self, kind: type[P]) -> P:
+        """The permissions of the handler whose permissions are of this class; its defaults if the actor has none."""
+        for name in self.handlers:
+            if HANDLERS[name].permissions is kind:
+                return cast("P", permissions_of(name, self.permissions.get(name, {})))
+        return kind()
 
     def path(self, name: str) -> Path:
         """A file in the actor's folder."""

@@ -1,7 +1,7 @@
 """Timers of one actor. They outlive its incarnations: the table is a file beside the chain, replaced atomically.
 
-A timer that was due while the actor was down fires once when it is back. Times are wall time in milliseconds,
-since a machine's monotonic clock starts anew with the machine.
+A timer that was due while the actor was down fires when it is back; how often, if it repeats, the catch-up policy says
+(theater/core/overdue.py). Times are wall time in milliseconds, since a machine's monotonic clock starts anew with it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from theater.core.codec import pack, unpack
+from theater.core.overdue import CatchUp, following, resumed
 from theater.core.secrets import Veil
 from theater.durable import replace, sync_folder
 from theater.errors import IntegrityError, LimitExceeded, WireError
@@ -42,6 +43,9 @@ class Timers:
         origin: digest of the entry that is setting a timer.
         veil: hides the secrets of the actor in the file.
         durable: whether a timer that was set outlives the machine.
+        catch_up: see `CatchUp`.
+        up_until_ms: the last moment that the life before this one is known to have been up. It is asked only if a timer
+            repeats: what the file says of that may be out of date, since nothing is written when it fires.
     """
 
     def __init__(
@@ -52,13 +56,19 @@ class Timers:
         veil: Veil | None = None,
         *,
         durable: bool = False,
+        catch_up: CatchUp = CatchUp.ONE,
+        up_until_ms: Callable[[], int] | None = None,
     ) -> None:
         self._path = path
         self._veil = veil
         self._durable = durable
         self._now_ms = now_ms
         self._origin = origin
+        self._catch_up = catch_up
+        self._back_since = now_ms()
         self._heap = self._read()
+        if any(timer.period_ms for timer in self._heap):
+            self._catch_up_from(up_until_ms() if up_until_ms is not None else self._back_since)
         self._last = max((timer.number for timer in self._heap), default=0)
 
     def start(self, delay_ms: int, period_ms: int, msg: bytes) -> int:
@@ -89,17 +99,24 @@ class Timers:
         return max(0.0, (self._heap[0].due_ms - self._now_ms()) / 1000) if self._heap else None
 
     def take_due(self) -> Timer | None:
-        """A timer that is due. A repeating one is set for its next moment that has not passed."""
+        """A timer that is due. A repeating one is set for its next moment that has not passed, or is to be caught up
+        with."""
         if not self._heap or self._heap[0].due_ms > self._now_ms():
             return None
         timer = heapq.heappop(self._heap)
         if timer.period_ms:
-            behind = self._now_ms() - timer.due_ms
-            due = timer.due_ms + timer.period_ms * (behind // timer.period_ms + 1)
+            due = following(timer.due_ms, timer.period_ms, self._back_since, self._now_ms(), self._catch_up)
             heapq.heappush(self._heap, timer._replace(due_ms=due))
         else:
             self._write()
         return timer
+
+    def _catch_up_from(self, up_until: int) -> None:
+        self._heap = [
+            timer._replace(due_ms=resumed(timer.due_ms, timer.period_ms, up_until, self._back_since, self._catch_up))
+            for timer in self._heap
+        ]
+        heapq.heapify(self._heap)
 
     def _read(self) -> list[Timer]:
         try:

@@ -2,12 +2,37 @@
 
 The class is the schema of its `[[handler]]` table (theater/core/schema.py), so a key that it does not have is an error
 with its line. Nothing is granted by default: the defaults of a class are what a handler has whose table says no more
-than its type. `excess` is how a child is held to what its parent has.
+than its type. `excess` is how a child is held to what its parent has, and `used` how a record shows what of it all was
+needed.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, Self
+
+from theater.core.values import Err
+
+
+class Asked(NamedTuple):
+    """A host call of a chain and what it was told.
+
+    Args:
+        interface: of the handler, full WIT name.
+        function: WIT name.
+        args: as the guest gave them.
+        answer: what it was told: `Ok`, `Err`, or a plain value; None, too, if it never was told.
+    """
+
+    interface: str
+    function: str
+    args: tuple[Any, ...]
+    answer: Any
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was told an error."""
+        return isinstance(self.answer, Err)
 
 
 class Permissions(Protocol):
@@ -16,3 +41,10 @@ class Permissions(Protocol):
     def excess(self, granted: Any) -> str | None:
         """What this has that `granted`, of the same class, has not: the rest of a sentence that begins with "it may";
         None if nothing."""
+
+    def used(self, calls: Sequence[Asked]) -> Self:
+        """The least of these permissions with which none of `calls` would be answered otherwise than it was.
+
+        What is no access but a limit or a habit (a timeout, a seed) stays as it is. Refused calls count for nothing;
+        content of an argument that was kept apart may be missing from it (`theater.core.codec.Ref`, `Veiled`).
+        """

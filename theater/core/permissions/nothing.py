@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
+
+from theater.core.permissions import Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +15,6 @@ class Nothing:
 
     def excess(self, granted: Self) -> str | None:
         return None
+
+    def used(self, calls: Sequence[Asked]) -> Self:
+        return self

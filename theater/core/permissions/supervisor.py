@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from theater.core import schema
+from theater.core.permissions import Asked
 from theater.core.schema import key
 
 
@@ -23,3 +25,6 @@ class Supervisor:
         if self == granted:
             return None
         return "start children from other manifests than its parent"
+
+    def used(self, calls: Sequence[Asked]) -> Self:
+        return self
