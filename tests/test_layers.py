@@ -27,6 +27,8 @@ ADDRESSES = {
     "cryptography": {"core"},
     "structlog": {"log"},
     "zstandard": {"chainlog"},
+    "aiohttp": {"gateway"},
+    "uvloop": {"service"},
     "click": {"cli"},
     "rich": {"cli"},
 }
