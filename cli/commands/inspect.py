@@ -35,6 +35,7 @@ def command(app: App, actor: str) -> int:
 def _lines(found: Inspection) -> Iterator[tuple[str, Any]]:
     row, rest = found.row, dict(found.facts)
     rest.pop("manifest", None)
+    services = rest.pop("services", None) or {}
     yield "id", row.id
     yield "name", row.name
     yield "state", row.state
@@ -48,6 +49,9 @@ def _lines(found: Inspection) -> Iterator[tuple[str, Any]]:
     for name, value in rest.items():
         label = name.removesuffix("_ms").replace("_", " ")
         yield label, _SHOWN.get(name, _plainly)(value)
+    for service, said in services.items():
+        for name, value in said.items():
+            yield f"{service}: {name}", _plainly(value)
 
 
 def _end(detail: str | None, words: str) -> str:

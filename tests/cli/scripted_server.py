@@ -152,6 +152,7 @@ class Script:
         facts = {"registered": ["counter"], "manifest": {"name": "counter"}, "component": "counter.wasm"}
         facts |= {"component_digest": "ab" * 32, "program_digest": None, "mode": "bytes", "memory": 3 << 20}
         facts |= {"started_ms": 0, "state_size": 17, "supervision": {"restart": "permanent"}, "dead_letters": 0}
+        facts |= {"services": {"gateway": {"listens": ["127.0.0.1:8080", "127.0.0.1:8443"]}}}
         return self.rows[self.find(actor)] | facts | {"call": None}
 
     def _state(self, actor: str) -> dict[str, Any]:
