@@ -44,7 +44,7 @@ def _below(cls: type[errors.TheaterError]) -> list[type[errors.TheaterError]]:
 
 
 def test_every_file_that_a_document_links_to_exists() -> None:
-    for page in (ROOT / "README.md", ROOT / "theater" / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "theater" / "README.md", *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[a-z-]+)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
