@@ -29,8 +29,10 @@ from theater.core.codec import pack
 from theater.core.handlers import (
     ACTOR,
     FREE_INTERFACES,
+    HTTP_HANDLERS,
     MESSAGE_SERVER_CLIENT,
     MONITOR_HANDLERS,
+    PROCESS_HANDLERS,
     SUPERVISOR_HANDLERS,
     granted_imports,
     handled_exports,
@@ -61,8 +63,15 @@ _NAMES_TAKEN = sys.stdlib_module_names | {
     "componentize_py_async_support",
     "poll_loop",
 }
-_PLAIN_CLASSES = {"Actor", "MessageServerClient"}
-_SERVED = {ACTOR, MESSAGE_SERVER_CLIENT, MONITOR_HANDLERS, SUPERVISOR_HANDLERS}
+_PLAIN_CLASSES = {"Actor", "MessageServerClient", "HttpHandlers"}
+_SERVED = {
+    ACTOR,
+    HTTP_HANDLERS,
+    MESSAGE_SERVER_CLIENT,
+    MONITOR_HANDLERS,
+    PROCESS_HANDLERS,
+    SUPERVISOR_HANDLERS,
+}
 """The exports that the guest library has handlers for."""
 _NEEDED = {"theater:simple/types"}
 """What the guest library always imports."""

@@ -17,6 +17,8 @@ Actor = exports.Actor
 MessageServerClient = exports.MessageServerClient
 SupervisorHandlers = exports.SupervisorHandlers
 MonitorHandlers = exports.MonitorHandlers
+HttpHandlers = exports.HttpHandlers
+ProcessHandlers = exports.ProcessHandlers
 
 
 class Program:

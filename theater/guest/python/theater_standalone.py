@@ -18,3 +18,5 @@ Actor = exports.Actor
 MessageServerClient = exports.MessageServerClient
 SupervisorHandlers = exports.SupervisorHandlers
 MonitorHandlers = exports.MonitorHandlers
+HttpHandlers = exports.HttpHandlers
+ProcessHandlers = exports.ProcessHandlers

@@ -13,6 +13,7 @@ Everything an actor does to the world goes through the functions here, and the h
 in the manifest; a call that is not granted raises `CallFailed`.
 """
 
+from theater import env, files, http, process, random, time
 from theater.actor import Actor
 from theater.bonds import demonitor, link, monitor, trap_exits, unlink
 from theater.children import ChildEvent, child_events, child_state, children, restart_child, resume, spawn, stop_child
@@ -34,6 +35,7 @@ from theater.messages import (
 )
 from theater.secrets import secret
 from theater.store import Store
+from theater.time import sleep
 from theater.timers import cancel, send_after, send_interval
 
 __all__ = [
@@ -55,13 +57,18 @@ __all__ = [
     "close_channel",
     "deadline",
     "demonitor",
+    "env",
+    "files",
     "get_chain",
+    "http",
     "link",
     "log",
     "me",
     "monitor",
     "open_channel",
     "outstanding_requests",
+    "process",
+    "random",
     "register",
     "reply_later",
     "request",
@@ -75,8 +82,10 @@ __all__ = [
     "send_on_channel",
     "sender",
     "shutdown",
+    "sleep",
     "spawn",
     "stop_child",
+    "time",
     "trap_exits",
     "unlink",
     "unregister",

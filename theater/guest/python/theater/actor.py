@@ -89,6 +89,15 @@ class Actor:
     def handle_exit(self, actor: str, reason: ExitReason) -> None:
         """A linked actor has ended, and this one traps exits."""
 
+    def handle_stdout(self, process: int, data: bytes) -> None:
+        """A program that this actor started wrote to its standard output."""
+
+    def handle_stderr(self, process: int, data: bytes) -> None:
+        """A program that this actor started wrote to its standard error."""
+
+    def handle_process_exit(self, process: int, status: int) -> None:
+        """A program that this actor started has ended; `status` is its exit status."""
+
     def encode(self, message: Any) -> bytes:
         """The bytes of a message or reply; the default asks `codec`."""
         return self.codec.encode(message)

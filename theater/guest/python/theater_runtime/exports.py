@@ -9,8 +9,7 @@ import wit_world
 from componentize_py_types import Err
 
 import theater
-from theater_runtime.handlers import Handlers
-from theater_runtime.plain import Plain
+from theater_runtime import handlers, plain
 
 
 def _unserved(*_: object) -> NoReturn:
@@ -48,14 +47,35 @@ class MonitorHandlers:
     handle_exit = _unserved
 
 
+class HttpHandlers:
+    """theater:simple/http-handlers"""
+
+    handle_request = _unserved
+    handle_middleware = _unserved
+    handle_websocket_connect = _unserved
+    handle_websocket_message = _unserved
+    handle_websocket_disconnect = _unserved
+
+
+class ProcessHandlers:
+    """theater:simple/process-handlers"""
+
+    handle_stdout = _unserved
+    handle_stderr = _unserved
+    handle_exit = _unserved
+
+
+_EXPORTS = Actor, MessageServerClient, SupervisorHandlers, MonitorHandlers, HttpHandlers, ProcessHandlers
+
+
 def serve(actor: Any) -> None:
     """Makes the exports those of an actor: an object of its class, or a module of plain classes."""
-    handlers = Handlers(actor) if isinstance(actor, theater.Actor) else Plain(actor)
+    exports = handlers.exports(actor) if isinstance(actor, theater.Actor) else plain.exports(actor)
     # Set on the classes, so that a call reaches the handler without a step in between.
-    for export in (Actor, MessageServerClient, SupervisorHandlers, MonitorHandlers):
+    for export in _EXPORTS:
         for name in vars(export):
             if not name.startswith("_"):
-                setattr(export, name, getattr(handlers, name))
+                setattr(export, name, staticmethod(exports(export.__name__, name)))
     # The collector need never look at the program and the library again, which keeps their pages shared.
     gc.collect()
     gc.freeze()

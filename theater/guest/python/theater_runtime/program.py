@@ -9,7 +9,7 @@ from typing import Any
 
 import theater
 
-_PLAIN = "MessageServerClient", "Actor"
+_PLAIN = "MessageServerClient", "Actor", "HttpHandlers"
 
 
 class LoadFailed(Exception):
