@@ -4,9 +4,9 @@ Under the heading `## Example` a page has blocks. A block whose first line is a 
 (`# worker.toml`, `// actor.c`, `;; actor.wat`) is that file; without one, `toml` is manifest.toml and `python` is
 actor.py. A `text` block is the script, a line each:
 
-    env NAME VALUE      a variable of the server's environment         file PATH TEXT   a secret file beside the manifest
-    background FILE     runs a Python file until the end; what it       start MANIFEST   starts an actor; without such a
-                        prints first says that it is ready                               line manifest.toml is started
+    env NAME VALUE      a variable of the server's environment         file PATH TEXT   a file that nobody else may read
+    background FILE     runs a Python file until the end; it says      start MANIFEST   starts an actor; if none does,
+                        something when it is ready                                      manifest.toml is started
     to NAME             what follows is with that actor                crash            its process is killed
     request BODY        a request to it                                send BODY        a message to it
     reply BODY          the answer                                     error TEXT       the answer that it failed
@@ -32,7 +32,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from house import PATIENCE, House, eventually
