@@ -1,0 +1,167 @@
+"""Opening what lies below an open folder, so that no path and no race leads out of it.
+
+`openat2` with RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS resolves a path in the kernel, in one step:
+`..` cannot leave the folder, and a link anywhere in the path, also one that is put there meanwhile, is an error and
+never followed. Nothing that looks at a path first and opens it then can promise that.
+
+glibc has no function for it, so it is called by its number, which is the same on every architecture.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from theater.errors import StartFailed
+
+DEEPEST = 256
+"""Folders within folders that `tree` enters; each takes a descriptor."""
+
+_OPENAT2 = 437
+_RENAME_NOREPLACE = 1
+_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+_RESOLVE = _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
+_TRIES = 64
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+class _How(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]  # noqa: RUF012
+
+
+class Found(NamedTuple):
+    """Something in a tree: its name in the open folder `folder`, and what it is; itself, not what a link leads to."""
+
+    folder: int
+    name: str
+    is_folder: bool
+    size: int
+    depth: int
+
+
+def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
+    """Opens `path` below an open folder; the descriptor is closed on exec.
+
+    Args:
+        folder: descriptor, which may be one of O_PATH.
+        path: relative.
+        flags: of open(2).
+        mode: of a file that is made.
+
+    Raises:
+        OSError: EXDEV: it leads out of the folder. ELOOP: a link stands in the way. ENOSYS: the kernel is too old.
+    """
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise OSError(errno.EINVAL, "a path has no NUL in it")  # ctypes would end it there
+    how = _How(flags | os.O_CLOEXEC, mode, _RESOLVE)
+    for _ in range(_TRIES):
+        found: int = _syscall(_OPENAT2, folder, encoded, ctypes.byref(how), ctypes.sizeof(how))
+        if found >= 0:
+            return found
+        number = ctypes.get_errno()
+        if number not in (errno.EAGAIN, errno.EINTR):  # somebody renames what is on the way; a signal
+            break
+    raise OSError(number, os.strerror(number))
+
+
+def open_folder(folder: int, path: str, *, readable: bool = False) -> int:
+    """A descriptor of the folder `path` below `folder`, to find things from; with `readable` also to list and to sync.
+
+    Raises: as `open_beneath`.
+    """
+    return open_beneath(folder, path or ".", _FOLDER | (os.O_RDONLY if readable else os.O_PATH))
+
+
+def require_openat2() -> None:
+    """Raises StartFailed on a kernel that cannot do this: there is no second best."""
+    try:
+        os.close(open_beneath(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+            raise StartFailed(
+                "this kernel does not give openat2 (Linux 5.6), without which no folder can be granted: "
+                f"{error.strerror}"
+            ) from error
+
+
+_AT_FDCWD = -100
+
+
+def rename_new(name: str, to: str, *, folder: int, to_folder: int) -> None:
+    """Renames; never replaces anything.
+
+    Raises:
+        OSError: EEXIST: there is something. As rename(2).
+    """
+    done = _libc.renameat2(folder, os.fsencode(name), to_folder, os.fsencode(to), _RENAME_NOREPLACE)
+    if done != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def tree(folder: int, depth: int = 1) -> Iterator[Found]:
+    """Everything in a folder and below, each folder after what is in it. No link is followed.
+
+    What comes or goes meanwhile may or may not be among it. Whoever is given a thing may delete or rename it.
+
+    Args:
+        folder: descriptor that can be listed; it stays open.
+        depth: of what is in it.
+
+    Raises:
+        OSError: ELOOP: folders are deeper within each other than `DEEPEST`. Something cannot be read.
+    """
+    for name in os.listdir(folder):
+        try:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        is_folder = stat.S_ISDIR(found.st_mode)
+        if is_folder:
+            if depth >= DEEPEST:
+                raise OSError(errno.ELOOP, f"folders are more than {DEEPEST} deep")
+            try:
+                inner = open_folder(folder, name, readable=True)
+            except FileNotFoundError:
+                continue
+            try:
+                yield from tree(inner, depth + 1)
+            finally:
+                os.close(inner)
+        yield Found(folder, name, is_folder, found.st_size if stat.S_ISREG(found.st_mode) else 0, depth)
+
+
+def lies_in(folder: int, other: int) -> bool:
+    """Whether an open folder is another one, or lies in it, by whatever path it was reached."""
+    wanted = _identity(other)
+    here = os.dup(folder)
+    try:
+        while (found := _identity(here)) != wanted:
+            above = os.open("..", os.O_PATH | _FOLDER, dir_fd=here)
+            os.close(here)
+            here = above
+            if _identity(here) == found:
+                return False
+        return True
+    finally:
+        os.close(here)
+
+
+def open_trusted(path: Path | str) -> int:
+    """A descriptor of a folder that the user names; links in its path are his own. Raises OSError."""
+    return os.open(path, os.O_PATH | _FOLDER)
+
+
+def _identity(folder: int) -> tuple[int, int]:
+    found = os.fstat(folder)
+    return found.st_dev, found.st_ino
