@@ -1,8 +1,8 @@
 """Opening what lies below an open folder, so that no path and no race leads out of it.
 
-`openat2` with RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS resolves a path in the kernel, in one step:
-`..` cannot leave the folder, and a link anywhere in the path, also one that is put there meanwhile, is an error and
-never followed. Nothing that looks at a path first and opens it then can promise that.
+`openat2` with RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS resolves a path in the kernel, in one
+step: `..` cannot leave the folder, and a link anywhere in the path, also one that is put there meanwhile, is an error
+and never followed. Nothing that looks at a path first and opens it then can promise that.
 
 glibc has no function for it, so it is called by its number, which is the same on every architecture.
 """
@@ -35,7 +35,7 @@ _syscall.restype = ctypes.c_long
 
 
 class _How(ctypes.Structure):
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]  # noqa: RUF012
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
 class Found(NamedTuple):
@@ -95,6 +95,11 @@ def require_openat2() -> None:
 
 
 _AT_FDCWD = -100
+
+
+def is_link_in_the_way(error: OSError) -> bool:
+    """Whether a path was not opened because a link stands in it."""
+    return error.errno in (errno.ELOOP, errno.EXDEV)
 
 
 def rename_new(name: str, to: str, *, folder: int, to_folder: int) -> None:

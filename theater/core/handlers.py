@@ -13,8 +13,10 @@ from typing import Any, Final
 from theater.core import schema
 from theater.core.permissions import Permissions
 from theater.core.permissions.environment import Environment
+from theater.core.permissions.filesystem import Filesystem
 from theater.core.permissions.nothing import Nothing
 from theater.core.permissions.random import Random
+from theater.core.permissions.store import Store
 from theater.core.permissions.supervisor import Supervisor
 from theater.core.permissions.timers import Timers
 from theater.core.schema import Place
@@ -40,6 +42,7 @@ HTTP_CLIENT = "theater:simple/http-client"
 HTTP_FRAMEWORK = "theater:simple/http-framework"
 HTTP_HANDLERS = "theater:simple/http-handlers"
 FILESYSTEM = "theater:simple/filesystem"
+FILES = "theater:otp/files@0.1.0"
 PROCESS = "theater:simple/process"
 PROCESS_HANDLERS = "theater:simple/process-handlers"
 TIMING = "theater:simple/timing"
@@ -78,7 +81,7 @@ HANDLERS: dict[str, HandlerType] = {
     "registry": HandlerType(imports=frozenset({REGISTRY})),
     # A timer's message arrives as any other does, at `handle-send`.
     "timers": HandlerType(imports=frozenset({TIMERS}), exports=frozenset({MESSAGE_SERVER_CLIENT}), permissions=Timers),
-    "store": HandlerType(imports=frozenset({STORE})),
+    "store": HandlerType(imports=frozenset({STORE}), permissions=Store),
     "supervisor": HandlerType(
         imports=frozenset({SUPERVISOR}),
         exports=frozenset({SUPERVISOR_HANDLERS}),
@@ -90,7 +93,7 @@ HANDLERS: dict[str, HandlerType] = {
     "http-framework": HandlerType(
         imports=frozenset({HTTP_FRAMEWORK}), exports=frozenset({HTTP_HANDLERS}), service=GATEWAY
     ),
-    "filesystem": HandlerType(imports=frozenset({FILESYSTEM}), service=LAUNCHER),
+    "filesystem": HandlerType(imports=frozenset({FILESYSTEM, FILES}), permissions=Filesystem, service=LAUNCHER),
     "process": HandlerType(imports=frozenset({PROCESS}), exports=frozenset({PROCESS_HANDLERS}), service=LAUNCHER),
     "timing": HandlerType(imports=frozenset({TIMING})),
     "random": HandlerType(imports=frozenset({RANDOM}), permissions=Random),

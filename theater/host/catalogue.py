@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from theater.core.handlers import (
     ENVIRONMENT,
+    FILES,
+    FILESYSTEM,
     IDENTITY,
     LINKS,
     MESSAGE_SERVER_HOST,
@@ -29,6 +31,8 @@ from theater.core.permissions import Permissions
 from theater.core.randomness import Source
 from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.environment import Environment
+from theater.host.filesystem import Files, Filesystem
+from theater.host.folders import Folders
 from theater.host.message_server import Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
 from theater.host.random import Random
@@ -59,6 +63,7 @@ class Ports:
     family: Family
     bonds: Bonds
     secrets: Mapping[str, bytes]
+    folders: Folders
     services: Services
     permissions: Mapping[str, Permissions]
     bed: Bed
@@ -76,6 +81,8 @@ def build(ports: Ports) -> Mapping[str, object]:
         REGISTRY: Registry(ports.directory),
         TIMERS: Timers(ports.clockwork),
         STORE: Store(ports.labels),
+        FILESYSTEM: Filesystem(ports.folders, ports.services),
+        FILES: Files(ports.folders),
         SUPERVISOR: Supervisor(ports.family),
         MONITORS: Monitors(ports.bonds),
         LINKS: Links(ports.bonds),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from theater.core.handlers import LAUNCHER
+from theater.core.values import Case
 from theater.host.folders import Folders
+from theater.host.services import Services
 
 
 class Filesystem:
@@ -12,10 +15,12 @@ class Filesystem:
 
     Args:
         folders: of this life.
+        services: where commands are run.
     """
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, services: Services) -> None:
         self._folders = folders
+        self._services = services
 
     def read_file(self, path: str) -> bytes:
         return self._folders.read(path)
@@ -38,6 +43,21 @@ class Filesystem:
     def path_exists(self, path: str) -> bool:
         found = self._folders.info(path)
         return found is not None and found.kind != "other"
+
+    def execute_command(self, dir: str, command: str, args: list[str]) -> Case:
+        self._folders.require_command(command)
+        return self._run(dir, command, args)
+
+    def execute_nix_command(self, dir: str, command: str) -> Case:
+        self._folders.require_nix()
+        return self._run(dir, None, [command])
+
+    def _run(self, folder: str, command: str | None, args: list[str]) -> Case:
+        """What a command came to. The launcher looks at the same permissions again, and opens the folder itself."""
+        self._folders.require_folder(folder)
+        order = {"folder": folder, "command": command, "args": args}
+        found: Case = self._services.ask(LAUNCHER, "command.run", [order], self._folders.command_timeout)
+        return found
 
 
 class Files:

@@ -155,6 +155,30 @@ class Folders:
         with self._told(path), self._opened_folder(path, self._any_right(path)):
             pass
 
+    # ---- commands, which are run by another process (theater/launcher)
+
+    @property
+    def command_timeout(self) -> float:
+        """Seconds that a command may take."""
+        return self._may.command_timeout / 1000
+
+    def require_command(self, command: str) -> None:
+        """Raises Refused unless the manifest names the command."""
+        if command not in self._may.commands:
+            granted = ", ".join(map(show, self._may.commands)) or "none"
+            raise Refused(
+                f"the manifest does not let this actor run {show(command)}; allowed: {granted} "
+                '([[handler]] type = "filesystem", commands)'
+            )
+
+    def require_nix(self) -> None:
+        """Raises Refused unless the manifest allows Nix."""
+        if not self._may.nix:
+            raise Refused(
+                "the manifest does not let this actor run commands in Nix development shells "
+                '([[handler]] type = "filesystem", nix = true)'
+            )
+
     # ---- changing
 
     def write(self, path: str, content: bytes) -> None:
@@ -308,7 +332,7 @@ class Folders:
 
     @contextmanager
     def _file(self, path: str) -> Iterator[tuple[int, int]]:
-        """A regular file that is open for reading, and its size. Nothing else is ever opened: a device may act on it."""
+        """A regular file that is open for reading, and its size. Nothing else is opened: a device may act on that."""
         with self._parent(path, Right.READ) as spot:
             if _regular(spot) is None:
                 raise _nothing(path)

@@ -367,6 +367,7 @@ class Stage:
             inbox=f"ipc://{self._home.inbox(actor.id, worker.incarnation)}",
             handlers=tuple(sorted(manifest.handler_types | GRANTED_TO_ALL)),
             permissions=permissions,
+            where=actor.where,
             services=services,
             token=token,
             environment=environment,

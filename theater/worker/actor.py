@@ -45,6 +45,7 @@ from theater.store.labels import Labels
 from theater.worker.assignment import Assignment
 from theater.worker.bonds import Bonds
 from theater.worker.family import Family
+from theater.worker.folders import open_folders
 from theater.worker.letters import Errand, Letter, News
 from theater.worker.mail import Mail
 from theater.worker.past import Past
@@ -192,6 +193,7 @@ class Actor:
             directory=self._mail,
             clockwork=self._timers,
             labels=labels,
+            folders=open_folders(self._is, permissions.get("filesystem"), self._record.release, self._remaining),
             family=family,
             bonds=bonds,
             secrets=secrets,

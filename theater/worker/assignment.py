@@ -61,6 +61,7 @@ class Assignment:
         services: where the services listen that do things for it, by name.
         environment: the variables of the server's environment that it may see.
         token: what tells this life to services.
+        where: the manifest's file, beside which paths in permissions begin.
         state_policy: last or fresh.
         durability: process or host.
         limits: see `Limits`.
@@ -108,6 +109,7 @@ class Assignment:
     services: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     token: bytes = b""
+    where: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """As msgpack values."""

@@ -1,15 +1,15 @@
 """Which folders an actor may read from and write to, how much, and which commands it may run there."""
 
-# ruff: noqa: RUF009 (`key` is `dataclasses.field` with a reader)
-
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
 from theater.core import granted_paths, schema
 from theater.core.granted_paths import Path
+from theater.core.permissions import Asked
 from theater.core.quantities import GIB, MIB, show, show_duration, show_size
 from theater.core.schema import Place, key
 from theater.errors import InvalidInput
@@ -98,6 +98,32 @@ class Filesystem:
             return "run commands in Nix development shells"
         return self._larger(granted)
 
+    def used(self, calls: Sequence[Asked]) -> Self:
+        """The folders that were needed stay as they are, not cut down to what was touched in them: a folder must be
+        there when a life begins."""
+        done = [call for call in calls if not call.refused and call.args and isinstance(call.args[0], str)]
+        read = self._needed(Right.READ, (path for call in done if call.function in _READING for path in call.args[:1]))
+        write = self._needed(
+            Right.WRITE, (path for call in done for path in call.args[: _WRITING.get(call.function, 0)])
+        )
+        either = [
+            call.args[0] for call in done if call.function in _EITHER and _nearest(call.args[0], read + write) is None
+        ]
+        read += self._needed(Right.READ, either)
+        write += self._needed(Right.WRITE, (path for path in either if _nearest(path, self.read) is None))
+        commands = {call.args[1] for call in done if call.function == "execute-command" and len(call.args) > 1}
+        return replace(
+            self,
+            read=tuple(each for each in self.read if each in read),
+            write=tuple(each for each in self.write if each in write),
+            commands=tuple(each for each in self.commands if each in commands),
+            nix=self.nix and any(call.function == "execute-nix-command" for call in done),
+        )
+
+    def _needed(self, right: Right, paths: Iterable[object]) -> list[str]:
+        found = (_nearest(path, self.folders(right)) for path in paths)
+        return [folder for folder in found if folder is not None]
+
     def _where(self, folder: str) -> Path:
         return granted_paths.read(folder).within(granted_paths.read(self.root))
 
@@ -114,3 +140,25 @@ class Filesystem:
             theirs = show_duration(granted.command_timeout)
             return f"have command_timeout = {show_duration(self.command_timeout)}, its parent {theirs}"
         return None
+
+
+_READING = frozenset({"read-file", "list-files", "read-part"})
+_WRITING = {
+    "write-file": 1,
+    "delete-file": 1,
+    "create-dir": 1,
+    "delete-dir": 1,
+    "write-bytes": 1,
+    "append": 1,
+    "rename": 2,
+}
+"""How many arguments of a function, from the first, are paths that are written to."""
+_EITHER = frozenset({"path-exists", "stat", "execute-command", "execute-nix-command"})
+
+
+def _nearest(path: object, folders: Iterable[str]) -> str | None:
+    try:
+        found = granted_paths.nearest(granted_paths.read(str(path)), folders)
+    except InvalidInput:
+        return None
+    return found[0] if found is not None else None
