@@ -100,7 +100,8 @@ def test_neither_right_is_part_of_the_other(beside: Path) -> None:
     assert 'it may read in "data"' in refusal(files.read, "out/x")
     assert 'it may write in "out"' in refusal(files.write, "data/x", b"")
     info = files.info("out/x")
-    assert info is not None and (info.kind, info.size) == ("file", 0)
+    assert info is not None
+    assert (info.kind, info.size) == ("file", 0)
 
 
 def test_nothing_is_granted_by_default(beside: Path) -> None:
@@ -244,7 +245,8 @@ def test_no_link_is_followed(linked: Path, files: Folders, path: str) -> None:
 
 def test_a_link_is_a_name_that_can_be_seen_and_deleted(linked: Path, files: Folders) -> None:
     info = files.info("out/dir-link")
-    assert info is not None and info.kind == "other"
+    assert info is not None
+    assert info.kind == "other"
     assert "link" in refusal(files.names, "data/dir-link")
     assert "link" in refusal(files.make, "out/dir-link/new")
     refusal(files.delete_folder, "out/dir-link")
@@ -374,7 +376,7 @@ def test_a_folder_that_becomes_a_link_and_back_all_the_time_never_leads_out(besi
 def test_a_folder_to_write_to_is_made_and_one_to_read_must_be_there(beside: Path) -> None:
     granted(beside, write=("new/inner",))
     assert (beside / "new" / "inner").is_dir()
-    with pytest.raises(StartFailed, match='the folder "none" that the manifest grants .* No such file'):
+    with pytest.raises(StartFailed, match=r'the folder "none" that the manifest grants .* No such file'):
         granted(beside, read=("none",))
 
 
