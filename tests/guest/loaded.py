@@ -16,6 +16,8 @@ ACTOR = "theater:simple/actor"
 CLIENT = "theater:simple/message-server-client"
 OF_CHILDREN = "theater:simple/supervisor-handlers"
 OF_ENDS = "theater:otp/monitor-handlers@0.1.0"
+HTTP = "theater:simple/http-handlers"
+OF_PROGRAMS = "theater:simple/process-handlers"
 
 
 class LoadFailed(Exception):
@@ -66,6 +68,17 @@ class Loaded:
     def end(self, function: str, *params: Any) -> Ok | Err:
         """The result of news of a monitored or linked actor."""
         return self._keep(self.guest.call(OF_ENDS, function, (self.state, params)))
+
+    def http(self, function: str, *params: Any) -> Any:
+        """What a call of `http-handlers` gives beside the state: a record, a list, or None; or `Err`."""
+        answer = self._keep(self.guest.call(HTTP, function, (self.state, params)))
+        if isinstance(answer, Err):
+            return answer
+        return answer.value[1][0] if len(answer.value) > 1 else None
+
+    def program(self, function: str, *params: Any) -> Ok | Err:
+        """The result of news of a program."""
+        return self._keep(self.guest.call(OF_PROGRAMS, function, (self.state, params)))
 
     def crash(self, body: object) -> str:
         """What a request that ends the actor leaves on standard error."""

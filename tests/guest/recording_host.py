@@ -18,6 +18,13 @@ SUPERVISOR = "theater:simple/supervisor"
 MONITORS = "theater:otp/monitors@0.1.0"
 LINKS = "theater:otp/links@0.1.0"
 SECRETS = "theater:otp/secrets@0.1.0"
+HTTP_FRAMEWORK = "theater:simple/http-framework"
+HTTP_CLIENT = "theater:simple/http-client"
+FILES = "theater:simple/filesystem"
+PROCESS = "theater:simple/process"
+TIMING = "theater:simple/timing"
+RANDOM = "theater:simple/random"
+ENVIRONMENT = "theater:simple/environment"
 
 Answers = dict[tuple[str, str], Callable[..., Any]]
 """(interface, function) -> function of the arguments; it raises `Refused` to answer with an err."""
