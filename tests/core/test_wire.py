@@ -63,8 +63,8 @@ EXAMPLES: list[wire.Message] = [
     wire.Entered("gateway"),
     wire.Want(1, "http-client.send", [b"x"], bytes(32), 789),
     wire.Given(1, {"status": 200}, None),
-    wire.Invoke(1, "theater:simple/http-handlers", "handle-request", [[1, {"method": "GET"}]], 789),
-    wire.Returned(1, [{"status": 200}], None, bytes(32)),
+    wire.Invoke([[1, "theater:simple/http-handlers", "handle-request", [[1, {"method": "GET"}]], 789]]),
+    wire.Returned([[1, [{"status": 200}], None, bytes(32)]]),
 ]
 
 

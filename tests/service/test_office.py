@@ -132,6 +132,13 @@ class Scene:
         assert isinstance(given, Given)
         return given
 
+    async def is_called(self, worker: Dealer) -> list[Any]:
+        """The next call of an actor."""
+        message = await self.hears(worker.receive)
+        assert isinstance(message, Invoke)
+        (call,) = message.calls
+        return list(call)
+
     async def close(self) -> None:
         await self.office.close()
         self.supervisor.close()
@@ -225,15 +232,13 @@ def test_an_actor_is_called_and_its_answer_or_its_error_comes_back() -> None:
         scene.admit()
         worker = await scene.entered()
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", [1, b"x"]))
-        invoke = await scene.hears(worker.receive)
-        assert isinstance(invoke, Invoke)
-        assert invoke[1:4] == ("a:b/c", "f", [1, b"x"])
-        worker.send(encode(Returned(invoke.number, [{"status": 200}], None, bytes(32))))
+        invoke = await scene.is_called(worker)
+        assert invoke[1:4] == ["a:b/c", "f", [1, b"x"]]
+        worker.send(encode(Returned([[invoke[0], [{"status": 200}], None, bytes(32)]])))
         assert await call == [{"status": 200}]
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", []))
-        invoke = await scene.hears(worker.receive)
-        assert isinstance(invoke, Invoke)
-        worker.send(encode(Returned(invoke.number, None, ActorFailed("no").to_wire(), b"")))
+        invoke = await scene.is_called(worker)
+        worker.send(encode(Returned([[invoke[0], None, ActorFailed("no").to_wire(), b""]])))
         with pytest.raises(ActorFailed, match=r"^no$"):
             await call
 
@@ -246,9 +251,8 @@ def test_a_call_waits_for_a_worker_that_has_not_connected_yet() -> None:
         await scene.until(lambda: scene.office.life(ACTOR))
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", []))
         worker = await scene.entered()
-        invoke = await scene.hears(worker.receive)
-        assert isinstance(invoke, Invoke)
-        worker.send(encode(Returned(invoke.number, [], None, b"")))
+        invoke = await scene.is_called(worker)
+        worker.send(encode(Returned([[invoke[0], [], None, b""]])))
         assert await call == []
 
     play(act)
@@ -260,8 +264,9 @@ def test_the_end_of_a_life_ends_all_that_waits_for_it_and_all_that_it_wants() ->
         worker = await scene.entered()
         calls = [asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", [])) for _ in range(5)]
         worker.send(encode(Want(1, "wait", [], bytes(32), time.monotonic_ns() + 10**11)))
-        for _ in calls:
-            assert isinstance(await scene.hears(worker.receive), Invoke)
+        together = await scene.hears(worker.receive)
+        assert isinstance(together, Invoke)
+        assert len(together.calls) == len(calls)
         scene.say(Dismiss(ACTOR, 1, False))
         for call in calls:
             with pytest.raises(ActorDown):
@@ -284,10 +289,9 @@ def test_the_next_life_is_another_one() -> None:
         await scene.until(lambda: scene.desk.admissions == [1, 2])
         new = await scene.entered(2)
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", []))
-        invoke = await scene.hears(new.receive)
-        assert isinstance(invoke, Invoke)
-        old.send(encode(Returned(invoke.number, ["false"], None, b"")))
-        new.send(encode(Returned(invoke.number, ["true"], None, b"")))
+        invoke = await scene.is_called(new)
+        old.send(encode(Returned([[invoke[0], ["false"], None, b""]])))
+        new.send(encode(Returned([[invoke[0], ["true"], None, b""]])))
         assert await call == ["true"]
 
     play(act)

@@ -413,24 +413,17 @@ class Given(NamedTuple):
 
 
 class Invoke(NamedTuple):
-    """A service has a handler of the actor called; answered by exactly one `Returned`. `params` are WIT values
-    (core/values.py) without the state."""
+    """A service has handlers of the actor called: `calls` of [number, interface, function, params, deadline_ns], in
+    order. `params` are WIT values (core/values.py) without the state. Each ends in exactly one of `Returned`."""
 
-    number: int
-    interface: str
-    function: str
-    params: list[Any]
-    deadline_ns: int
+    calls: list[Any]
 
 
 class Returned(NamedTuple):
-    """The end of an `Invoke`: the handler's extra results, or why there are none; `cause` is the digest of the entry
-    that records the outcome, or empty."""
+    """Ends of calls of `Invoke`: `ends` of [number, value, error, cause]. The value are the handler's extra results,
+    or the error says why there are none; the cause is the digest of the entry that records the outcome, or empty."""
 
-    number: int
-    value: Any
-    error: dict[str, Any] | None
-    cause: bytes
+    ends: list[Any]
 
 
 Message = (

@@ -52,6 +52,8 @@ _STRANGERS = 1000
 
 _STRANGE_S = 5.0
 _AT_ONCE = 256
+_SWEEP_S = 0.05
+"""How often it is looked whose time is over."""
 
 
 class Desk(Protocol):
@@ -73,13 +75,20 @@ class Desk(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Guest:
-    """A life, and what is going on with it."""
+    """A life, and what is going on with it.
+
+    Attributes:
+        peer: its worker's connection, once that is known.
+        calls: what waits for its answers, by number, and until when.
+        outbox: calls that have not left: those of one turn of the loop leave together.
+        wants: what is being done for it.
+    """
 
     life: Admitted
     peer: bytes | None = None
-    calls: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    calls: dict[int, tuple[asyncio.Future[Any], float]] = field(default_factory=dict)
+    outbox: list[list[Any]] = field(default_factory=list)
     wants: set[asyncio.Task[None]] = field(default_factory=set)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class Office:
@@ -107,6 +116,8 @@ class Office:
         self._strangers: dict[bytes, list[Message]] = {}
         self._number = 0
         self._is_due = False
+        self._is_posting = False
+        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
         self.refused = 0
 
     def open(self, *desks: Desk) -> None:
@@ -122,6 +133,7 @@ class Office:
     async def close(self) -> None:
         """Ends all desks, then the sockets."""
         await asyncio.gather(*(desk.close() for desk in self._desks), return_exceptions=True)
+        self._sweeper.cancel()
         self._loop.remove_reader(self._router.fileno())
         self._loop.remove_reader(self._supervisor.fileno())
         self._router.close(linger_ms=500)
@@ -159,21 +171,19 @@ class Office:
         if len(guest.calls) >= limits.mailbox:
             raise MailboxFull(f"the mailbox of {guest.life.name} is full: {len(guest.calls)} calls wait there already")
         seconds = limits.request_timeout if timeout is None else timeout
-        deadline = self._loop.time() + seconds
-        if guest.peer is None:
-            await self._until_entered(guest, deadline)
         self._number += 1
         number = self._number
         answer: asyncio.Future[Any] = self._loop.create_future()
-        guest.calls[number] = answer
-        overdue = self._loop.call_at(deadline, _fail, answer, TimedOut(f"{guest.life.name} did not answer in time"))
+        guest.calls[number] = answer, self._loop.time() + seconds
+        deadline = time.monotonic_ns() + int(seconds * 1e9)
+        guest.outbox.append([number, interface, function, list(params), deadline])
+        if not self._is_posting:
+            self._is_posting = True
+            self._loop.call_soon(self._post)
         try:
-            call = Invoke(number, interface, function, list(params), time.monotonic_ns() + int(seconds * 1e9))
-            self._send(guest, call)
             return await answer
         finally:
-            overdue.cancel()
-            guest.calls.pop(number, None)
+            del guest.calls[number]
 
     def announce(self, actor: str, facts: Mapping[str, Any]) -> None:
         """Says to people what is done for an actor: shown by `theater inspect`, replaces what was said before."""
@@ -181,15 +191,32 @@ class Office:
 
     # ---- sending
 
-    def _send(self, guest: _Guest, call: Invoke) -> None:
-        assert guest.peer is not None
-        try:
-            self._router.send(guest.peer, encode(call))
-        except Full:
-            raise MailboxFull(f"the mailbox of {guest.life.name} is full: its queue takes no more") from None
-        except Gone:
-            raise ActorDown(f"{guest.life.name} is not connected any more") from None
+    def _post(self) -> None:
+        """Sends all calls whose worker has connected; it does so when it has something to say, or to hear."""
+        self._is_posting = False
+        for guest in self._guests.values():
+            if guest.outbox and guest.peer is not None:
+                calls, guest.outbox = guest.outbox, []
+                self._send(guest, guest.peer, calls)
         self._soon()
+
+    def _send(self, guest: _Guest, peer: bytes, calls: list[list[Any]]) -> None:
+        try:
+            self._router.send(peer, encode(Invoke(calls)))
+        except (Full, Gone):
+            error = MailboxFull(f"the mailbox of {guest.life.name} is full: its queue takes no more")
+            for number, *_ in calls:
+                if number in guest.calls:
+                    _fail(guest.calls[number][0], error)
+
+    def _sweep(self) -> None:
+        """Ends the calls whose time is over. One timer for all: most calls end long before."""
+        now = self._loop.time()
+        for guest in self._guests.values():
+            for answer, until in guest.calls.values():
+                if until < now:
+                    _fail(answer, TimedOut(f"{guest.life.name} did not answer in time"))
+        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
     def _tell(self, message: Message) -> None:
         try:
@@ -204,16 +231,6 @@ class Office:
         except (Full, Gone):
             self.refused += 1
         self._soon()
-
-    async def _until_entered(self, guest: _Guest, deadline: float) -> None:
-        """Its worker connects when it has something to say, or to hear: which it does between two calls."""
-        entered: asyncio.Future[None] = self._loop.create_future()
-        guest.waiting.append(entered)
-        overdue = self._loop.call_at(deadline, _fail, entered, TimedOut(f"{guest.life.name} was not up in time"))
-        try:
-            await entered
-        finally:
-            overdue.cancel()
 
     # ---- receiving
 
@@ -282,8 +299,8 @@ class Office:
         if guest.peer is not None:
             self._known.pop(guest.peer, None)
         down = ActorDown(f"{guest.life.name} went down before it answered")
-        for future in [*guest.calls.values(), *guest.waiting]:
-            _fail(future, down)
+        for answer, _ in guest.calls.values():
+            _fail(answer, down)
         for task in guest.wants:
             task.cancel()
         for desk in self._desks:
@@ -322,10 +339,7 @@ class Office:
         guest.peer = peer
         self._known[peer] = guest
         self._answer(peer, Entered(self.name))
-        waiting, guest.waiting = guest.waiting, []
-        for entered in waiting:
-            if not entered.done():
-                entered.set_result(None)
+        self._post()
 
     def _keep(self, peer: bytes, message: Message) -> None:
         kept = self._strangers.get(peer)
@@ -347,13 +361,15 @@ class Office:
 
     @staticmethod
     def _returned(guest: _Guest, message: Returned) -> None:
-        future = guest.calls.get(message.number)
-        if future is None or future.done():
-            return  # Whoever wanted it has given up.
-        if message.error is not None:
-            future.set_exception(from_wire(message.error))
-        else:
-            future.set_result(message.value)
+        for end in message.ends:
+            number, value, error, _ = end
+            answer, _ = guest.calls.get(number, (None, 0))
+            if answer is None or answer.done():
+                continue  # Whoever wanted it has given up.
+            if error is not None:
+                answer.set_exception(from_wire(error))
+            else:
+                answer.set_result(value)
 
     async def _carry_out(self, guest: _Guest, peer: bytes, want: Want) -> None:
         left = (want.deadline_ns - time.monotonic_ns()) / 1e9

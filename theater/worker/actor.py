@@ -346,8 +346,6 @@ class Actor:
         Who waits for this actor is told by the supervisor, when the process has ended: who asks again then waits for
         the next life instead of meeting the end of this one.
         """
-        if self._attached:
-            self._services.close()
         self._mail.close()
         try:
             said = {} if self._said is None else {"data": self._said}
@@ -355,6 +353,9 @@ class Actor:
             self._record.close()
         except TheaterError as error:
             print(f"actor {self._is.actor}: its end is not in its chain: {error}", file=sys.stderr)
+        if self._attached:
+            self._services.post()
+            self._services.close()
         self._mail.settle(_LAST_WORDS_S)
         self.signals.dealer.close(linger_ms=1000)
         self._log.close()
@@ -404,7 +405,7 @@ class Actor:
             result = self._call(errand.interface, errand.function, errand.params, None, None, None)
         finally:
             self._now = _Circumstances()
-        self._record.release()
+        # It leaves when the next call has begun, or the actor rests: what records both goes to the disk together.
         if isinstance(result, Err):
             errand.returned(None, ActorFailed(str(result.value)), self._last)
         else:
@@ -467,6 +468,8 @@ class Actor:
         if letter is not None and letter.delivery:
             self._pulse.takes(letter.delivery, self._writer.offset)
         record.call(interface, function, params, cause, sender, request)
+        if self._services.owes:
+            self._services.post()  # What was still to be recorded of them is on the disk with this call's beginning.
         if letter is not None and letter.taken is not None:
             letter.taken(None)
         if self._limits.fuel is not None:
@@ -547,6 +550,8 @@ class Actor:
         """What has been recorded is on the disk, and what has been sent has left, when this returns."""
         self._record.release()
         self._mail.post()
+        if self._services.owes:
+            self._services.post()
 
     def _handled_before(self) -> Set[bytes]:
         """The causes of the calls that the newest entries of the chain record: letters that have been handled, or whose

@@ -34,12 +34,14 @@ class _Line:
         knows_us: what the service must know of this actor has been said on this connection.
         down: whether the service is known to be gone; the supervisor says when it is back.
         given: answers that have come.
+        ends: of calls that it wanted made, which have not left.
     """
 
     dealer: Dealer | None = None
     knows_us: bool = True
     down: bool = False
     given: dict[int, Given] = field(default_factory=dict)
+    ends: list[list[Any]] = field(default_factory=list)
     hooks: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -54,6 +56,9 @@ class Services:
         remaining: seconds that the running call may still take.
         usual: seconds that an answer may take if nobody says otherwise.
         say: a line for the actor's log.
+
+    Attributes:
+        owes: whether there is something for `post`.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Services:
         self._number = 0
         self._lines: dict[str, _Line] = {name: _Line() for name in endpoints}
         self._saying_again = False
+        self.owes = False
         self.refused = 0
 
     # ---- the port
@@ -129,6 +135,17 @@ class Services:
         if was_connected or line.hooks:
             line.knows_us = not line.hooks
 
+    def post(self) -> None:
+        """Sends the ends of calls. The entries that record them must be on the disk."""
+        self.owes = False
+        for line in self._lines.values():
+            if line.ends and line.dealer is not None:
+                try:
+                    line.dealer.send(encode(Returned(line.ends)))
+                except Full:
+                    self.refused += 1
+            line.ends = []
+
     def close(self) -> None:
         """Lets go of all lines."""
         for line in self._lines.values():
@@ -174,9 +191,10 @@ class Services:
     def _hang_up(self, line: _Line) -> None:
         if line.dealer is not None:
             self._mail.neglect(line.dealer)
-            line.dealer.close()
+            line.dealer.close(linger_ms=200)
             line.dealer = None
             line.given.clear()
+            line.ends = []
 
     def _say_again(self, service: str, line: _Line) -> None:
         if line.knows_us or line.down:
@@ -205,19 +223,21 @@ class Services:
         if type(message) is Given:
             line.given[message.number] = message
         elif type(message) is Invoke:
-            self._mail.letters.append(self._errand(line, message))
+            for call in message.calls:
+                self._accept(line, call)
         elif type(message) is not Entered:
             self.refused += 1
 
-    def _errand(self, line: _Line, message: Invoke) -> Errand:
-        dealer = line.dealer
+    def _accept(self, line: _Line, call: Any) -> None:
+        match call:
+            case [int() as number, str() as interface, str() as function, list() as params, int() as deadline]:
+                dealer = line.dealer
 
-        def returned(value: Any, error: TheaterError | None, cause: bytes) -> None:
-            if dealer is None or line.dealer is not dealer:
-                return  # The service that wanted it is gone.
-            try:
-                dealer.send(encode(Returned(message.number, value, error.to_wire() if error else None, cause)))
-            except Full:
+                def returned(value: Any, error: TheaterError | None, cause: bytes) -> None:
+                    if dealer is line.dealer:  # Else the service that wanted it is gone.
+                        line.ends.append([number, value, error.to_wire() if error else None, cause])
+                        self.owes = True
+
+                self._mail.letters.append(Errand(interface, function, tuple(params), deadline, returned))
+            case _:
                 self.refused += 1
-
-        return Errand(message.interface, message.function, tuple(message.params), message.deadline_ns, returned)
