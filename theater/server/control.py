@@ -3,22 +3,50 @@
 Each operation is one small function in the table `OPERATIONS`. It gets its arguments and a `Caller`, and answers at
 once or later, always exactly once. An error becomes the `Failure` that the client raises again as the same class.
 Bytes that are no message are counted and dropped; they cannot stop the server.
+
+An answer for which a client's connection has no room, since it reads more slowly than it asks, waits here. How much may
+wait is bounded: beyond that a client's requests are refused, so nothing is done whose answer it would not get.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from theater.bus.sockets import Context, Full, Gone
 from theater.core.wire import Failure, Message, Progress, Reply, Request, decode, encode
-from theater.errors import InvalidInput, TheaterError, WireError
+from theater.errors import InvalidInput, LimitExceeded, TheaterError, WireError
 from theater.log import Logger
 from theater.server.loop import Loop
 
 _LARGEST_NUMBER = 1 << 53
+
+_CATCH_UP_S = 0.02
+"""How often it is tried to send to a client whose queue was full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one client may leave unread.
+
+    Args:
+        queue: messages in its connection.
+        answers, size: of what waits beyond that, count and bytes, when further requests of it are refused.
+    """
+
+    queue: int = 1000
+    answers: int = 10_000
+    size: int = 64 << 20
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """Answers that wait until a client reads."""
+
+    frames: deque[bytes] = field(default_factory=deque)
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -112,22 +140,56 @@ class Control:
     Args:
         address: ipc address to bind.
         operations: by name.
+        bounds: of what each client leaves unread.
     """
 
     def __init__(
-        self, context: Context, loop: Loop, address: str, operations: Mapping[str, Operation], log: Logger
+        self,
+        context: Context,
+        loop: Loop,
+        address: str,
+        operations: Mapping[str, Operation],
+        log: Logger,
+        bounds: Bounds = Bounds(),
     ) -> None:
         self._loop = loop
         self._operations = operations
         self._log = log
-        self._router = context.router(address)
+        self._bounds = bounds
+        self._router = context.router(address, queue=bounds.queue)
+        self._backlogs: dict[bytes, _Backlog] = {}
         self.refused = 0
         loop.drain(self._router.fileno(), self._drain)
 
     def send(self, peer: bytes, message: Message) -> None:
-        """Answers a client; one that is gone or does not read misses its answer."""
-        with contextlib.suppress(Gone, Full):
-            self._router.send(peer, encode(message))
+        """Answers a client, behind the answers before; one that is gone needs none, and one that does not read gets it
+        when it does, but hears of no progress."""
+        backlog, frame = self._backlogs.get(peer), encode(message)
+        if backlog is None:
+            try:
+                self._router.send(peer, frame)
+                return
+            except Gone:
+                return
+            except Full:
+                backlog = self._backlogs[peer] = _Backlog()
+                self._loop.after(_CATCH_UP_S, lambda: self._catch_up(peer))
+        if type(message) is not Progress:
+            backlog.frames.append(frame)
+            backlog.size += len(frame)
+
+    def _catch_up(self, peer: bytes) -> None:
+        backlog = self._backlogs[peer]
+        try:
+            while backlog.frames:
+                self._router.send(peer, backlog.frames[0])
+                backlog.size -= len(backlog.frames.popleft())
+        except Full:
+            self._loop.after(_CATCH_UP_S, lambda: self._catch_up(peer))
+            return
+        except Gone:
+            pass
+        del self._backlogs[peer]
 
     def close(self) -> None:
         self._loop.forget(self._router.fileno())
@@ -157,6 +219,9 @@ class Control:
         self._log.debug("refused on the control socket", why=error.message)
 
     def _serve(self, peer: bytes, request: Request) -> None:
+        backlog = self._backlogs.get(peer)
+        if backlog is not None and not self._may_ask(peer, backlog, request):
+            return
         caller = Caller(self, peer, request.id, min(max(request.wait_ms, 0), 86_400_000) / 1000)
         operation = self._operations.get(request.op)
         try:
@@ -168,3 +233,18 @@ class Control:
         except Exception as error:
             self._log.exception("a defect in the server", op=request.op)
             caller.fail(TheaterError(f"the server has a defect: {type(error).__name__}: {error}"))
+
+    def _may_ask(self, peer: bytes, backlog: _Backlog, request: Request) -> bool:
+        """Whether a client may be given more to read. It is told that it may not, as long as there is room to tell it;
+        who goes on asking without reading hears nothing, and nothing is done for it."""
+        bounds = self._bounds
+        if len(backlog.frames) < bounds.answers and backlog.size < bounds.size:
+            return True
+        self.refused += 1
+        if len(backlog.frames) < 2 * bounds.answers:
+            error = LimitExceeded(
+                f"this connection has {len(backlog.frames)} answers of {backlog.size} bytes that were not read, so "
+                f"{request.op!r} was not done: read them, then ask again"
+            )
+            self.send(peer, Failure(request.id, error.to_wire()))
+        return False
