@@ -8,12 +8,14 @@ import pty
 import signal
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
+
+import ready_commands
+from ready_commands import Command
 
 _SCRIPTED = Path(__file__).with_name("scripted_server.py")
 _PATIENCE = 30.0
@@ -48,19 +50,18 @@ class Theater:
 
     def __call__(self, *arguments: str, stdin: bytes = b"", **environment: str) -> Done:
         """Runs a command whose output goes into a pipe."""
-        done = subprocess.run(
-            [sys.executable, "-m", "theater_cli", *arguments],
-            input=stdin, capture_output=True, timeout=_PATIENCE, env=self.environment(**environment), cwd=self.home,
-        )  # fmt: skip
+        done = ready_commands.run(
+            arguments, stdin=stdin, timeout=_PATIENCE, env=self.environment(**environment), cwd=self.home
+        )
         return Done(done.returncode, done.stdout, done.stderr.decode())
 
     @contextlib.contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A command that goes on, to be read line by line; it is killed in the end."""
-        with subprocess.Popen(
-            [sys.executable, "-m", "theater_cli", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment(),
-        ) as process:  # fmt: skip
+        pipe = subprocess.PIPE
+        with Command[str](
+            arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self.environment()
+        ) as process:
             try:
                 yield process
             finally:
@@ -70,10 +71,9 @@ class Theater:
         """Runs a command on a terminal."""
         master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-        with subprocess.Popen(
-            [sys.executable, "-m", "theater_cli", *arguments],
-            stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=self.environment(**environment),
-        ) as process:  # fmt: skip
+        with Command[bytes](
+            arguments, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=self.environment(**environment)
+        ) as process:
             os.close(slave)
             written = b"".join(_until_closed(master))
             os.close(master)
@@ -101,8 +101,8 @@ class Scripted:
     def on(cls, theater: Theater) -> Scripted:
         """Starts one on the home of `theater` and waits until it listens."""
         (theater.home / "run").mkdir(exist_ok=True)
-        command = [sys.executable, str(_SCRIPTED), theater.address]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=theater.environment())
+        environment = theater.environment()
+        process = Command[str]([theater.address], script=_SCRIPTED, stdout=subprocess.PIPE, text=True, env=environment)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         return cls(process)

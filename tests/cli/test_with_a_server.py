@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from commandline import Theater
+from ready_commands import Command
 
 from theater.client import Client
 from theater.errors import ActorDown, ChainBroken, ComponentError, NameTaken, NoServer, UnknownActor
@@ -38,10 +38,8 @@ def cache(theater: Theater) -> str:
 @contextmanager
 def serving(theater: Theater, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A server that answers; if it still runs in the end, it is interrupted and must end in order."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "theater_cli", "server", *options],
-        stderr=subprocess.PIPE, text=True, env=theater.environment(THEATER_CACHE=cache(theater)),
-    ) as process:  # fmt: skip
+    environment = theater.environment(THEATER_CACHE=cache(theater))
+    with Command[str](["server", *options], stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         try:
             assert any("serving" in line for line in process.stderr)

@@ -1,7 +1,8 @@
 """A real `theater server` for tests: on a home of its own, with a client, and with nobody left behind.
 
 Every process of a house carries a mark in its environment, which descendants inherit whatever becomes of their
-parents, so /proc shows all of them at any time: workers, templates, spares, the spawner, compile children.
+parents, so /proc shows all of them at any time: workers, templates, spares, the spawner, compile children. The server
+itself is a copy of another process (tests/ready_commands.py), and known by its number.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import wasmtime
+from ready_commands import Command
 
 from theater.chainlog.verify import verify_home
 from theater.client import Client, Row
@@ -194,11 +195,12 @@ class House:
 
     folder: Path
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
-    server: subprocess.Popen[bytes] | None = None
+    server: Command[bytes] | None = None
     clients: list[Client] = field(default_factory=list)
     on_close: list[Callable[[], None]] = field(default_factory=list)
     before_removal: Callable[[], object] = lambda: None
     kept: list[object] = field(default_factory=list)
+    servers: list[Command[bytes]] = field(default_factory=list)
     may_have_defects: bool = False
 
     @property
@@ -227,17 +229,19 @@ class House:
 
     # ---- the server's life
 
-    def popen(self, *options: str, home: Path | None = None, **environment: str) -> subprocess.Popen[bytes]:
+    def popen(self, *options: str, home: Path | None = None, **environment: str) -> Command[bytes]:
         """A server process on `home`; its log is added to the house's."""
         kept = {name: value for name, value in os.environ.items() if name not in ("THEATER_HOME", "THEATER_ADDRESS")}
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "theater_cli", "--home", str(home or self.home), "server", *options],
+            server = Command[bytes](
+                ["--home", str(home or self.home), "server", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**kept, _MARK: self.mark, **environment},
             )
+        self.servers.append(server)
+        return server
 
     def open(self, *options: str) -> House:
         """Starts the server and waits until it answers."""
@@ -300,7 +304,11 @@ class House:
 
     def processes(self) -> list[int]:
         """All living processes of the house."""
-        return marked(self.mark)
+        return [*self._running_servers(), *(pid for pid in marked(self.mark) if pid not in self._running_servers())]
+
+    def _running_servers(self) -> list[int]:
+        """Only those that have not been waited for: the number of another one may be anybody's by now."""
+        return [server.pid for server in self.servers if server.returncode is None and is_running(server.pid)]
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Signals a process of the house, and no other; one that has just died is dead enough."""
@@ -310,6 +318,8 @@ class House:
                     os.kill(pid, number)
 
     def _is_ours(self, pid: int) -> bool:
+        if pid in self._running_servers():
+            return True
         return f"{_MARK}={self.mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
     def spawner(self) -> int:

@@ -8,11 +8,11 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ready_commands
 import wasmtime
 from house import House, descriptors, eventually, outcome
 
@@ -296,8 +296,7 @@ def test_a_manifest_that_is_wrong_is_refused_by_the_server(house: House, text: s
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("THEATER_HOME")}
-    command = [sys.executable, "-m", "theater_cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=kept | environment)
+    return ready_commands.run(arguments, text=True, timeout=30, env=kept | environment)
 
 
 def test_a_second_server_on_one_home_is_refused_and_harms_nothing(house: House, name: Name) -> None:

@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+import ready_commands
 import wasmtime
 from house import House, asking, eventually, flooding, make_house, outcome, sending
 from kin import Kin
@@ -58,10 +59,9 @@ class Elsewhere:
     def __call__(self, *arguments: str, **environment: str) -> Done:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("THEATER_", "XDG_"))}
         own = {"HOME": str(self.folder), "THEATER_HOME": str(self.home), "THEATER_CACHE": str(self.cache)}
-        done = subprocess.run(
-            [sys.executable, "-m", "theater_cli", *arguments],
-            capture_output=True, text=True, timeout=120, cwd=self.folder, env={**kept, **own, **environment},
-        )  # fmt: skip
+        done = ready_commands.run(
+            arguments, text=True, timeout=120, cwd=self.folder, env={**kept, **own, **environment}
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ready_commands
 import wasmtime
 from house import RESTLESS, House, asking, eventually, sending
 from kin import Kin
@@ -54,12 +53,10 @@ def path(graph: Graph, *reasons: Why) -> list[Place]:
 
 
 def theater(house: House, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "theater_cli", "--home", str(house.home), *arguments],
-        capture_output=True, text=True, check=True, timeout=60,
-        env={name: value for name, value in os.environ.items() if not name.startswith("THEATER_")},
-    )  # fmt: skip
-    return done.stdout
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("THEATER_")}
+    done = ready_commands.run(["--home", str(house.home), *arguments], text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done
+    return str(done.stdout)
 
 
 def test_a_message_leads_back_over_two_chains_to_the_outside(house: House, name: Name) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import ready_commands
 from house import RESTLESS, House, make_house
 from keepers import keeper
 
@@ -36,8 +37,8 @@ def house() -> Iterator[House]:
 
 def theater(home: Path, *args: str, code: int = 0) -> str:
     """What a command says."""
-    command = [sys.executable, "-m", "theater_cli", "--home", str(home), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
+    arguments, environment = ["--home", str(home), *args], {**os.environ, "COLUMNS": "200"}
+    done = ready_commands.run(arguments, text=True, timeout=120, env=environment)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done.stdout + done.stderr
 
