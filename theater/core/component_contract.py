@@ -5,7 +5,8 @@ and not a trap in the middle of a call. It judges names; that types agree is see
 
 A component may export less than its handlers allow (an actor that only sends needs no `message-server-client`; who
 writes to it is told so) and more (the host does not call it). Interfaces of `wasi:` are always allowed: the host
-answers them itself, recorded, and they reach nothing outside. Not for the Python runner, which imports every
+answers them itself, recorded, and they reach nothing outside. An older name of an interface is as good as its present
+one (`older_names`). Not for the Python runner, which imports every
 interface on behalf of programs; there the host checks each call.
 """
 
@@ -21,6 +22,7 @@ from theater.core.handlers import (
     handler_granting,
 )
 from theater.core.manifest import Manifest
+from theater.core.older_names import own_names, present_name
 
 _FREE_PACKAGES = ("wasi:",)
 
@@ -35,17 +37,20 @@ def check(
         imports: the functions of each interface that the component imports, by the interface's full name.
         exports: likewise what it exports.
     """
-    return [*_ungranted(manifest, imports), *_missing(imports, exports)]
+    exported = {name: exports[own] for name, own in own_names(exports).items()}
+    return [*_ungranted(manifest, imports), *_missing(imports, exported)]
 
 
 def _ungranted(manifest: Manifest, imports: Mapping[str, Collection[str]]) -> list[str]:
     granted = granted_imports(manifest.handler_types)
-    wanted = sorted(name for name in imports if not name.startswith(_FREE_PACKAGES) and name not in granted)
+    wanted = sorted(
+        name for name in imports if not name.startswith(_FREE_PACKAGES) and present_name(name) not in granted
+    )
     return [f"the component imports {name}, {_how_to_grant(name)}" for name in wanted]
 
 
 def _how_to_grant(interface: str) -> str:
-    handler = handler_granting(interface)
+    handler = handler_granting(present_name(interface))
     if handler is not None:
         return f'which the manifest does not grant; add a [[handler]] with type = "{handler}"'
     return "which this version does not know"

@@ -21,6 +21,7 @@ import wasmtime
 from wasmtime import component as wc
 
 from theater.core.memory_image import MemoryImage
+from theater.core.older_names import is_without_id, own_names, present_name, without_id
 from theater.errors import ComponentError, ContentDamaged, WrongState
 from theater.wasm.artefacts import Artefact
 from theater.wasm.conform import conform_arguments
@@ -72,7 +73,8 @@ class Guest:
         memory: bytes that each linear memory may have; None is no limit.
 
     Attributes:
-        exports: (interface, function) of all that can be called.
+        exports: (interface, function) of all that can be called; an older name stands here as the present one
+            (`theater.core.older_names`), as it does for the host.
 
     Raises:
         ComponentError: an import has no host function, or a type that cannot cross the boundary.
@@ -83,9 +85,12 @@ class Guest:
 
     def __init__(self, artefact: Artefact, host: GuestHost, *, memory: int | None = None) -> None:
         meta = artefact.meta
-        self.exports = meta.exports
         self._artefact = artefact
         self._described = meta.described()
+        self._own = own_names(self._described.exports)
+        self.exports = frozenset(
+            (name, function) for name, own in self._own.items() for function in self._described.exports[own].functions
+        )
         self._state = _State.READY
         self._ended = ""
         self._limited = memory is not None
@@ -100,9 +105,9 @@ class Guest:
         self._keeping = Keeping(self._memories[::-1], self._reach(), self._wasi.handles)
         self._calls: dict[tuple[str, str], Callable[..., Any]] = {}
         self._uncallable: dict[tuple[str, str], str] = {}
-        for interface, content in self._described.exports.items():
-            for function, signature in content.functions.items():
-                self._bind_export(interface, function, signature)
+        for name, own in self._own.items():
+            for function, signature in self._described.exports[own].functions.items():
+                self._bind_export(name, own, function, signature)
 
     # ---- calling
 
@@ -317,7 +322,7 @@ class Guest:
         for unusable in (*interface.resources, *interface.others):
             raise ComponentError(f"the component imports {unusable} of {name or 'its world'}, which no host can give")
         for function, signature in interface.functions.items():
-            bound = host.bind(name, function, signature)
+            bound = host.bind(present_name(name), function, signature)
             if bound is None:
                 raise ComponentError(f"the component imports {function} of {name or 'its world'}, which does not exist")
             self._kept.append(self._bind_import(instance, name, function, bound, signature))
@@ -330,13 +335,17 @@ class Guest:
         except UnsupportedType as error:
             raise ComponentError(f"the component's import {function} of {name} cannot be given: {error}") from error
 
-    def _bind_export(self, interface: str, function: str, signature: Signature) -> None:
+    def _bind_export(self, name: str, own: str, function: str, signature: Signature) -> None:
         try:
-            found = self._function(interface, function)
-            mode = self._mode("exports", interface, function)
-            self._calls[interface, function] = bind_export(self._store, found, signature, mode, function)
+            found = self._function(own, function)
+            call = bind_export(self._store, found, signature, self._mode("exports", own, function), function)
         except UnsupportedType as error:
-            self._uncallable[interface, function] = str(error)
+            self._uncallable[name, function] = str(error)
+            return
+        if is_without_id(own, function):
+            self._calls[name, function] = lambda *args: call(*without_id(args))
+        else:
+            self._calls[name, function] = call
 
     def _function(self, interface: str, function: str) -> wc.Func:
         index = self._instance.get_export_index(self._store, interface) if interface else None
@@ -397,8 +406,10 @@ class Guest:
 
     def _fits(self, interface: str, function: str, args: tuple[Any, ...]) -> bool:
         """Whether the arguments are values of their types, so that an error cannot be theirs."""
+        own = self._own[interface]
         try:
-            conform_arguments(self._described.exports[interface].functions[function], args)
+            args = without_id(args) if is_without_id(own, function) else args
+            conform_arguments(self._described.exports[own].functions[function], args)
         except (TypeError, ValueError):
             return False
         return True
