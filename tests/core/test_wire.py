@@ -16,6 +16,7 @@ from theater.errors import WireError
 
 VECTORS = Path(__file__).parent / "vectors" / "wire.json"
 ACTOR = "50777ea9-99af-41ab-8e84-6d8c348b749f"
+CHANNEL = "0b7c3d6e-4c36-8d0b-9d3f-5a1de8a0c111"
 KILLED = {"reason": "signal", "detail": None, "signal": 9, "status": None, "commanded": False}
 EXAMPLES: list[wire.Message] = [
     wire.Request(7, "list", {"actor": "a"}, 5000),
@@ -54,6 +55,12 @@ EXAMPLES: list[wire.Message] = [
     wire.Answer(2, bytes(32), None, {"error": "Deadlock", "message": "m", "details": {}}),
     wire.Taken(64),
     wire.SendAgain(ACTOR, 1, [[bytes(32), b"body"]]),
+    wire.OpenChannel(ACTOR, 2, 3, CHANNEL, bytes(32), b"body", 789, [ACTOR]),
+    wire.FindLife(16, ACTOR, 2),
+    wire.OfferChannel(10, CHANNEL, b"body", 456),
+    wire.OnChannel(CHANNEL, 11, [b"body", None]),
+    wire.Fetched(CHANNEL, 2, 8),
+    wire.StillThere(),
     wire.Serving("gateway"),
     wire.Admit(ACTOR, 2, bytes(16), "web", "web/manifest.toml", "/home", {"timing": {}}, {"mailbox": 1000}),
     wire.Dismiss(ACTOR, 2, True),

@@ -16,6 +16,7 @@ from theater.errors import AmbiguousActor, UnknownActor
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CHILD_TAG = b"theater child id 1"
+_CHANNEL_TAG = b"theater channel id 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,17 @@ def root_id(randomness: bytes) -> str:
 
 def child_id(parent_head: bytes, number: int) -> str:
     """The id of a parent's spawn: a UUID of version 8 (RFC 9562, 5.8) from the parent's head and the spawn's number."""
-    bits = int.from_bytes(digest(parent_head + number.to_bytes(8, "big"), _CHILD_TAG)[:16], "big")
+    return _derived(parent_head, number, _CHILD_TAG)
+
+
+def channel_id(origin: bytes, number: int) -> str:
+    """The id of a channel that an actor opens, from digest and number of the entry of its chain that records the wish:
+    a UUID of version 8, too."""
+    return _derived(origin, number, _CHANNEL_TAG)
+
+
+def _derived(origin: bytes, number: int, tag: bytes) -> str:
+    bits = int.from_bytes(digest(origin + number.to_bytes(8, "big"), tag)[:16], "big")
     bits = bits & ~(0xF << 76) | 8 << 76  # version
     bits = bits & ~(0x3 << 62) | 2 << 62  # variant
     return str(uuid.UUID(int=bits))

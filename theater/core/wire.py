@@ -286,7 +286,8 @@ class Pardon(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Messages without an answer: `letters` of [cause, body], in order. `number` is that of the first; they are
+    """Messages without an answer: `letters` of [cause, body], in order, and among them what is said on channels:
+    [cause, body, channel], with nil for a body that closes the channel. `number` is that of the first; they are
     counted through on each connection. A cause is the digest of the sender's entry that recorded the message."""
 
     sender: str
@@ -327,6 +328,63 @@ class Taken(NamedTuple):
     """All sends of this connection up to `number` have been recorded by their receiver."""
 
     number: int
+
+
+class OpenChannel(NamedTuple):
+    """Life `incarnation` of the sender wants to open `channel`, and waits; other fields as of `Ask`. Answered by an
+    `Answer` without a value when it is accepted."""
+
+    sender: str
+    incarnation: int
+    number: int
+    channel: str
+    cause: bytes
+    body: bytes
+    deadline_ns: int
+    path: list[Any]
+
+
+# ---- channels with the outside, and between lives
+
+
+class FindLife(NamedTuple):
+    """Worker to supervisor: where is this very life of an actor reached? Answered at once by `Found` or `Missing`;
+    `Down` follows when it is over."""
+
+    number: int
+    actor: str
+    incarnation: int
+
+
+class OfferChannel(NamedTuple):
+    """Supervisor to worker: a client wants to open `channel`. Answered by `Handled`."""
+
+    number: int
+    channel: str
+    body: bytes
+    deadline_ns: int
+
+
+class OnChannel(NamedTuple):
+    """What is said on a channel between a worker and a client, both ways: `bodies` in order, nil closing the channel.
+    What comes from the client is answered by `Handled` when all of it has been recorded; in the other direction
+    `number` is 0."""
+
+    channel: str
+    number: int
+    bodies: list[Any]
+
+
+class Fetched(NamedTuple):
+    """Supervisor to worker: the client has got so many of the messages of a channel, of so many bytes."""
+
+    channel: str
+    messages: int
+    size: int
+
+
+class StillThere(NamedTuple):
+    """Server to client, who has an open channel: needs no answer. Who cannot be told it has gone."""
 
 
 # ---- services: with the supervisor
@@ -432,7 +490,8 @@ Message = (
     | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink | TrapExits
     | Found | Missing | Named | Deliver | Down | Forget | Stop | Pardon
     | Told | MonitorDown | LinkExit | ChildEnded
-    | Send | Ask | Answer | Taken | SendAgain
+    | Send | Ask | Answer | Taken | SendAgain | OpenChannel
+    | FindLife | OfferChannel | OnChannel | Fetched | StillThere
     | Serving | Admit | Dismiss | Announce | ServiceIs
     | Enter | Entered | Want | Given | Invoke | Returned
 )  # fmt: skip
@@ -443,9 +502,10 @@ ROWS: Mapping[int, type[NamedTuple]] = {
     24: Spawn, 25: OfChild, 26: Monitor, 27: Demonitor, 28: LinkTo, 29: Unlink, 30: TrapExits,
     32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
     40: Told, 41: MonitorDown, 42: LinkExit, 43: ChildEnded,
-    48: Send, 49: Ask, 50: Answer, 51: Taken, 52: SendAgain,
+    48: Send, 49: Ask, 50: Answer, 51: Taken, 52: SendAgain, 53: OpenChannel,
     64: Serving, 65: Admit, 66: Dismiss, 67: Announce, 68: ServiceIs,
     72: Enter, 73: Entered, 74: Want, 75: Given, 76: Invoke, 77: Returned,
+    80: FindLife, 81: OfferChannel, 82: OnChannel, 83: Fetched, 84: StillThere,
 }  # fmt: skip
 """Number of each message on the wire. A number is never used again for something else."""
 
