@@ -72,11 +72,13 @@ class Table:
         """
         self._begin(channel, State.OFFERED, party)
 
-    def settled(self, channel: str, *, accepted: bool) -> None:
-        """It is known what came of asking, or being asked."""
-        _, party = self._channels.pop(channel)
-        if accepted:
-            self._channels[channel] = State.OPEN, party
+    def accepted(self, channel: str) -> None:
+        """The end that was asked has accepted."""
+        self._channels[channel] = State.OPEN, self._channels[channel][1]
+
+    def dropped(self, channel: str) -> Party | None:
+        """Nothing came of asking, or being asked; returns who was at the other end, if it had come to that."""
+        return self._channels.pop(channel, (None, None))[1]
 
     def other_end(self, channel: str) -> Party:
         """To whom a message on the channel goes.

@@ -33,7 +33,7 @@ from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.environment import Environment
 from theater.host.filesystem import Files, Filesystem
 from theater.host.folders import Folders
-from theater.host.message_server import Later, MessageServerHost, Post, Requests
+from theater.host.message_server import Channels, Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
 from theater.host.random import Random
 from theater.host.runtime import Life, Runtime
@@ -69,13 +69,14 @@ class Ports:
     bed: Bed
     randomness: Source
     environment: Mapping[str, str]
+    channels: Channels
 
 
 def build(ports: Ports) -> Mapping[str, object]:
     """All interfaces of one actor, by WIT name."""
     return {
         RUNTIME: Runtime(ports.life),
-        MESSAGE_SERVER_HOST: MessageServerHost(ports.post, ports.later),
+        MESSAGE_SERVER_HOST: MessageServerHost(ports.post, ports.later, ports.channels),
         REQUESTS: Requests(ports.post),
         IDENTITY: Identity(ports.circumstances),
         REGISTRY: Registry(ports.directory),

@@ -1,12 +1,10 @@
-"""theater:simple/message-server-host and theater:otp/requests: messages to other actors, and answers given later."""
+"""theater:simple/message-server-host and theater:otp/requests: messages to other actors, later answers, channels."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from theater.host.base import Caused, Refused
-
-_CHANNELS = "channels are not available in this version"
+from theater.host.base import Caused
 
 
 class Post(Protocol):
@@ -29,10 +27,22 @@ class Later(Protocol):
     def cancel(self, request: str) -> None: ...
 
 
+class Channels(Protocol):
+    """The channels of this actor's life. Every method raises a `TheaterError` with a sentence when it cannot."""
+
+    def open(self, to: str, body: bytes) -> Caused:
+        """Waits until a channel is accepted, at most the actor's request timeout; returns its id."""
+
+    def send(self, channel: str, body: bytes) -> None: ...
+
+    def close(self, channel: str) -> None: ...
+
+
 class MessageServerHost:
-    def __init__(self, post: Post, later: Later) -> None:
+    def __init__(self, post: Post, later: Later, channels: Channels) -> None:
         self._post = post
         self._later = later
+        self._channels = channels
 
     def send(self, actor_id: str, msg: bytes) -> None:
         self._post.send(actor_id, msg)
@@ -49,14 +59,14 @@ class MessageServerHost:
     def cancel_request(self, request_id: str) -> None:
         self._later.cancel(request_id)
 
-    def open_channel(self, actor_id: str, initial_msg: bytes) -> str:
-        raise Refused(_CHANNELS)
+    def open_channel(self, actor_id: str, initial_msg: bytes) -> Caused:
+        return self._channels.open(actor_id, initial_msg)
 
     def send_on_channel(self, channel_id: str, msg: bytes) -> None:
-        raise Refused(_CHANNELS)
+        self._channels.send(channel_id, msg)
 
     def close_channel(self, channel_id: str) -> None:
-        raise Refused(_CHANNELS)
+        self._channels.close(channel_id)
 
 
 class Requests:

@@ -21,6 +21,7 @@ from theater.core.routing import Directory
 from theater.core.wire import (
     Deliver,
     Down,
+    FindLife,
     Forget,
     Found,
     Grown,
@@ -137,6 +138,7 @@ class Switchboard:
         self.on(Handled, self._on_handled)
         self.on(Undelivered, self._on_undelivered)
         self.on(Lookup, self._on_lookup)
+        self.on(FindLife, self._on_find_life)
         self.on(Whereis, self._on_whereis)
         self.on(Register, self._on_register)
         self.on(Unregister, self._on_unregister)
@@ -249,17 +251,30 @@ class Switchboard:
         else:
             self._tell_where(worker, message, actor)
 
+    def _on_find_life(self, worker: Worker, message: FindLife) -> None:
+        """The life may be in its init: it has spoken first, so it can be reached."""
+        actor = self._cast.get(message.actor)
+        life = actor.worker if actor is not None else None
+        if actor is None or life is None or life.incarnation != message.incarnation:
+            gone = ActorDown(f"life {message.incarnation} of actor {message.actor} is over")
+            self.tell(worker, Missing(message.number, gone.to_wire()))
+        else:
+            self._tell_address(worker, message.number, message.actor, actor, life)
+
     def _tell_where(self, asker: Worker, question: Lookup, actor: Actor) -> None:
         worker = actor.worker
         if worker is None or not worker.ready or actor.state is not State.RUNNING:
             self.tell(asker, Missing(question.number, _down(actor).to_wire()))
-            return
-        self.directory.watch(asker.actor.id, actor.id, question.words)
+        else:
+            self._tell_address(asker, question.number, question.words, actor, worker)
+
+    def _tell_address(self, asker: Worker, number: int, words: str, actor: Actor, worker: Worker) -> None:
+        """Tells an address; from now on the asker will be told when that life is over."""
+        self.directory.watch(asker.actor.id, actor.id, words)
         limits = actor.manifest.limits
         endpoint = f"ipc://{self._home.inbox(actor.id, worker.incarnation)}"
         keep = actor.manifest.supervision.mail is MailPolicy.KEEP
-        found = Found(question.number, actor.id, worker.incarnation, endpoint, limits.message, limits.mailbox, keep)
-        self.tell(asker, found)
+        self.tell(asker, Found(number, actor.id, worker.incarnation, endpoint, limits.message, limits.mailbox, keep))
 
     def _lookup_overdue(self, actor: str, asker: Worker, question: Lookup) -> None:
         waiting = self._waiting.get(actor, [])

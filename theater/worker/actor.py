@@ -44,9 +44,10 @@ from theater.store.content import ContentStore
 from theater.store.labels import Labels
 from theater.worker.assignment import Assignment
 from theater.worker.bonds import Bonds
+from theater.worker.channels import Channels
 from theater.worker.family import Family
 from theater.worker.folders import open_folders
-from theater.worker.letters import Errand, Letter, News
+from theater.worker.letters import Errand, Letter, News, Opening, Word
 from theater.worker.mail import Mail
 from theater.worker.past import Past
 from theater.worker.post import Post
@@ -140,6 +141,7 @@ class Actor:
         self._mail.on_pardon = self._poison.discard
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
+        self._channels = Channels(self._mail, self._make_way, self._origin, self._remaining, limits.request_timeout)
         moment = assignment.path("timers"), _wall_ms, self._recorded_origin
         catch_up = assignment.granted(TimersGranted).catch_up
         self._timers = Timers(
@@ -202,6 +204,7 @@ class Actor:
             bed=self,
             randomness=source,
             environment=self._is.environment,
+            channels=self._channels,
         )
         interfaces = catalogue.build(ports)
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
@@ -288,6 +291,8 @@ class Actor:
             if letter is not None:
                 if isinstance(letter, Letter):
                     self._handle(letter)
+                elif isinstance(letter, Word):
+                    self._follow(letter)
                 elif isinstance(letter, Errand):
                     self._run(letter)
                 else:
@@ -367,6 +372,9 @@ class Actor:
         if refusal is not None:
             self._refuse(letter, refusal)
             return
+        if letter.opening is not None:
+            self._decide(letter, letter.opening)
+            return
         self._now = _Circumstances(letter.sender, letter.deadline_ns)
         self._mail.path = letter.path
         request = f"request-{self._record.next_entry}" if letter.reply is not None else None
@@ -380,6 +388,56 @@ class Actor:
             self._mail.path = ()
         if letter.reply is not None and request is not None:
             self._reply(letter, request, result)
+
+    def _decide(self, letter: Letter, opening: Opening) -> None:
+        """Lets the guest accept a channel, or refuse it."""
+        assert letter.reply is not None
+        try:
+            self._channels.offered(opening)
+        except TheaterError as error:
+            self._refuse(letter, error)
+            return
+        self._now = _Circumstances(letter.sender, letter.deadline_ns)
+        self._mail.path = letter.path
+        try:
+            params = opening.channel, letter.body
+            result = self._call(MESSAGE_SERVER_CLIENT, letter.function, params, letter, letter.cause, letter.sender)
+        finally:
+            self._now = _Circumstances()
+            self._mail.path = ()
+        refusal: TheaterError | None
+        if isinstance(result, Err):
+            self._channels.failed(opening)
+            refusal = ActorFailed(str(result.value))
+        else:
+            refusal = self._channels.answered(opening, result[0], self._last)
+        self._record.release()
+        letter.reply.answer(None, refusal, self._last)
+        self._mail.post()
+
+    def _follow(self, word: Word) -> None:
+        """Tells the guest what was said on a channel, or that it is closed."""
+        call = self._channels.call_for(word)
+        letter = Letter(word.body or b"", word.sender, word.cause, taken=word.taken)
+        if call is None or not self._can_follow(word, call[0]):
+            if word.taken is not None:
+                word.taken(None)
+            return
+        self._now = _Circumstances(word.sender)
+        try:
+            self._call(MESSAGE_SERVER_CLIENT, *call, letter, word.cause, word.sender)
+        finally:
+            self._now = _Circumstances()
+
+    def _can_follow(self, word: Word, function: str) -> bool:
+        if len(word.body or b"") > self._limits.message:
+            why = f"has {len(word.body or b'')} bytes, {self._limits.message} are accepted ([limits] message)"
+        elif (MESSAGE_SERVER_CLIENT, function) not in self._handles:
+            why = f"came, and the component does not export {function}"
+        else:
+            return True
+        self.say("system", f"a message on channel {word.channel} {why}; it was left out")
+        return False
 
     def _hear(self, news: News) -> None:
         """Tells the guest of an end. Nobody waits for its answer: an error goes to the log and nowhere else."""
@@ -433,9 +491,12 @@ class Actor:
         if letter.deadline_ns and letter.deadline_ns < time.monotonic_ns():
             return TimedOut(f"{self._is.name} had not taken the message when its sender's time was over")
         if (MESSAGE_SERVER_CLIENT, letter.function) not in self._handles:
+            what, needs = "messages", MESSAGE_SERVER_CLIENT
+            if letter.opening is not None:
+                what, needs = "channels", f"{letter.function} of {MESSAGE_SERVER_CLIENT}"
             return ActorFailed(
-                f'{self._is.name} takes no messages: its manifest needs [[handler]] type = "message-server", and its '
-                f"component must export {MESSAGE_SERVER_CLIENT}"
+                f'{self._is.name} takes no {what}: its manifest needs [[handler]] type = "message-server", and its '
+                f"component must export {needs}"
             )
         if self._poison and message_digest(letter.body, self._veil) in self._poison:
             return PoisonMessage(f"{self._is.name} was ended by this very message before; it is a dead letter now")

@@ -1,8 +1,8 @@
 """What waits in a mailbox: each letter becomes one call of the guest, in the order of arrival.
 
-A `Letter` is a message, with or without somebody who waits for its answer. An `Errand` comes from a service: an HTTP
-request, the output of a program. `News` is the end of another actor that
-this one has asked to hear of, or of a child. Both are recorded as any call is; an `err` that a handler answers to news
+A `Letter` is a message, with or without somebody who waits for its answer. A `Word` was said on a channel. An `Errand`
+comes from a service: an HTTP request, the output of a program. `News` is the end of another actor that this one has
+asked to hear of, or of a child. All are recorded as any call is; an `err` that a handler answers to a word or to news
 has nobody to go to but the log, and the actor's life goes on.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from theater.core.channels import Party
 from theater.errors import TheaterError
 
 
@@ -20,6 +21,13 @@ class ReplyTo(Protocol):
 
     def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
         """Sends the end; a receiver that is gone is not our business."""
+
+
+class Opening(NamedTuple):
+    """The channel that a letter opens, and who would be at its other end."""
+
+    channel: str
+    party: Party
 
 
 @dataclass(slots=True)
@@ -34,6 +42,7 @@ class Letter:
         taken: of one that nobody waits for: called with None when it has been recorded, or with why it never will
             be; says whether its sender has been told of that.
         delivery: number of the supervisor's message that brought it and wants to know of that; 0 for others.
+        opening: of one that asks for a channel, which is answered by whether it is accepted.
     """
 
     body: bytes
@@ -44,10 +53,13 @@ class Letter:
     path: tuple[str, ...] = ()
     taken: Callable[[TheaterError | None], bool] | None = None
     delivery: int = 0
+    opening: Opening | None = None
 
     @property
     def function(self) -> str:
         """The handler that it is for."""
+        if self.opening is not None:
+            return "handle-channel-open"
         return "handle-send" if self.reply is None else "handle-request"
 
 
@@ -67,6 +79,23 @@ class Errand:
     params: tuple[Any, ...]
     deadline_ns: int
     returned: Callable[[Any, TheaterError | None, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What was said on a channel.
+
+    Args:
+        body: None closes the channel.
+        sender: actor id; None for somebody outside the system.
+        taken: as of `Letter`; called also if the channel is closed already.
+    """
+
+    channel: str
+    body: bytes | None
+    sender: str | None
+    cause: bytes | None = None
+    taken: Callable[[TheaterError | None], bool] | None = None
 
 
 class Asked(NamedTuple):

@@ -10,6 +10,8 @@ The supervisor is asked once where a receiver lives; after that it is not in the
 * What a dead receiver has not confirmed is reported to the supervisor as dead letters; or, where the receiver's
   manifest keeps its mail, it goes to the next life, which skips what the last one had begun to handle.
 * News of another's death comes after every message that it sent (worker/news.py).
+* What is said on a channel travels among the sends, in order with them and under the same bound; what a dead receiver
+  has not confirmed of it is lost with the channel (worker/channels.py).
 * A request that could only be answered after itself is refused: one to oneself, one along a chain of waiting
   actors (every request carries the ids of those who wait for it), and of two actors that ask each other at the
   same time the one with the smaller id refuses the other's.
@@ -23,8 +25,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from theater.bus.sockets import Context, Dealer, Full, Gone, Poll, Router
+from theater.core.channels import OUTSIDE, Party
 from theater.core.wire import (
     Answer,
     Ask,
@@ -32,6 +36,8 @@ from theater.core.wire import (
     Deliver,
     Demonitor,
     Down,
+    Fetched,
+    FindLife,
     Forget,
     Found,
     Handled,
@@ -44,6 +50,9 @@ from theater.core.wire import (
     MonitorDown,
     Named,
     OfChild,
+    OfferChannel,
+    OnChannel,
+    OpenChannel,
     Pardon,
     Register,
     Send,
@@ -69,11 +78,11 @@ from theater.errors import (
     WireError,
     from_wire,
 )
-from theater.worker.letters import Asked, Errand, Letter, News
+from theater.worker.letters import Asked, Errand, Letter, News, Opening, Word
 from theater.worker.news import Heard, Newsroom, peer_name
 from theater.worker.signals import Signals
 
-Question = Lookup | Whereis | Register | Unregister | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink
+Question = Lookup | FindLife | Whereis | Register | Unregister | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink
 """What the supervisor answers."""
 
 CONFIRM_EVERY = 64
@@ -94,6 +103,9 @@ _SLACK_S = 1.0
 _SEEK_S = 3600.0
 """How long a search for the next life of a receiver lasts before it is begun anew."""
 
+_AGAIN_S = 0.05
+"""How often it is tried to send what a queue did not take."""
+
 _NEWS_STEP_S = 0.002
 """How often news that waits is looked at, when nothing else happens."""
 
@@ -107,8 +119,8 @@ class Link:
 
     Attributes:
         keep: what this life does not confirm is for the next one.
-        unconfirmed: (number, cause, body) of what has been taken for it.
-        outbox: (cause, body) of those that have not left; the first `again` of them were sent to an earlier life.
+        unconfirmed: (number, letter) of what has been taken for it; letters as in `Send`.
+        outbox: those that have not left; the first `again` of them were sent to an earlier life.
     """
 
     actor: str
@@ -118,21 +130,26 @@ class Link:
     mailbox: int
     keep: bool
     sent: int = 0
-    unconfirmed: deque[tuple[int, bytes, bytes]] = field(default_factory=deque)
+    unconfirmed: deque[tuple[int, list[Any]]] = field(default_factory=deque)
     answers: dict[int, Answer] = field(default_factory=dict)
     down: str | None = None
-    outbox: list[list[bytes]] = field(default_factory=list)
+    outbox: list[list[Any]] = field(default_factory=list)
     outbox_bytes: int = 0
     again: int = 0
 
-    def put(self, cause: bytes, body: bytes) -> None:
-        """Takes a message for the receiver."""
+    def put(self, letter: list[Any]) -> None:
+        """Takes a letter for the receiver."""
         self.sent += 1
-        self.unconfirmed.append((self.sent, cause, body))
-        self.outbox.append([cause, body])
-        self.outbox_bytes += len(body)
+        self.unconfirmed.append((self.sent, letter))
+        self.outbox.append(letter)
+        self.outbox_bytes += len(letter[1] or b"")
 
-    def post(self, me: str) -> list[list[bytes]]:
+    @property
+    def is_due(self) -> bool:
+        """Whether so much waits that it is time to send it."""
+        return len(self.outbox) >= CONFIRM_EVERY or self.outbox_bytes > _BATCH_BYTES
+
+    def post(self, me: str) -> list[list[Any]]:
         """Sends what is in the outbox; returns what the queue did not take."""
         outbox, again = self.outbox, self.again
         number = self.sent - len(outbox) + 1
@@ -222,6 +239,8 @@ class Mail:
         letters: what waits.
         on_pardon: told of messages that may be tried again.
         on_service: told that a service has ended, or is there again.
+        on_life_over: told which life of which actor that was reached from here is over.
+        on_fetched: told of a channel that its client has fetched so many messages, of so many bytes.
         handled_before: the causes of messages that earlier lives have begun to handle.
     """
 
@@ -237,7 +256,8 @@ class Mail:
         wake: int | None = None,
     ) -> None:
         self.me = me
-        self.letters: deque[Letter | News | Errand] = deque()
+        self.incarnation = incarnation
+        self.letters: deque[Letter | Word | News | Errand] = deque()
         self.stopping = False
         self.path: tuple[str, ...] = ()
         self._context = context
@@ -257,6 +277,7 @@ class Mail:
         self._handled_before: Set[bytes] | None = None
         self._confirm: dict[bytes, int] = {}
         self._outgoing: list[Link] = []
+        self._outside: dict[str, list[bytes | None]] = {}
         self._waiting_for: str | None = None
         self._is_asking = False
         self._poll = Poll(inbox, signals.dealer, wake=wake)
@@ -266,6 +287,8 @@ class Mail:
         self._others: dict[Dealer, Callable[[], object]] = {}
         self.on_pardon: Callable[[bytes], object] = lambda digest: None
         self.on_service: Callable[[str, bool], object] = lambda service, up: None
+        self.on_life_over: Callable[[str, int], object] = lambda actor, incarnation: None
+        self.on_fetched: Callable[[str, int, int], object] = lambda channel, messages, size: None
         self.handled_before: Callable[[], Set[bytes]] = frozenset
 
     # ---- sending
@@ -290,33 +313,77 @@ class Mail:
             self._send_to_myself(body, cause)
             return False
         self._check_size(link, body)
+        self._check_room(link, to)
+        self._put(link, [cause, body])
+        return link.is_due
+
+    def say(self, party: Party, channel: str, body: bytes | None, cause: bytes, *, is_first: bool = False) -> bool:
+        """Takes what is said on a channel to another actor, as `send` does; in order with what is sent to it.
+
+        Args:
+            body: None closes the channel. That needs no room, and nobody at the other end.
+            is_first: it comes with the channel's being accepted, and needs no room either.
+
+        Raises: as `send`.
+        """
+        link = self._links.get(party.actor or "")
+        if link is None or link.incarnation != party.incarnation or link.down is not None:
+            if body is None or is_first:
+                return False
+            raise ActorDown(f"the life of {party.actor} to which channel {channel} belonged is over")
+        if body is not None:
+            self._check_size(link, body)
+            if not is_first:
+                self._check_room(link, link.actor)
+        self._put(link, [cause, body, channel])
+        return link.is_due
+
+    def say_outside(self, channel: str, body: bytes | None) -> bool:
+        """Takes what is said on a channel to a client; it goes out with the next `post`.
+
+        Returns: as `send`.
+        """
+        said = self._outside.setdefault(channel, [])
+        said.append(body)
+        return len(said) >= CONFIRM_EVERY or (body is not None and len(body) > _BATCH_BYTES)
+
+    def _check_room(self, link: Link, to: str) -> None:
         is_full = len(link.unconfirmed) >= link.mailbox
         if is_full or link.sent % CONFIRM_EVERY == 0:
             link.drain()
             if len(link.unconfirmed) >= link.mailbox:
                 raise MailboxFull(f"the mailbox of {to} is full: {link.mailbox} of your messages wait there already")
+
+    def _put(self, link: Link, letter: list[Any]) -> None:
         if not link.outbox:
             self._outgoing.append(link)
-        link.put(cause, body)
-        return len(link.outbox) >= CONFIRM_EVERY or link.outbox_bytes > _BATCH_BYTES
+        link.put(letter)
 
     @property
     def has_outgoing(self) -> bool:
         """Whether there are messages for `post`."""
-        return bool(self._outgoing)
+        return bool(self._outgoing or self._outside)
 
     def post(self) -> None:
         """Sends what `send` has taken. The entries that record it must be on the disk."""
-        for link in self._outgoing:
+        outgoing, self._outgoing = self._outgoing, []
+        for link in outgoing:
             if returned := link.post(self.me):
                 self._return_to_sender(link, returned)
-        self._outgoing.clear()
+        if self._outside:
+            outside, self._outside = self._outside, {}
+            for channel, bodies in outside.items():
+                self._signals.tell(OnChannel(channel, 0, bodies))
 
-    def _return_to_sender(self, link: Link, returned: list[list[bytes]]) -> None:
-        """The queue to a receiver takes no more, although its mailbox should: what was meant for it is dead."""
-        self._report(link.actor, [(cause, body) for cause, body in returned], "its receiver's queue was full")
+    def _return_to_sender(self, link: Link, returned: list[list[Any]]) -> None:
+        """The queue to a receiver takes no more, although its mailbox should: what was meant for it is dead. What was
+        said on a channel waits, for a channel has no gaps."""
+        self._report(link.actor, _sends(returned), "its receiver's queue was full")
         for _ in returned:
             link.unconfirmed.pop()
+        for letter in returned:
+            if _is_said(letter):
+                self._put(link, letter)
 
     def ask(self, to: str, body: bytes, cause: bytes, timeout: float) -> Answer:
         """Sends `body` and waits for its answer, whose `value` is then the reply.
@@ -329,15 +396,34 @@ class Mail:
             TimedOut, ActorDown: no answer in time; the receiver, or this actor, ended first.
             TheaterError: what the receiver answered instead of a reply.
         """
+
+        def question(link: Link, number: int, deadline: int, path: list[str]) -> Ask:
+            return Ask(self.me, number, cause, body, deadline, path)
+
+        return self._pose(to, body, timeout, question)
+
+    def pose(
+        self, to: str, body: bytes, timeout: float, question: Callable[[Party, int, int, list[str]], OpenChannel]
+    ) -> Answer:
+        """As `ask`, with another question, made of the life that is asked, a number, its deadline and its path."""
+
+        def ask(link: Link, *rest: Any) -> OpenChannel:
+            return question(Party(link.actor, link.incarnation), *rest)
+
+        return self._pose(to, body, timeout, ask)
+
+    def _pose(
+        self, to: str, body: bytes, timeout: float, question: Callable[[Link, int, int, list[str]], Message]
+    ) -> Answer:
         deadline = _deadline(timeout)
         link = self._link(to, deadline)
-        path = (*self.path, self.me)
+        path = [*self.path, self.me]
         if link is None or link.actor in path:
             raise Deadlock(f"{to} waits for the answer to this very call; a request to it could never be answered")
         self._check_size(link, body)
         number = link.sent = link.sent + 1
         try:
-            link.dealer.send(encode(Ask(self.me, number, cause, body, deadline, list(path))))
+            link.dealer.send(encode(question(link, number, deadline, path)))
         except Full:
             raise MailboxFull(f"the mailbox of {to} is full: its queue takes no more") from None
         answer = self._await_answer(to, link, number, deadline)
@@ -454,11 +540,27 @@ class Mail:
         link = Link(found.actor, found.incarnation, dealer, found.message_limit, found.mailbox, found.keep)
         self._links[found.actor] = link
         for cause, body in self._kept.pop(found.actor, ()):
-            link.put(cause, body)
+            link.put([cause, body])
         if link.outbox:
             link.again = len(link.outbox)
             self._outgoing.append(link)
         return link
+
+    def meet(self, party: Party, timeout: float) -> None:
+        """Sees to it that what is said to a life of an actor has a way.
+
+        Raises:
+            ActorDown: that life is over.
+            TimedOut: the supervisor did not say in time.
+        """
+        known = self._links.get(party.actor or "")
+        if known is not None and known.down is None and known.incarnation == party.incarnation:
+            return
+        question = FindLife(self._signals.number(), party.actor or "", party.incarnation)
+        found = self.ask_supervisor(question, timeout)
+        if type(found) is not Found:
+            raise ActorDown(f"{party.actor} went down while it waited")
+        self._connect(found)
 
     def _look_up(self, to: str, deadline: int) -> Found:
         """Where `to` lives, asked again if it has died before the answer was read."""
@@ -477,7 +579,7 @@ class Mail:
             self._outgoing.remove(link)
         if self._links.get(link.actor) is link:
             del self._links[link.actor]
-        unconfirmed = [(cause, body) for _, cause, body in link.unconfirmed]
+        unconfirmed = _sends(letter for _, letter in link.unconfirmed)
         link.unconfirmed.clear()
         link.dealer.close()
         if unconfirmed and link.keep:
@@ -515,6 +617,8 @@ class Mail:
 
     def wait(self, timeout: float | None) -> None:
         """Takes in whatever arrives within `timeout` seconds, at once if something does."""
+        if self._outgoing:
+            timeout = _AGAIN_S if timeout is None else min(timeout, _AGAIN_S)
         if self._news:
             timeout = _NEWS_STEP_S if timeout is None else min(timeout, _NEWS_STEP_S)
         for ready in self._poll.wait(timeout):
@@ -553,7 +657,7 @@ class Mail:
         elif type(ready) is Dealer and (take_in := self._others.get(ready)) is not None:
             take_in()
 
-    def next_letter(self) -> Letter | News | Errand | None:
+    def next_letter(self) -> Letter | Word | News | Errand | None:
         """Takes the oldest letter out of the mailbox."""
         if not self.letters:
             return None
@@ -582,6 +686,8 @@ class Mail:
             self._take_send(peer, message, self._begun_before())
         elif type(message) is Ask:
             self._take_ask(peer, message)
+        elif type(message) is OpenChannel:
+            self._take_open(peer, message)
         else:
             self.refused += 1
         if self._listening and len(self.letters) >= self._mailbox:
@@ -597,6 +703,9 @@ class Mail:
                     self._confirm[peer] = number
                 case [bytes() as cause, bytes() as body]:
                     self.letters.append(self._letter_of_send(peer, message.sender, number, cause, body))
+                case [bytes() as cause, bytes() | None as body, str() as channel]:
+                    taken = self._confirmation(peer, number)
+                    self.letters.append(Word(channel, body, message.sender, cause, taken))
                 case _:
                     self.refused += 1
 
@@ -613,18 +722,29 @@ class Mail:
         self._peers[peer] = None
 
     def _letter_of_send(self, peer: bytes, sender: str, number: int, cause: bytes, body: bytes) -> Letter:
+        return Letter(body, sender, cause, taken=self._confirmation(peer, number))
+
+    def _confirmation(self, peer: bytes, number: int) -> Callable[[TheaterError | None], bool]:
         def taken(error: TheaterError | None) -> bool:
             self._confirm[peer] = number
             if number % CONFIRM_EVERY == 0:
                 self.confirm()
             return False
 
-        return Letter(body, sender, cause, taken=taken)
+        return taken
 
     def _take_ask(self, peer: bytes, message: Ask) -> None:
         path = tuple(str(actor) for actor in message.path)
         reply = _FromMail(self._inbox, peer, message.number)
         letter = Letter(message.body, message.sender, message.cause, reply, message.deadline_ns, path)
+        if not self._refused_as_circle(letter):
+            self.letters.append(letter)
+
+    def _take_open(self, peer: bytes, message: OpenChannel) -> None:
+        path = tuple(str(actor) for actor in message.path)
+        reply = _FromMail(self._inbox, peer, message.number)
+        opening = Opening(message.channel, Party(message.sender, message.incarnation))
+        letter = Letter(message.body, message.sender, message.cause, reply, message.deadline_ns, path, opening=opening)
         if not self._refused_as_circle(letter):
             self.letters.append(letter)
 
@@ -651,6 +771,16 @@ class Mail:
             match message:
                 case Deliver():
                     self.letters.append(self._letter_of_delivery(message))
+                case OnChannel():
+                    self._take_from_outside(message)
+                case OfferChannel():
+                    reply = _FromOutside(self._signals, message.number)
+                    opening = Opening(message.channel, OUTSIDE)
+                    self.letters.append(
+                        Letter(message.body, reply=reply, deadline_ns=message.deadline_ns, opening=opening)
+                    )
+                case Fetched():
+                    self.on_fetched(message.channel, message.messages, message.size)
                 case Found() | Missing() | Named() | Told():
                     self._take_answer(message)
                 case MonitorDown() | LinkExit() | ChildEnded():
@@ -688,10 +818,25 @@ class Mail:
 
         return Letter(message.body, taken=taken, delivery=message.number)
 
+    def _take_from_outside(self, message: OnChannel) -> None:
+        """Words of a client's; the last of them says that all have been taken."""
+
+        def taken(error: TheaterError | None) -> bool:
+            self._signals.tell(Handled(message.number, None, None))
+            return True
+
+        last = len(message.bodies) - 1
+        for at, body in enumerate(message.bodies):
+            if type(body) is bytes or body is None:
+                self.letters.append(Word(message.channel, body, None, taken=taken if at == last else None))
+            else:
+                self.refused += 1
+
     def _take_down(self, message: Down) -> None:
         reply = self._reply
         if type(reply) is Found and (reply.actor, reply.incarnation) == message[:2]:
             self._reply = message  # It died before there was a link to it: whoever asked asks again.
+        self.on_life_over(message.actor, message.incarnation)
         link = self._links.get(message.actor)
         if link is None or link.incarnation != message.incarnation:
             return
@@ -701,6 +846,11 @@ class Mail:
             self._drop(link)
 
     # ---- news of deaths
+
+    def announce(self, word: Word, peer: bytes) -> None:
+        """Puts a word into the mailbox, behind all that `peer` had sent, whose life is over."""
+        self._news.announce(word, peer)
+        self._tell_news()
 
     def take_back(self, asked: Asked) -> bool:
         """Forgets news that is not wanted any more, wherever it waits; whether there was any."""
@@ -775,16 +925,27 @@ def _deadline(timeout: float) -> int:
     return time.monotonic_ns() + int(timeout * 1_000_000_000)
 
 
-def _batches(letters: list[list[bytes]]) -> Iterator[list[list[bytes]]]:
+def _is_said(letter: list[Any]) -> bool:
+    """Whether it was said on a channel."""
+    return len(letter) > 2
+
+
+def _sends(letters: Iterable[list[Any]]) -> list[tuple[bytes, bytes]]:
+    """Those that were not said on a channel, as (cause, body)."""
+    return [(letter[0], letter[1]) for letter in letters if not _is_said(letter)]
+
+
+def _batches(letters: list[list[Any]]) -> Iterator[list[list[Any]]]:
     """The letters in groups, each for one frame: a long one alone, short ones together."""
-    batch: list[list[bytes]] = []
+    batch: list[list[Any]] = []
     size = 0
     for letter in letters:
-        if batch and (len(batch) >= CONFIRM_EVERY or size + len(letter[1]) > _BATCH_BYTES):
+        length = len(letter[1] or b"")
+        if batch and (len(batch) >= CONFIRM_EVERY or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(letter)
-        size += len(letter[1])
+        size += length
     if batch:
         yield batch
 

@@ -19,7 +19,7 @@ from theater.core.handlers import MONITOR_HANDLERS, SUPERVISOR_HANDLERS
 from theater.core.wire import ChildEnded, LinkExit, MonitorDown
 from theater.host.bonds import exit_record
 from theater.host.supervisor import child_error
-from theater.worker.letters import Asked, News
+from theater.worker.letters import Asked, News, Word
 
 Ending = MonitorDown | LinkExit | ChildEnded
 
@@ -44,7 +44,7 @@ class Heard(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    news: News
+    news: News | Word
     peer: bytes
     since_ns: int
 
@@ -76,7 +76,11 @@ class Newsroom:
         peer = peer_name(actor, ending.incarnation) if ending.spoke else b""
         self._waiting.append(_Waiting(news_of(ending), peer, self._now_ns()))
 
-    def take(self) -> News | None:
+    def announce(self, word: Word, peer: bytes) -> None:
+        """Has a word told behind all that `peer`, whose life is over, has sent."""
+        self._waiting.append(_Waiting(word, peer, self._now_ns()))
+
+    def take(self) -> News | Word | None:
         """The oldest news, if it may be told now."""
         if not self._waiting or not self._is_ripe(self._waiting[0]):
             return None
@@ -84,7 +88,7 @@ class Newsroom:
 
     def take_back(self, asked: Asked) -> bool:
         """Forgets news that is not wanted any more; whether there was any."""
-        kept = [waiting for waiting in self._waiting if waiting.news.asked != asked]
+        kept = [waiting for waiting in self._waiting if not _answers(waiting.news, asked)]
         found = len(kept) < len(self._waiting)
         self._waiting = deque(kept)
         return found
@@ -97,6 +101,10 @@ class Newsroom:
             return True
         patience = PATIENCE_NS if heard is Heard.OPEN else FIRST_FRAME_NS
         return self._now_ns() - waiting.since_ns >= patience
+
+
+def _answers(news: News | Word, asked: Asked) -> bool:
+    return isinstance(news, News) and news.asked == asked
 
 
 def peer_name(actor: str, incarnation: int) -> bytes:
