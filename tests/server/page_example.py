@@ -74,11 +74,11 @@ def read_example(page: str) -> Example:
 
 
 def _with_free_ports(text: str) -> str:
-    ports = {name: _free_port() for name in set(re.findall(r"\b808[0-9]\b", text))}
+    ports = {name: free_port() for name in set(re.findall(r"\b808[0-9]\b", text))}
     return re.sub(r"\b808[0-9]\b", lambda found: str(ports[found[0]]), text)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
