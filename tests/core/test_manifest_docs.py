@@ -30,7 +30,7 @@ def documented(section: str) -> set[str]:
 
 
 def test_the_top_of_a_manifest_is_documented_key_by_key() -> None:
-    scalars = set(PLAIN) - {"build", "handler", "actor", "supervision", "limits", "chain", "secrets"}
+    scalars = set(PLAIN) - {"build", "handler", "grant", "actor", "supervision", "limits", "chain", "secrets"}
     assert documented("The actor") == scalars
 
 
@@ -56,6 +56,12 @@ def test_the_documented_defaults_are_the_defaults(table: str) -> None:
     text = f"[{table}]\n" + "\n".join(f"{name} = {value}" for name, value in rows)
     plain = manifest.parse('name = "a"\ncomponent = "a.wasm"\n', "plain")
     assert manifest.parse(f'name = "a"\ncomponent = "a.wasm"\n{text}\n', "page") == plain
+
+
+def test_the_grants_of_the_page_are_some() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", SECTIONS["grant"], re.DOTALL)
+    (grant,) = manifest.parse(f'name = "a"\ncomponent = "a.wasm"\n{example}', "page").grants
+    assert grant.type == "environment"
 
 
 def test_the_tree_file_of_the_page_is_one() -> None:

@@ -243,10 +243,34 @@ def test_a_manifest_that_nothing_can_be_harms_nobody_but_the_spawn(kin: Kin, giv
     assert kin.house.client.hello().pid == kin.house.pid
 
 
-def test_a_text_grants_nothing_that_the_parent_lacks(kin: Kin) -> None:
-    parent = kin.parent(EASY)
-    with pytest.raises(ActorFailed, match="grant the handler store"):
-        kin.spawn(parent.id, text_of_child("x", handlers=("message-server", "store")))
+@pytest.mark.parametrize("form", ["text", "file"])
+def test_a_child_has_nothing_that_its_parent_lacks(kin: Kin, form: str) -> None:
+    """Whoever wrote its manifest."""
+    wide = '[[handler]]\ntype = "environment"\nvariables = ["HOME"]\n'
+
+    def given(**facts: Any) -> str:
+        return text_of_child("x", **facts) if form == "text" else kin.write(**facts)
+
+    narrow = kin.parent(EASY)
+    for facts, refused in [
+        ({"handlers": ("message-server", "store")}, "may not have the handler store: its parent .* add it"),
+        ({"more": wide}, "may not have the handler environment"),
+    ]:
+        with pytest.raises(ActorFailed, match=refused):
+            kin.spawn(narrow.id, given(**facts))
+    other = kin.parent(EASY, more=wide.replace("HOME", "PATH"))
+    with pytest.raises(ActorFailed, match="with its handler environment see the variables HOME"):
+        kin.spawn(other.id, given(more=wide))
+
+
+def test_a_parent_passes_on_what_it_grants(kin: Kin) -> None:
+    grants = '[[grant]]\ntype = "timing"\n[[grant]]\ntype = "environment"\nvariables = ["HO*"]\n'
+    parent = kin.parent(EASY, more=grants)
+    wide = '[[handler]]\ntype = "environment"\nvariables = ["HOME"]\n'
+    child = kin.spawn(parent.id, kin.write(handlers=("message-server", "timing"), more=wide))
+    assert kin.house.row(child).state == "running"
+    with pytest.raises(ActorFailed, match="may not have the handler random"):
+        kin.spawn(parent.id, text_of_child("x", handlers=("random",)))
 
 
 def test_a_text_names_no_secret_that_the_parent_lacks(kin: Kin) -> None:

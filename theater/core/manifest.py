@@ -15,6 +15,7 @@ back; its digest names the manifest in the actor's chain, so a new default makes
     init_state = "state.json"             a file whose content `init` gets, or the content in init_state_inline
     [build]                               language, source; flags for the C compiler
     [[handler]]                           type; also [[handlers]]; the permissions of its type; `config = {}` is ignored
+    [[grant]]                             likewise: what it may pass on to its children beside its own
     [actor]                               register
     [supervision]                         as a child: restart, shutdown, significant, state, poison, backoff,
                                           start_timeout, watchdog, mail; intensity and period of an actor that was
@@ -429,6 +430,7 @@ class Manifest:
         init_state: a file beside the manifest.
         init_state_inline: the initial state itself.
         build: how the component is made; None when it is just there.
+        grants: what its children may have beside its own handlers.
         secrets: what its record must not hold, by name.
     """
 
@@ -440,6 +442,7 @@ class Manifest:
     init_state_inline: str | None = key(optional(schema.any_text), None)
     build: Build | None = key(optional(schema.table(Build)), None)
     handlers: tuple[Handler, ...] = key(_handlers, (), name="handler", alias="handlers")
+    grants: tuple[Handler, ...] = key(_handlers, (), name="grant", alias="grants")
     actor: Actor = table_key(Actor)
     supervision: Supervision = table_key(Supervision)
     limits: Limits = table_key(Limits)
@@ -484,7 +487,8 @@ def canonical(manifest: Manifest) -> dict[str, Any]:
     plain["secrets"] = {
         each.name: {"env": each.env} if each.env is not None else {"file": each.file} for each in manifest.secrets
     }
-    plain["handler"] = [{"type": handler.type, **schema.plain(handler.permissions)} for handler in manifest.handlers]
+    for name, handlers in (("handler", manifest.handlers), ("grant", manifest.grants)):
+        plain[name] = [{"type": each.type, **schema.plain(each.permissions)} for each in handlers]
     return plain
 
 
@@ -515,6 +519,8 @@ def _contradictions(manifest: Manifest) -> list[tuple[tuple[str, ...], str]]:
     if manifest.build is not None and manifest.build.flags and manifest.build.language is not Language.C:
         sentence = f"found flags for {manifest.build.language.value}; allowed: with language c alone"
         found.append((("build", "flags"), sentence))
+    if manifest.grants and "supervisor" not in manifest.handler_types:
+        found.append((("grant",), "nobody gets it; allowed: with a handler of type supervisor, whose children may"))
     if manifest.supervision.significant and manifest.supervision.restart is Restart.PERMANENT:
         sentence = (
             "a permanent actor is always restarted, so its end never counts; allowed: with transient or temporary"

@@ -3,7 +3,8 @@
 The guest names a manifest; the server reads it. So that a guest reaches nothing by that which its operator did not
 mean for it, only files in the folder of the actor's own manifest, and below, are read, wherever links lead. The
 permission `manifests` of its handler `supervisor` says it otherwise, by patterns, of manifests; such a manifest may
-also use what is in its own folder. A text is the guest's own word, so it grants no more than the actor has itself.
+also use what is in its own folder. Whatever a manifest says, its actor has no more than the parent may give it
+(theater/core/confinement.py); a text is the guest's own word, so it names no secret either that the parent has not.
 
 Nothing is built here: that takes minutes, and runs whatever a source says.
 """
@@ -14,8 +15,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from theater.core.handlers import GRANTED_TO_ALL
-from theater.core.manifest import Handler, Manifest, parse
+from theater.core.confinement import Place, excess
+from theater.core.manifest import Manifest, parse
 from theater.core.permissions.supervisor import Supervisor
 from theater.errors import ComponentError, ManifestError, UnknownContent, disk_error
 from theater.server.cast import Actor
@@ -98,6 +99,7 @@ def _folder_of(parent: Actor) -> Path:
 
 def _find(parent: Actor, folder: Path, given: str) -> tuple[Deployment, Manifest]:
     found = _text(parent, folder, given) if "\n" in given else _file(parent, folder, given)
+    _require_no_more(parent, folder, found)
     return _deployment(found), found.manifest
 
 
@@ -145,12 +147,6 @@ def _text(parent: Actor, folder: Path, given: str) -> _Found:
         raise ManifestError("the permission `manifests` of the handler supervisor names files, and this is a text")
     file = folder / f"text of {parent.manifest.name}"
     manifest = parse(given, str(file))
-    for handler in manifest.handlers:
-        if not _has(parent, handler):
-            raise ManifestError(
-                f"the text of a manifest cannot grant the handler {handler.type} as it does: {parent.manifest.name} "
-                "does not have it so; use a manifest in a file"
-            )
     for secret in manifest.secrets:
         if secret not in parent.manifest.secrets:
             raise ManifestError(
@@ -160,11 +156,17 @@ def _text(parent: Actor, folder: Path, given: str) -> _Found:
     return _Found(file, given, manifest, (folder,))
 
 
-def _has(parent: Actor, handler: Handler) -> bool:
-    if handler.type in GRANTED_TO_ALL:
-        return True
-    own = next((own for own in parent.manifest.handlers if own.type == handler.type), None)
-    return own is not None and handler.permissions.excess(own.permissions) is None
+def _require_no_more(parent: Actor, folder: Path, found: _Found) -> None:
+    more = excess(found.manifest, _place(found.file.parent), parent.manifest, _place(folder))
+    if more is not None:
+        raise ManifestError(
+            f"{found.file}: {found.manifest.name} may not {more}: its parent {parent.manifest.name} has no such right "
+            "to give; add it to the parent's manifest, under [[handler]], or under [[grant]] if only children need it"
+        )
+
+
+def _place(folder: Path) -> Place:
+    return lambda path: os.path.realpath(folder / path)
 
 
 # ---- its files

@@ -8,8 +8,8 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from theater.core.values import Err
 
@@ -47,4 +47,16 @@ class Permissions(Protocol):
 
         What is no access but a limit or a habit (a timeout, a seed) stays as it is. Refused calls count for nothing;
         content of an argument that was kept apart may be missing from it (`theater.core.codec.Ref`, `Veiled`).
+        """
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Permissions that name files or folders, which stand beside the manifest that names them."""
+
+    def beside(self, place: Callable[[str], str]) -> Self:
+        """These with every path as `place` gives it, so that those of two manifests can be held against each other.
+
+        Args:
+            place: makes of a path that a manifest names the absolute one, without links.
         """

@@ -22,7 +22,7 @@ class Supervisor:
     manifests: tuple[str, ...] | None = key(schema.optional(schema.texts), None)
 
     def excess(self, granted: Self) -> str | None:
-        if self == granted:
+        if self == granted or (self.manifests and granted.manifests and {*self.manifests} <= {*granted.manifests}):
             return None
         return "start children from other manifests than its parent"
 
