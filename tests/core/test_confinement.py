@@ -20,7 +20,7 @@ def actor(*tables: str) -> Manifest:
 
 
 def more(child: Manifest, parent: Manifest) -> str | None:
-    return excess(child, lambda path: f"/child/{path}", parent, lambda path: f"/parent/{path}")
+    return excess(child, "/family/child", parent, "/family")
 
 
 def test_a_child_may_have_what_its_parent_has() -> None:
@@ -61,3 +61,10 @@ def test_grants_without_children_are_a_mistake() -> None:
         actor("grant timing")
     with pytest.raises(ManifestError, match=r"^m:4: .*did you mean timing"):
         actor("grant timin", "supervisor")
+
+
+def test_folders_are_beside_the_manifest_that_names_them() -> None:
+    parent = actor("supervisor", 'filesystem read = ["child/data"]')
+    assert more(actor('filesystem read = ["data"]'), parent) is None
+    assert more(actor('filesystem read = ["child/data"]'), parent) is not None
+    assert more(actor('filesystem read = ["/family/child/data/deeper"]'), parent) is None

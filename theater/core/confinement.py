@@ -9,26 +9,21 @@ What an actor may use up (`[limits]`) is no right, and every manifest's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.manifest import Handler, Manifest
 from theater.core.permissions import Permissions, Placed
 
-Place = Callable[[str], str]
-"""Makes of a path that a manifest names the absolute one, without links."""
 
-
-def excess(child: Manifest, child_place: Place, parent: Manifest, parent_place: Place) -> str | None:
+def excess(child: Manifest, child_folder: str, parent: Manifest, parent_folder: str) -> str | None:
     """What a child would have that its parent may not give it: the rest of a sentence about the child; None if nothing.
 
     Args:
-        child_place: where paths in the child's manifest lead.
-        parent_place: where those in its parent's do.
+        child_folder: the folder of the child's manifest, beside which the paths in it are.
+        parent_folder: that of its parent's.
     """
-    given = [_placed(handler, parent_place) for handler in (*parent.handlers, *parent.grants)]
+    given = [_placed(handler, parent_folder) for handler in (*parent.handlers, *parent.grants)]
     for wanted in (*child.handlers, *child.grants):
-        more = _more(_placed(wanted, child_place), given)
+        more = _more(_placed(wanted, child_folder), given)
         if more is not None:
             return more
     return None
@@ -44,6 +39,6 @@ def _more(wanted: Handler, given: list[Handler]) -> str | None:
     return None if None in found else f"with its handler {wanted.type} {found[0]}"
 
 
-def _placed(handler: Handler, place: Place) -> Handler:
+def _placed(handler: Handler, folder: str) -> Handler:
     permissions: Permissions = handler.permissions
-    return Handler(handler.type, permissions.beside(place)) if isinstance(permissions, Placed) else handler
+    return Handler(handler.type, permissions.placed(folder)) if isinstance(permissions, Placed) else handler

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from theater.core.confinement import Place, excess
+from theater.core.confinement import excess
 from theater.core.manifest import Manifest, parse
 from theater.core.permissions.supervisor import Supervisor
 from theater.errors import ComponentError, ManifestError, UnknownContent, disk_error
@@ -157,16 +157,12 @@ def _text(parent: Actor, folder: Path, given: str) -> _Found:
 
 
 def _require_no_more(parent: Actor, folder: Path, found: _Found) -> None:
-    more = excess(found.manifest, _place(found.file.parent), parent.manifest, _place(folder))
+    more = excess(found.manifest, str(found.file.parent), parent.manifest, str(folder))
     if more is not None:
         raise ManifestError(
             f"{found.file}: {found.manifest.name} may not {more}: its parent {parent.manifest.name} has no such right "
             "to give; add it to the parent's manifest, under [[handler]], or under [[grant]] if only children need it"
         )
-
-
-def _place(folder: Path) -> Place:
-    return lambda path: os.path.realpath(folder / path)
 
 
 # ---- its files

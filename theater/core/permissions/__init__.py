@@ -8,7 +8,7 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from theater.core.values import Err
@@ -54,9 +54,9 @@ class Permissions(Protocol):
 class Placed(Protocol):
     """Permissions that name files or folders, which stand beside the manifest that names them."""
 
-    def beside(self, place: Callable[[str], str]) -> Self:
-        """These with every path as `place` gives it, so that those of two manifests can be held against each other.
+    def placed(self, folder: str) -> Self:
+        """These with absolute paths, so that those of two manifests can be held against each other.
 
         Args:
-            place: makes of a path that a manifest names the absolute one, without links.
+            folder: absolute path of the manifest's folder.
         """
