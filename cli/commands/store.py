@@ -23,7 +23,9 @@ OWN_STORE = "00000000-0000-0000-0000-000000000000"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 _store_option = click.option(
-    "--store", metavar="ID", help="The store, as an actor made it. Default: the command line's own."
+    "--store",
+    metavar="ID|NAME",
+    help="The store: its id, or the name by which manifests share it. Default: the command line's own.",
 )
 
 
@@ -81,7 +83,7 @@ def ls(app: App, store: str | None) -> None:
     known = _labels_by_digest(labels)
     rows: list[dict[str, Any]] = [
         {"digest": digest, "size": content.size(digest), "labels": known.get(digest, [])}
-        for digest in (content if store is None else labels.list_all_content(store))
+        for digest in (content if store is None else labels.list_all_content(_id(store)))
     ]
     if app.json:
         print_json(rows)
@@ -151,15 +153,26 @@ def _open(app: App, *, write: bool = False) -> tuple[ContentStore, Labels]:
 
 
 def _writable(labels: Labels, store: str | None) -> str:
-    """The store to label in; the command line's own is made when it is needed first."""
-    if store is None and OWN_STORE not in labels.stores():
-        labels.new(OWN_STORE)
-    return store or OWN_STORE
+    """The store to label in; the command line's own, and one of a name, is made when it is needed first."""
+    found = _id(store)
+    if found != store:
+        labels.ensure(found)
+    return found
+
+
+def _id(store: str | None) -> str:
+    """The id of the store that the user means."""
+    from theater.core.permissions.store import is_store_name
+    from theater.store.labels import named_store
+
+    if store is None:
+        return OWN_STORE
+    return named_store(store) if is_store_name(store) else store
 
 
 def _labelled(labels: Labels, label: str, store: str | None) -> str:
     """The digest of a label's newest content."""
-    stores = labels.stores() if store is None else [store]
+    stores = labels.stores() if store is None else [_id(store)]
     found = {each: digest for each in stores if (digest := labels.get_by_label(each, label)) is not None}
     if not found:
         raise UnknownContent(f"there is no label {label!r}; `theater store ls` shows digests and labels", label=label)

@@ -40,9 +40,9 @@ from theater.host.runtime import Life, Runtime
 from theater.host.secrets import Secrets
 from theater.host.services import Services
 from theater.host.store import Store
+from theater.host.stores import Stores
 from theater.host.supervisor import Family, Supervisor
 from theater.host.timing import Bed, Timing
-from theater.store.labels import Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Ports:
     circumstances: Circumstances
     directory: Directory
     clockwork: Clockwork
-    labels: Labels
+    stores: Stores
     family: Family
     bonds: Bonds
     secrets: Mapping[str, bytes]
@@ -81,7 +81,7 @@ def build(ports: Ports) -> Mapping[str, object]:
         IDENTITY: Identity(ports.circumstances),
         REGISTRY: Registry(ports.directory),
         TIMERS: Timers(ports.clockwork),
-        STORE: Store(ports.labels),
+        STORE: Store(ports.stores),
         FILESYSTEM: Filesystem(ports.folders, ports.services),
         FILES: Files(ports.folders),
         SUPERVISOR: Supervisor(ports.family),

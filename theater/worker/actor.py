@@ -22,6 +22,7 @@ from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports, permissions_of
 from theater.core.permissions.random import Random as RandomGranted
+from theater.core.permissions.store import Store as StorePermissions
 from theater.core.permissions.timers import Timers as TimersGranted
 from theater.core.pulse import Pulse
 from theater.core.randomness import seeded
@@ -40,6 +41,7 @@ from theater.errors import (
 )
 from theater.host import catalogue
 from theater.host.outcomes import concluded, ended_by
+from theater.host.stores import Stores
 from theater.store.content import ContentStore
 from theater.store.labels import Labels
 from theater.worker.assignment import Assignment
@@ -187,6 +189,8 @@ class Actor:
         seed = self._is.granted(RandomGranted).seed
         source = os.urandom if seed is None else seeded(seed, self._is.name, self._is.incarnation)
         permissions = {name: permissions_of(name, plain) for name, plain in self._is.permissions.items()}
+        granted_stores = permissions.get("store")
+        store_permissions = granted_stores if isinstance(granted_stores, StorePermissions) else StorePermissions()
         ports = catalogue.Ports(
             life=self,
             post=post,
@@ -194,7 +198,7 @@ class Actor:
             circumstances=self,
             directory=self._mail,
             clockwork=self._timers,
-            labels=labels,
+            stores=Stores(labels, self._is.actor, store_permissions),
             folders=open_folders(self._is, permissions.get("filesystem"), self._record.release, self._remaining),
             family=family,
             bonds=bonds,
