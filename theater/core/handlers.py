@@ -14,6 +14,7 @@ from theater.core import schema
 from theater.core.permissions import Permissions
 from theater.core.permissions.environment import Environment
 from theater.core.permissions.filesystem import Filesystem
+from theater.core.permissions.http_framework import HttpFramework
 from theater.core.permissions.nothing import Nothing
 from theater.core.permissions.random import Random
 from theater.core.permissions.store import Store
@@ -41,6 +42,7 @@ SECRETS = "theater:otp/secrets@0.1.0"
 HTTP_CLIENT = "theater:simple/http-client"
 HTTP_FRAMEWORK = "theater:simple/http-framework"
 HTTP_HANDLERS = "theater:simple/http-handlers"
+WEBSOCKETS = "theater:otp/websockets@0.1.0"
 FILESYSTEM = "theater:simple/filesystem"
 FILES = "theater:otp/files@0.1.0"
 PROCESS = "theater:simple/process"
@@ -91,7 +93,10 @@ HANDLERS: dict[str, HandlerType] = {
     "secrets": HandlerType(imports=frozenset({SECRETS})),
     "http-client": HandlerType(imports=frozenset({HTTP_CLIENT}), service=GATEWAY),
     "http-framework": HandlerType(
-        imports=frozenset({HTTP_FRAMEWORK}), exports=frozenset({HTTP_HANDLERS}), service=GATEWAY
+        imports=frozenset({HTTP_FRAMEWORK, WEBSOCKETS}),
+        exports=frozenset({HTTP_HANDLERS}),
+        permissions=HttpFramework,
+        service=GATEWAY,
     ),
     "filesystem": HandlerType(imports=frozenset({FILESYSTEM, FILES}), permissions=Filesystem, service=LAUNCHER),
     "process": HandlerType(imports=frozenset({PROCESS}), exports=frozenset({PROCESS_HANDLERS}), service=LAUNCHER),

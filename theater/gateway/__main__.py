@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from theater.core.handlers import GATEWAY
+from theater.gateway.http_servers import HttpServers
 from theater.service.office import Desk, Office
 from theater.service.process import run
 
 
 def desks(office: Office, home: Path) -> Sequence[Desk]:
     """What the gateway does."""
-    return ()
+    return (HttpServers(office),)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from theater.core.handlers import (
     ENVIRONMENT,
     FILES,
     FILESYSTEM,
+    HTTP_FRAMEWORK,
     IDENTITY,
     LINKS,
     MESSAGE_SERVER_HOST,
@@ -25,14 +26,17 @@ from theater.core.handlers import (
     SUPERVISOR,
     TIMERS,
     TIMING,
+    WEBSOCKETS,
     handler_granting,
 )
 from theater.core.permissions import Permissions
+from theater.core.permissions.http_framework import HttpFramework as HttpServersGranted
 from theater.core.randomness import Source
 from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.environment import Environment
 from theater.host.filesystem import Files, Filesystem
 from theater.host.folders import Folders
+from theater.host.http_framework import HttpFramework, Kept, Websockets
 from theater.host.message_server import Channels, Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
 from theater.host.random import Random
@@ -70,6 +74,7 @@ class Ports:
     randomness: Source
     environment: Mapping[str, str]
     channels: Channels
+    servers: Kept
 
 
 def build(ports: Ports) -> Mapping[str, object]:
@@ -91,7 +96,17 @@ def build(ports: Ports) -> Mapping[str, object]:
         TIMING: Timing(ports.bed),
         RANDOM: Random(ports.randomness),
         ENVIRONMENT: Environment(ports.environment),
+        **_http_framework(ports),
     }
+
+
+def _http_framework(ports: Ports) -> Mapping[str, object]:
+    """Servers, for actors that may have some: the gateway is told of each of those."""
+    granted = ports.permissions.get("http-framework")
+    if not isinstance(granted, HttpServersGranted):
+        return {HTTP_FRAMEWORK: object(), WEBSOCKETS: object()}
+    framework = HttpFramework(ports.services, ports.servers, granted, ports.circumstances)
+    return {HTTP_FRAMEWORK: framework, WEBSOCKETS: Websockets(framework)}
 
 
 def why_denied(interface: str) -> str:

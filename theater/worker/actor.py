@@ -49,6 +49,7 @@ from theater.worker.bonds import Bonds
 from theater.worker.channels import Channels
 from theater.worker.family import Family
 from theater.worker.folders import open_folders
+from theater.worker.kept import Kept
 from theater.worker.letters import Errand, Letter, News, Opening, Word
 from theater.worker.mail import Mail
 from theater.worker.past import Past
@@ -149,6 +150,7 @@ class Actor:
         self._timers = Timers(
             *moment, self._veil, durable=durable, catch_up=catch_up, up_until_ms=self._newest_entry_ms
         )
+        self._servers = Kept(assignment.path("servers"), self._record.release, self._veil, durable=durable)
         if beginning.why_not is not None:
             self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
         if self._past is None:
@@ -209,6 +211,7 @@ class Actor:
             randomness=source,
             environment=self._is.environment,
             channels=self._channels,
+            servers=self._servers,
         )
         interfaces = catalogue.build(ports)
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
@@ -234,6 +237,7 @@ class Actor:
             self._record.release()
             return
         self._timers.clear()
+        self._servers.put(None)
         self._initialises_memory = self._is.state_policy == "replay"
         result = self._call(*INIT, (self._is.actor,), None, None, None)
         self._initialises_memory = False

@@ -1,0 +1,149 @@
+"""An actor that has servers: its present life, calls into it, and what is true over its lives.
+
+Its servers and connections stay while it is restarted. Who calls it then waits for a short time; what was being done
+when it died is not done again, since nobody knows how far it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from theater.core.handlers import HTTP_HANDLERS
+from theater.core.permissions.http_framework import HttpFramework as Permissions
+from theater.errors import ActorDown, TheaterError
+from theater.gateway.numbers import Numbers
+from theater.service.admitted import Admitted
+from theater.service.office import Office
+
+if TYPE_CHECKING:
+    from theater.gateway.site import Site
+    from theater.gateway.websocket import Socket
+
+PATIENCE_S = 1.0
+"""How long a request waits for an actor that is between two lives."""
+
+MOST_WAITING = 1000
+_PAUSE_S = 0.02
+_HANDLER = "http-framework"
+
+
+class NotThere(TheaterError):
+    """The actor has no life, and none came in time: nothing has been done."""
+
+
+class Tenant:
+    """See the module.
+
+    Attributes:
+        sites: its servers that run, by number.
+        sockets: its websockets, by number.
+        announced: what has been said of where it listens.
+        epoch: which of its inits its servers are of.
+    """
+
+    def __init__(self, office: Office, actor: str, numbers: Numbers) -> None:
+        self.office = office
+        self.numbers = numbers
+        self.actor = actor
+        self.life: Admitted | None = None
+        self.epoch = 0
+        self.announced: list[str] = []
+        self._is_up = False
+        self.sites: dict[int, Site] = {}
+        self.sockets: dict[int, Socket] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._farewells: list[tuple[int, int]] = []
+        self._saying_farewell: asyncio.Task[None] | None = None
+        self._complained = 0.0
+
+    @property
+    def permissions(self) -> Permissions:
+        assert self.life is not None
+        granted = self.life.permissions[_HANDLER]
+        assert isinstance(granted, Permissions)
+        return granted
+
+    def begins(self, life: Admitted) -> None:
+        """A life begins; it is not called before it has said what its servers are."""
+        self.life, self._is_up = life, False
+
+    def is_up(self, epoch: int) -> None:
+        """The life has said what its servers are; who waits for it goes on."""
+        if epoch != self.epoch:
+            self._farewells.clear()  # It began anew and has never heard of those.
+        self.epoch, self._is_up = epoch, True
+        self._wake()
+        self._say_farewells()
+
+    def ends(self, *, for_good: bool) -> None:
+        self.life, self._is_up = None, False
+        if for_good:
+            self._wake()
+            self._farewells.clear()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    # ---- calls
+
+    async def call(self, function: str, params: Sequence[Any], timeout: float | None = None) -> Any:
+        """Calls a handler of the actor's `http-handlers`.
+
+        Returns:
+            its extra results, a list.
+
+        Raises:
+            NotThere: the call has not been made.
+            TheaterError: what `Office.invoke` raises.
+        """
+        if not self._is_up:
+            await self._until_up()
+        return await self.office.invoke(self.actor, HTTP_HANDLERS, function, params, timeout)
+
+    async def _until_up(self, patience: float = PATIENCE_S) -> None:
+        if len(self._waiting) < MOST_WAITING:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(future)
+            await asyncio.wait((future,), timeout=patience)
+            self._waiting.discard(future)
+        if not self._is_up:
+            raise NotThere("the actor is not running")
+
+    def complain(self, what: str, **facts: Any) -> None:
+        """Says in the log what is wrong with an actor's answers; not for each of them."""
+        now = time.monotonic()
+        if now - self._complained > 1.0:
+            self._complained = now
+            name = self.life.name if self.life is not None else None
+            self.office.log.warning(what, actor=self.actor, name=name, **facts)
+
+    # ---- the ends of websockets
+
+    def farewell(self, handler: int, connection: int) -> None:
+        """A websocket is gone that the actor has been told of; it hears of that once, be it in its next life."""
+        self._farewells.append((handler, connection))
+        self._say_farewells()
+
+    def _say_farewells(self) -> None:
+        if self._farewells and (self._saying_farewell is None or self._saying_farewell.done()):
+            self._saying_farewell = asyncio.create_task(self._tell_farewells())
+
+    async def _tell_farewells(self) -> None:
+        while self._farewells and self._is_up:
+            handler, connection = farewell = self._farewells[0]
+            try:
+                await self.call("handle-websocket-disconnect", [handler, connection])
+            except (ActorDown, NotThere):
+                # Its outcome is not in the state that the next life has; that one is told.
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            except TheaterError as error:
+                self.complain("an actor could not be told of the end of a websocket", why=error.message)
+            if farewell in self._farewells:
+                self._farewells.remove(farewell)
