@@ -14,6 +14,7 @@ from theater.core import schema
 from theater.core.permissions import Permissions
 from theater.core.permissions.environment import Environment
 from theater.core.permissions.filesystem import Filesystem
+from theater.core.permissions.http_client import HttpClient
 from theater.core.permissions.http_framework import HttpFramework
 from theater.core.permissions.nothing import Nothing
 from theater.core.permissions.random import Random
@@ -53,6 +54,8 @@ ENVIRONMENT = "theater:simple/environment"
 
 GATEWAY: Final = "gateway"
 """The service that has the network (theater/gateway)."""
+HTTP_CLIENT_SEND: Final = "http-client.send"
+"""The gateway's operation that sends a request."""
 LAUNCHER: Final = "launcher"
 """The service that runs programs (theater/launcher)."""
 
@@ -91,7 +94,7 @@ HANDLERS: dict[str, HandlerType] = {
     ),
     "monitors": HandlerType(imports=frozenset({MONITORS, LINKS}), exports=frozenset({MONITOR_HANDLERS})),
     "secrets": HandlerType(imports=frozenset({SECRETS})),
-    "http-client": HandlerType(imports=frozenset({HTTP_CLIENT}), service=GATEWAY),
+    "http-client": HandlerType(imports=frozenset({HTTP_CLIENT}), permissions=HttpClient, service=GATEWAY),
     "http-framework": HandlerType(
         imports=frozenset({HTTP_FRAMEWORK, WEBSOCKETS}),
         exports=frozenset({HTTP_HANDLERS}),

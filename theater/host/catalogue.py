@@ -12,6 +12,7 @@ from theater.core.handlers import (
     ENVIRONMENT,
     FILES,
     FILESYSTEM,
+    HTTP_CLIENT,
     HTTP_FRAMEWORK,
     IDENTITY,
     LINKS,
@@ -30,12 +31,14 @@ from theater.core.handlers import (
     handler_granting,
 )
 from theater.core.permissions import Permissions
+from theater.core.permissions.http_client import HttpClient as HttpClientGranted
 from theater.core.permissions.http_framework import HttpFramework as HttpServersGranted
 from theater.core.randomness import Source
 from theater.host.bonds import Bonds, Links, Monitors
 from theater.host.environment import Environment
 from theater.host.filesystem import Files, Filesystem
 from theater.host.folders import Folders
+from theater.host.http_client import HttpClient
 from theater.host.http_framework import HttpFramework, Kept, Websockets
 from theater.host.message_server import Channels, Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
@@ -96,8 +99,16 @@ def build(ports: Ports) -> Mapping[str, object]:
         TIMING: Timing(ports.bed),
         RANDOM: Random(ports.randomness),
         ENVIRONMENT: Environment(ports.environment),
+        **_http_client(ports),
         **_http_framework(ports),
     }
+
+
+def _http_client(ports: Ports) -> Mapping[str, object]:
+    granted = ports.permissions.get("http-client")
+    if not isinstance(granted, HttpClientGranted):
+        return {HTTP_CLIENT: object()}
+    return {HTTP_CLIENT: HttpClient(ports.services, granted)}
 
 
 def _http_framework(ports: Ports) -> Mapping[str, object]:
