@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from recording_host import ENVIRONMENT, FILES, PROCESS, RANDOM, TIMING
+from recording_host import ENVIRONMENT, FILES, MORE_FILES, PROCESS, RANDOM, TIMING
 
 from theater.core.values import Case, Err
 
@@ -41,6 +41,19 @@ EVALUATE = """
         ("files.delete('a')", FILES, "delete-file", ("a",), None, None),
         ("files.make_folder('a')", FILES, "create-dir", ("a",), None, None),
         ("files.delete_folder('a')", FILES, "delete-dir", ("a",), None, None),
+        ("files.write('a', b'b')", MORE_FILES, "write-bytes", ("a", b"b"), None, None),
+        ("files.append('a', 'ä')", MORE_FILES, "append", ("a", "ä".encode()), None, None),
+        ("files.read_part('a', 2, 3).decode()", MORE_FILES, "read-part", ("a", 2, 3), b"x", "x"),
+        ("files.rename('a', 'b')", MORE_FILES, "rename", ("a", "b"), None, None),
+        ("files.info('a')", MORE_FILES, "stat", ("a",), None, None),
+        (
+            "str(files.info('a'))",
+            MORE_FILES,
+            "stat",
+            ("a",),
+            {"kind": "folder", "size": 0, "modified": 1500},
+            "Info(kind='folder', size=0, modified=1.5)",
+        ),
         ("process.write(1, 'ab')", PROCESS, "os-write-stdin", (1, b"ab"), 2, 2),
         ("process.signal(1)", PROCESS, "os-signal", (1, 15), None, None),
         ("process.kill(1)", PROCESS, "os-kill", (1,), None, None),

@@ -374,7 +374,7 @@ def test_a_folder_that_becomes_a_link_and_back_all_the_time_never_leads_out(besi
 
 
 def test_a_folder_to_write_to_is_made_and_one_to_read_must_be_there(beside: Path) -> None:
-    granted(beside, write=("new/inner",))
+    granted(beside, read=("new",), write=("new/inner",))
     assert (beside / "new" / "inner").is_dir()
     with pytest.raises(StartFailed, match=r'the folder "none" that the manifest grants .* No such file'):
         granted(beside, read=("none",))

@@ -37,7 +37,7 @@ def open_folders(
     if read or write:
         beneath.require_openat2()
         with _root(assignment, may) as root:
-            for right, folders in ((Right.READ, read), (Right.WRITE, write)):
+            for right, folders in ((Right.WRITE, write), (Right.READ, read)):  # what is written to is made
                 for name in folders:
                     folders[name] = _open(root, name, right, assignment)
     durable = assignment.durability == "host"

@@ -1,7 +1,7 @@
 """Files below the folders that the manifest grants, and programs that run there.
 
-A path is relative to the folder of the manifest, or absolute. Every function raises `CallFailed` when the host
-refuses or there is no such file.
+A path is written as from the folder of the manifest, or absolute if a folder was granted so. Every function raises
+`CallFailed` when the host refuses or there is no such file.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,22 @@ from theater._host import ask, interface
 from theater.errors import CallFailed, Error
 
 _files = interface("filesystem")
+_more = interface("files")
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What is at a path.
+
+    Attributes:
+        kind: "file", "folder" or "other".
+        size: bytes of a file.
+        modified: seconds since 1970.
+    """
+
+    kind: str
+    size: int
+    modified: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +61,33 @@ def read_text(path: str) -> str:
         raise Error(f"{path} is not UTF-8") from None
 
 
-def write(path: str, text: str) -> None:
+def read_part(path: str, offset: int, length: int) -> bytes:
+    """A part of a file; shorter than asked only at the file's end."""
+    return ask(_more.read_part, path, offset, length)
+
+
+def write(path: str, content: str | bytes) -> None:
     """Writes a file, which is replaced when it exists: whoever reads it finds the old content or the new."""
-    ask(_files.write_file, path, text)
+    if isinstance(content, str):
+        ask(_files.write_file, path, content)
+    else:
+        ask(_more.write_bytes, path, content)
+
+
+def append(path: str, content: str | bytes) -> None:
+    """Adds to the end of a file, which is made when it does not exist."""
+    ask(_more.append, path, content.encode() if isinstance(content, str) else content)
+
+
+def rename(path: str, to: str) -> None:
+    """Gives a file or folder another path. A file may replace a file; a folder replaces nothing."""
+    ask(_more.rename, path, to)
+
+
+def info(path: str) -> Info | None:
+    """What is at a path; None when there is nothing."""
+    found = ask(_more.stat, path)
+    return None if found is None else Info(found.kind.name.lower(), found.size, found.modified / 1000)
 
 
 def names(path: str) -> list[str]:
@@ -66,7 +106,7 @@ def delete(path: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder."""
+    """Makes a folder, and those on the way to it. That it exists is fine."""
     ask(_files.create_dir, path)
 
 

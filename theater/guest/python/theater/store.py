@@ -6,12 +6,12 @@ _store = interface("store")
 
 
 class Store:
-    """A store, which several actors may share by its id.
+    """A store: the actor's own, or one that its manifest names.
 
     Content is bytes and is named by its hash, in hexadecimal. Every method raises `CallFailed` when the host refuses.
 
     Args:
-        id: an existing store; without it, a new one.
+        id: an existing store, or the name of one in the manifest; without it, a new one.
     """
 
     def __init__(self, id: str | None = None) -> None:
