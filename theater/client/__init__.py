@@ -12,6 +12,7 @@ knows nothing of actors beyond what the server tells it, and never reads a serve
 from theater.client.answers import (
     Applied,
     AppliedRow,
+    ChannelRow,
     DeadLetter,
     Delivery,
     Event,
@@ -26,11 +27,14 @@ from theater.client.answers import (
     State,
     Supervisor,
 )
+from theater.client.channels import Channel
 from theater.client.client import Client
 
 __all__ = [
     "Applied",
     "AppliedRow",
+    "Channel",
+    "ChannelRow",
     "Client",
     "DeadLetter",
     "Delivery",

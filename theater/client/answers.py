@@ -219,6 +219,31 @@ class Delivery(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Opened(Answer):
+    """A channel that an actor (`id`) has accepted: how many messages, and bytes of them, may be on their way to it, and
+    how long one of them may be."""
+
+    id: str
+    channel: str
+    window: int
+    window_bytes: int
+    message_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow(Answer):
+    """A channel between a client and an actor: since when (ms since 1970), and how many messages are on their way to
+    the actor, and wait to be fetched by the client."""
+
+    channel: str
+    id: str
+    name: str
+    since_ms: int
+    to_actor: int
+    to_client: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter(Answer):
     """A message that could not be delivered, and why."""
 

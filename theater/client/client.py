@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from theater import config
 from theater.client import answers
+from theater.client.channels import Channel
 from theater.client.link import Link, Outcome
 from theater.errors import InvalidInput, NoServer, TimedOut, UnknownActor, WireError
 
@@ -360,6 +361,26 @@ class Client:
     def _message(self, actor: str, body: bytes, request: bool, timeout: float) -> answers.Delivery:
         args = {"actor": actor, "body": body, "request": request, "timeout_ms": int(timeout * 1000)}
         return answers.Delivery.read(self.call("message", args, timeout + _SLACK_S))
+
+    # ---- channels
+
+    def open_channel(self, actor: str, message: bytes = b"", timeout: float = 30.0) -> Channel:
+        """Opens a channel to an actor with a first message, and returns it when the actor has accepted. Its first
+        answer, if it gives one, is the first message that comes on the channel.
+
+        The channel belongs to this client, and is used from its thread. It is closed when the client is.
+
+        Raises:
+            ActorFailed: the actor refused; the sentence says why.
+            ActorDown, TimedOut, MailboxFull, MessageTooLarge: as of `request`.
+        """
+        args = {"actor": actor, "message": message, "timeout_ms": int(timeout * 1000)}
+        opened = answers.Opened.read(self.call("channel_open", args, timeout + _SLACK_S))
+        return Channel(self._link, opened)
+
+    def channels(self, actor: str | None = None, timeout: float = 30.0) -> tuple[answers.ChannelRow, ...]:
+        """The open channels between clients and actors, or one actor, in the order of their opening."""
+        return answers.read_list(answers.ChannelRow, self.call("channels", {"actor": actor}, timeout))
 
     # ---- dead letters
 

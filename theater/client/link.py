@@ -103,13 +103,24 @@ class Link:
             WireError: what listens at the address is no server of this protocol version.
         """
         while True:
+            found = self.outcome_within(among, _LONGEST_S)
+            if found is not None:
+                return found
+
+    def outcome_within(self, among: Collection[int], seconds: float, also: Collection[int] = ()) -> Outcome | None:
+        """As `outcome`, but None when the time is over, or one of the descriptors `also` can be read."""
+        until = time.monotonic() + seconds
+        is_over = False
+        while True:
             for number in among:
                 if number in self._done:
                     return self._done.pop(number)
             self._hear()
             self._expire()
             if not self._done.keys() & set(among):
-                self._pause()
+                if is_over:
+                    return None
+                is_over = self._pause(until, also) or time.monotonic() >= until
 
     def forget(self, numbers: Collection[int]) -> None:
         """Gives requests up; what arrives for them is dropped."""
@@ -154,6 +165,8 @@ class Link:
             self._understand(wire.decode(frame))
 
     def _understand(self, message: wire.Message) -> None:
+        if isinstance(message, wire.StillThere):
+            return
         if not isinstance(message, wire.Progress | wire.Reply | wire.Failure):
             raise WireError(f"the server at {self.address} answered with a {type(message).__name__} message")
         waiting = self._waiting.get(message.id)
@@ -185,17 +198,23 @@ class Link:
             timeout=waiting.timeout,
         )
 
-    def _pause(self) -> None:
-        """Sleeps until a frame, the end of the server, or the next deadline."""
+    def _pause(self, until: float, also: Collection[int]) -> bool:
+        """Sleeps until a frame, the end of the server, the next deadline, or `until`; whether one of the descriptors
+        `also` can be read."""
         assert self._dealer is not None, "a request is waited for that was never submitted"
         poller = select.poll()
         poller.register(self._dealer.fileno(), select.POLLIN)
         if self._server is not None:
             poller.register(self._server, select.POLLIN)
-        due = min(waiting.deadline for waiting in self._waiting.values())
-        ready = poller.poll(min(max(0.0, due - time.monotonic()), _LONGEST_S) * 1000 + 1)
-        if any(descriptor == self._server for descriptor, _ in ready):
+        for descriptor in also:
+            poller.register(descriptor, select.POLLIN)
+        due = min([until, *(waiting.deadline for waiting in self._waiting.values())])
+        ready = {
+            descriptor for descriptor, _ in poller.poll(min(max(0.0, due - time.monotonic()), _LONGEST_S) * 1000 + 1)
+        }
+        if self._server in ready:
             self._bury()
+        return not ready.isdisjoint(also)
 
     def _bury(self) -> None:
         """The server is dead: what it said before is read, then every request that is left ends with NoServer."""

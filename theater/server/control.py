@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from theater.bus.sockets import Context, Full, Gone
-from theater.core.wire import Failure, Message, Progress, Reply, Request, decode, encode
+from theater.core.wire import Failure, Message, Progress, Reply, Request, StillThere, decode, encode
 from theater.errors import InvalidInput, LimitExceeded, TheaterError, WireError
 from theater.log import Logger
 from theater.server.loop import Loop
@@ -62,6 +62,15 @@ class Caller:
     _id: int
     wait_s: float
     answered: bool = False
+
+    @property
+    def peer(self) -> bytes:
+        """The connection that the request came by; nobody else has the same."""
+        return self._peer
+
+    def is_there(self) -> bool:
+        """Whether that connection is open; it is said something to find out."""
+        return self._control.reaches(self._peer)
 
     def reply(self, value: Any) -> None:
         """The end of the request."""
@@ -190,6 +199,16 @@ class Control:
         except Gone:
             pass
         del self._backlogs[peer]
+
+    def reaches(self, peer: bytes) -> bool:
+        """Whether a client is still connected."""
+        try:
+            self._router.send(peer, encode(StillThere()))
+        except Gone:
+            return False
+        except Full:
+            pass
+        return True
 
     def close(self) -> None:
         self._loop.forget(self._router.fileno())

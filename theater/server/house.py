@@ -21,6 +21,7 @@ from theater.server import adoption, caretaker, ledger, vigil
 from theater.server.bonds import Registrar
 from theater.server.caretaker import Caretaker
 from theater.server.cast import Actor, Cast, State
+from theater.server.channels import Channels
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
 from theater.server.graft import Grafts
@@ -85,6 +86,7 @@ class House:
         self.context = Context()
         self.switchboard = Switchboard(home, self.context, self.loop, self.cast, self.stage, self.dead_letters, log)
         self.stage.switchboard = self.switchboard
+        self.channels = Channels(self.loop, self.switchboard)
         self.services = Services(home, self.context, self.loop, self.processes, self.ledger, log)
         self.services.switchboard = self.switchboard
         self.stage.services = self.services

@@ -44,6 +44,7 @@ class Operations:
         """Operation by name."""
         names = (
             "hello have put start stop restart list inspect state events logs message dead_letters "
+            "channels channel_open channel_send channel_receive channel_close "
             "tree tree_apply checkpoint adopt stop_server"
         )
         return {name: getattr(self, f"_{name}") for name in names.split()}
@@ -248,6 +249,30 @@ class Operations:
 
         seconds = min(max(timeout, 0), DAY) / 1000
         self._house.switchboard.deliver(actor, args.data("body"), ask=ask, timeout=seconds, answer=answer)
+
+    # ---- channels
+
+    def _channels(self, args: Arguments, caller: Caller) -> None:
+        words = args.text_or_none("actor")
+        caller.reply(self._house.channels.rows(self._house.find(words) if words is not None else None))
+
+    def _channel_open(self, args: Arguments, caller: Caller) -> None:
+        actor = self._house.find(args.text("actor"))
+        timeout = args.number("timeout_ms", int(actor.manifest.limits.request_timeout))
+        seconds = min(max(timeout, 0), DAY) / 1000
+        self._house.channels.open(actor, args.data("message"), seconds, caller)
+
+    def _channel_send(self, args: Arguments, caller: Caller) -> None:
+        self._house.channels.send(args.text("channel"), args.items("messages", bytes), caller)
+
+    def _channel_receive(self, args: Arguments, caller: Caller) -> None:
+        wait_s = min(max(args.number("wait_ms", 0), 0), 60_000) / 1000
+        self._house.channels.fetch(args.text("channel"), wait_s, caller)
+
+    def _channel_close(self, args: Arguments, caller: Caller) -> None:
+        self._house.channels.close(args.text("channel"), caller)
+
+    # ---- dead letters
 
     def _dead_letters(self, args: Arguments, caller: Caller) -> None:
         action = args.text("action")

@@ -72,6 +72,7 @@ class Delivery:
 
     Args:
         answer: called exactly once with the reply (None for a message without one) or an error.
+        message: makes the signal of its number and deadline; None for a `Deliver`.
     """
 
     actor: Actor
@@ -79,6 +80,7 @@ class Delivery:
     ask: bool
     deadline_ns: int
     answer: Answer
+    message: Callable[[int, int], Message] | None = None
     alarm: Alarm | None = None
     over: bool = False
 
@@ -129,6 +131,7 @@ class Switchboard:
         self.on_grown: Callable[[str], None] = lambda actor: None
         self.on_up: Callable[[Actor], None] = lambda actor: None
         self.on_dead: Callable[[Worker, ExitReason], None] = lambda worker, reason: None
+        self.on_silence: Callable[[Worker, ExitReason], None] = lambda worker, reason: None
         self.on_down: Callable[[Actor], None] = lambda actor: None
         address = f"ipc://{home.run / 'signals'}"
         self._router = context.router(address, largest=_SIGNAL_MAX, queue=10_000)
@@ -335,13 +338,23 @@ class Switchboard:
 
     # ---- messages from outside
 
-    def deliver(self, actor: Actor, body: bytes, *, ask: bool, timeout: float, answer: Answer) -> None:
+    def deliver(
+        self,
+        actor: Actor,
+        body: bytes,
+        *,
+        ask: bool,
+        timeout: float,
+        answer: Answer,
+        message: Callable[[int, int], Message] | None = None,
+    ) -> None:
         """Brings a message to an actor, which may be on its way up.
 
         Args:
             timeout: seconds until the sender gives up.
             answer: called exactly once: with the reply when `ask`, without one when the message has been recorded,
                 or with an error.
+            message: as of `Delivery`.
         """
         if _refuses_meanwhile(actor):
             answer(None, _down(actor))
@@ -354,7 +367,7 @@ class Switchboard:
         if waiting >= limits.mailbox:
             answer(None, MailboxFull(f"the mailbox of {actor.id} is full: {waiting} messages wait there already"))
             return
-        delivery = Delivery(actor, body, ask, time.monotonic_ns() + int(timeout * 1e9), answer)
+        delivery = Delivery(actor, body, ask, time.monotonic_ns() + int(timeout * 1e9), answer, message)
         delivery.alarm = self._loop.after(timeout, lambda: self._overdue(delivery))
         if actor.state in COMING:
             self._pending.setdefault(actor.id, []).append(delivery)
@@ -368,7 +381,9 @@ class Switchboard:
             return
         self._number += 1
         worker.outstanding[self._number] = delivery
-        message = Deliver(self._number, delivery.ask, delivery.body, delivery.deadline_ns)
+        message: Message = Deliver(self._number, delivery.ask, delivery.body, delivery.deadline_ns)
+        if delivery.message is not None:
+            message = delivery.message(self._number, delivery.deadline_ns)
         try:
             if worker in self._backlogs:
                 raise Full
@@ -378,6 +393,13 @@ class Switchboard:
             delivery.end(None, MailboxFull(f"the mailbox of {delivery.actor.id} is full: its queue takes no more"))
         except Gone:
             pass  # It is dying; `worker_is_dead` ends the delivery.
+
+    def expect(self, worker: Worker, answer: Answer) -> int:
+        """The number of a signal that the worker will answer with `Handled`; `answer` is called once, also if the
+        worker dies before that."""
+        self._number += 1
+        worker.outstanding[self._number] = Delivery(worker.actor, b"", True, 0, answer)
+        return self._number
 
     def _overdue(self, delivery: Delivery) -> None:
         pending = self._pending.get(delivery.actor.id, [])
@@ -409,6 +431,7 @@ class Switchboard:
             if watching is not None and watching.worker is not None:
                 self.tell(watching.worker, Down(actor.id, worker.incarnation, because))
         self._settle_outstanding(worker, reason)
+        self.on_silence(worker, reason)
         for waiting in self._waiting.values():
             waiting[:] = [entry for entry in waiting if entry.asker is not worker]
         self.on_dead(worker, reason)
