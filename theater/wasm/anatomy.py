@@ -169,6 +169,22 @@ def anatomy(binary: bytes) -> Component:
     return found
 
 
+def imported_interfaces(binary: bytes) -> frozenset[str]:
+    """The instances that the component in `binary` imports, by name.
+
+    Raises:
+        Opaque: it imports something that is not understood here.
+        MalformedComponent: the bytes are no component.
+    """
+    if not is_component(binary):
+        raise MalformedComponent("it does not begin with the component header")
+    found = Component()
+    for s in sections(binary):
+        if s.id == _IMPORT:
+            _imports(Cursor(binary, s.body), found)
+    return frozenset(found.imported)
+
+
 def _need_no_code(binary: bytes) -> None:
     for s in sections(binary):
         if s.id == COMPONENT_CORE_MODULE:
@@ -294,7 +310,8 @@ def _add(found: Component, sort: str) -> None:
     found.count[sort] += 1
 
 
-_READERS: Final = {2: _core_instances, 6: _aliases, 8: _functions, 10: _imports, 11: _exports}
+_IMPORT: Final = 10
+_READERS: Final = {2: _core_instances, 6: _aliases, 8: _functions, _IMPORT: _imports, 11: _exports}
 
 
 # ---- core modules
