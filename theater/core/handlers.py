@@ -17,6 +17,7 @@ from theater.core.permissions.filesystem import Filesystem
 from theater.core.permissions.http_client import HttpClient
 from theater.core.permissions.http_framework import HttpFramework
 from theater.core.permissions.nothing import Nothing
+from theater.core.permissions.process import Process
 from theater.core.permissions.random import Random
 from theater.core.permissions.store import Store
 from theater.core.permissions.supervisor import Supervisor
@@ -102,7 +103,9 @@ HANDLERS: dict[str, HandlerType] = {
         service=GATEWAY,
     ),
     "filesystem": HandlerType(imports=frozenset({FILESYSTEM, FILES}), permissions=Filesystem, service=LAUNCHER),
-    "process": HandlerType(imports=frozenset({PROCESS}), exports=frozenset({PROCESS_HANDLERS}), service=LAUNCHER),
+    "process": HandlerType(
+        imports=frozenset({PROCESS}), exports=frozenset({PROCESS_HANDLERS}), permissions=Process, service=LAUNCHER
+    ),
     "timing": HandlerType(imports=frozenset({TIMING})),
     "random": HandlerType(imports=frozenset({RANDOM}), permissions=Random),
     "environment": HandlerType(imports=frozenset({ENVIRONMENT}), permissions=Environment),

@@ -18,6 +18,7 @@ from theater.core.handlers import (
     LINKS,
     MESSAGE_SERVER_HOST,
     MONITORS,
+    PROCESS,
     RANDOM,
     REGISTRY,
     REQUESTS,
@@ -42,6 +43,7 @@ from theater.host.http_client import HttpClient
 from theater.host.http_framework import HttpFramework, Kept, Websockets
 from theater.host.message_server import Channels, Later, MessageServerHost, Post, Requests
 from theater.host.otp import Circumstances, Clockwork, Directory, Identity, Registry, Timers
+from theater.host.process import Process
 from theater.host.random import Random
 from theater.host.runtime import Life, Runtime
 from theater.host.secrets import Secrets
@@ -97,6 +99,7 @@ def build(ports: Ports) -> Mapping[str, object]:
         LINKS: Links(ports.bonds),
         SECRETS: Secrets(ports.secrets),
         TIMING: Timing(ports.bed),
+        PROCESS: Process(ports.services),
         RANDOM: Random(ports.randomness),
         ENVIRONMENT: Environment(ports.environment),
         **_http_client(ports),

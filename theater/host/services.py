@@ -30,3 +30,7 @@ class Services(Protocol):
     def on_up(self, service: str, again: Callable[[], None]) -> None:
         """Has `again` called whenever the service knows nothing of this life: between two calls, or before the next
         `ask`. What it asks the service is not recorded; an error that it raises is logged."""
+
+    def on_call(self, service: str, interface: str, function: str, seen: Callable[[Sequence[Any]], None]) -> None:
+        """Has `seen` called with the parameters of each call of a handler that the service wants, when it arrives; it
+        is made in this life, or never."""

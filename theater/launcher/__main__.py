@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from theater.core.handlers import LAUNCHER
+from theater.launcher.board import Board
+from theater.launcher.commands_desk import CommandsDesk
+from theater.launcher.program import Keeping
+from theater.launcher.programs_desk import ProgramsDesk
 from theater.service.office import Desk, Office
 from theater.service.process import run
 
 
 def desks(office: Office, home: Path) -> Sequence[Desk]:
     """What the launcher does."""
-    return ()
+    keeping = Keeping()
+    board = Board(office.announce, keeping)
+    return ProgramsDesk(office.invoke, board, keeping, office.log), CommandsDesk(board, keeping)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRI
 _NEWNS, _NEWUSER, _NEWPID = 0x00020000, 0x10000000, 0x20000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
 _LENGTH = 8
+_KEEPERS = 2
+"""Processes of ours in a user namespace."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -303,6 +305,10 @@ def _become(order: dict[str, Any], warden: int, trouble: int) -> NoReturn:
         os.fchdir(FOLDER)
         doing = "limits"
         for which, limit in order["limits"]:
+            if which == resource.RLIMIT_NPROC:
+                if not order["namespace"]:
+                    continue  # All processes of the user would count, those of the server first.
+                limit += _KEEPERS
             hard = resource.getrlimit(which)[1]
             value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
             resource.setrlimit(which, (value, value))

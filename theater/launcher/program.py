@@ -90,6 +90,7 @@ class Program:
     _outputs: dict[int, int]
     ended: asyncio.Future[int]
     _gone: asyncio.Future[None]
+    _waiting: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     _lines: bytes = b""
     _started: asyncio.Future[str | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -131,24 +132,38 @@ class Program:
         Args:
             stream: `STDOUT` or `STDERR`; nobody else reads it meanwhile.
         """
-        descriptor = self._outputs.get(stream, -1)
-        while descriptor >= 0:
+        while (descriptor := self._outputs.get(stream, -1)) >= 0:
             try:
                 data = os.read(descriptor, count)
             except BlockingIOError:
-                await _readable(descriptor)
-                descriptor = self._outputs.get(stream, -1)
+                await self._readable(stream, descriptor)
                 continue
             if not data:
                 self.close_output(stream)
             return data
         return b""
 
+    async def _readable(self, stream: int, descriptor: int) -> None:
+        """Returns when there is something to read, or the output is closed."""
+        loop = asyncio.get_running_loop()
+        ready = self._waiting[stream] = loop.create_future()
+        loop.add_reader(descriptor, _resolve, ready)
+        try:
+            await ready
+        finally:
+            del self._waiting[stream]
+            if self._outputs.get(stream) == descriptor:
+                loop.remove_reader(descriptor)
+
     def close_output(self, stream: int) -> None:
         """Reads no more of an output; the program is told by SIGPIPE when it writes."""
         descriptor = self._outputs.pop(stream, -1)
-        if descriptor >= 0:
-            os.close(descriptor)
+        if descriptor < 0:
+            return
+        if (waiting := self._waiting.get(stream)) is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            _resolve(waiting)
+        os.close(descriptor)
 
     # ---- the end
 
@@ -322,14 +337,9 @@ def _watch(pid: int) -> asyncio.Future[None]:
     return gone
 
 
-async def _readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(descriptor, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 _PATIENCE_S: Final = 10.0

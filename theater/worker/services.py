@@ -34,6 +34,7 @@ class _Line:
         knows_us: what the service must know of this actor has been said on this connection.
         down: whether the service is known to be gone; the supervisor says when it is back.
         given: answers that have come.
+        seen: who is told of calls that arrive, by handler.
         ends: of calls that it wanted made, which have not left.
     """
 
@@ -43,6 +44,7 @@ class _Line:
     given: dict[int, Given] = field(default_factory=dict)
     ends: list[list[Any]] = field(default_factory=list)
     hooks: list[Callable[[], None]] = field(default_factory=list)
+    seen: dict[tuple[str, str], Callable[[Sequence[Any]], None]] = field(default_factory=dict)
 
 
 class Services:
@@ -112,6 +114,9 @@ class Services:
         line.hooks.append(again)
         line.knows_us = False
 
+    def on_call(self, service: str, interface: str, function: str, seen: Callable[[Sequence[Any]], None]) -> None:
+        self._line(service).seen[interface, function] = seen
+
     # ---- the worker's side
 
     def tend(self) -> None:
@@ -127,8 +132,8 @@ class Services:
     def changed(self, service: str, up: bool) -> None:
         """The supervisor says that a service has ended, or is there again."""
         line = self._lines.get(service)
-        if line is None:
-            return
+        if line is None or (up and not line.down):
+            return  # It is there for the first time: what was said to it meanwhile waits for it.
         was_connected = line.dealer is not None
         self._hang_up(line)
         line.down = not up
@@ -232,6 +237,8 @@ class Services:
         match call:
             case [int() as number, str() as interface, str() as function, list() as params, int() as deadline]:
                 dealer = line.dealer
+                if (seen := line.seen.get((interface, function))) is not None:
+                    seen(params)
 
                 def returned(value: Any, error: TheaterError | None, cause: bytes) -> None:
                     if dealer is line.dealer:  # Else the service that wanted it is gone.
