@@ -3,13 +3,20 @@
 The tests run more than a thousand commands. So one process imports everything and opens nothing, and becomes a copy of
 itself for each command (as theater/server/spawner.py does for workers), which takes over arguments, environment,
 folder and streams. The copy is a child of the test's process like any other: it is waited for, has an exit code, and
-dies of signals. Only /proc/PID/environ and cmdline are those of the process that was copied. A command that is given
-other variables than the tests of those that Python, or the linker, reads at its start is executed as ever.
+dies of signals. Only /proc/PID/cmdline is that of the process that was copied. A command that is given other variables
+than the tests of those that Python, or the linker, reads at its start is executed as ever.
+
+A server starts children: a spawner, compilers, services. For them it has a helper, one more copy, which makes copies of
+itself as the server's own children (CLONE_PARENT); each begins with the descriptors, environment and session that it
+would have had if it had been executed.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -19,14 +26,26 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, AnyStr
 
+HELPER = "theater-helper"
+"""Name of a server's helper, as /proc/PID/comm shows it."""
+
 _LARGEST = 1 << 17
 _READ_AT_THE_START = ("LD_", "LC_", "LANG", "MALLOC_", "PYTHON")
+_ABOVE_ALL = 512
+_ROOM = 32768
+"""Bytes by which a command's environment may be longer than that of the tests."""
+
 _PROGRAMS = ("__main__", "templates", "guest")
+
+
+_prctl = ctypes.CDLL(None).prctl  # prctl(2)
+_prctl.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4]
+_SET_NAME = 15
 
 
 class Command(subprocess.Popen[AnyStr]):
@@ -80,7 +99,8 @@ class _Ready:
     def __init__(self) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         words = [sys.executable, "-P", __file__, str(theirs.fileno())]
-        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        room = {**os.environ, "THEATER_TEST_ROOM": "." * _ROOM}
+        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=room, pass_fds=[theirs.fileno()])
         theirs.close()
 
     @classmethod
@@ -138,17 +158,131 @@ def _serve(line: socket.socket) -> None:
 
 def _become(order: dict[str, Any], streams: Sequence[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _set_environment(order["environment"])
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     for stream in streams:
         os.close(stream)
+    _renew_streams()
+    os.chdir(order["folder"])
+    sys.argv[:] = order["words"]
+    if "server" in order["words"]:
+        _help_server()
+
+
+def _set_environment(environment: Mapping[str, str]) -> None:
+    """Makes it the environment of this process, and what /proc shows as that: there the kernel shows the bytes on which
+    the process that was executed began, which nobody uses any more once each variable has been set anew."""
+    os.environ.clear()
+    os.environ.update(environment)
+    begin, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[47:49])
+    text = b"".join(b"%s=%s\0" % pair for pair in os.environb.items())
+    assert len(text) <= end - begin, "the environment is too large"
+    ctypes.memmove(begin, text.ljust(end - begin, b"\0"), end - begin)
+
+
+# ---- the children of a server
+
+
+def _help_server() -> None:
+    """Has children of this process, which is about to be a server, started by a helper."""
+    from theater.server.spawner import clone
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        ours.close()
+        _prctl(_SET_NAME, HELPER.encode(), 0, 0, 0)
+        _set_environment({})
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _carry_out(theirs, clone)
+        return
+    theirs.close()
+    execute = os.posix_spawn
+
+    def spawn(path: str, command: Sequence[str], environment: Mapping[str, str], **how: Any) -> int:
+        if path == sys.executable and "-m" in command:
+            with contextlib.suppress(OSError):
+                return _copied(ours, command, environment, **how)
+        return execute(path, command, environment, **how)
+
+    os.posix_spawn = spawn  # type: ignore[assignment]
+
+
+def _copied(
+    line: socket.socket,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    file_actions: Sequence[Any] = (),
+    setsid: bool = False,
+) -> int:
+    """`os.posix_spawn` of a module of Python's, by the helper."""
+    wanted = {fd: fd for fd in map(int, os.listdir("/proc/self/fd")) if fd < 3 or _is_inheritable(fd)}
+    opened = []
+    for action, *words in file_actions:
+        if action == os.POSIX_SPAWN_DUP2:
+            wanted[words[1]] = wanted.get(words[0], words[0])
+        elif action == os.POSIX_SPAWN_OPEN:
+            opened.append(os.open(*words[1:]))
+            wanted[words[0]] = opened[-1]
+        else:
+            del wanted[words[0]]
+    module = command.index("-m") + 1
+    order = {"module": command[module], "words": command[module:], "environment": dict(environment)}
+    order |= {"session": setsid, "numbers": list(wanted), "folder": os.getcwd()}
+    try:
+        socket.send_fds(line, [json.dumps(order).encode()], list(wanted.values()))
+        return int(line.recv(64))
+    except ValueError:
+        raise BrokenPipeError from None
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _is_inheritable(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False  # The descriptor by which the list was read.
+
+
+def _carry_out(line: socket.socket, clone: Callable[[], int]) -> None:
+    """The helper: copies itself for each child; returns in the copies, as what they are to be."""
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(line, _LARGEST, 64)
+        if not data:
+            os._exit(0)
+        pid = clone()
+        if pid == 0:
+            break
+        for fd in descriptors:
+            os.close(fd)
+        line.send(str(pid).encode())
+    line.detach()
+    order = json.loads(data)
+    _set_environment(order["environment"])
+    _prctl(_SET_NAME, b"python", 0, 0, 0)
+    if order["session"]:
+        os.setsid()
+    above = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE_ALL) for fd in descriptors]
+    os.closerange(0, _ABOVE_ALL)
+    for number, fd in zip(order["numbers"], above, strict=True):
+        os.dup2(fd, number)
+    os.closerange(_ABOVE_ALL, max(above) + 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _renew_streams()
+    os.chdir(order["folder"])
+    sys.argv[:] = order["words"]
+    sys.modules.pop(order["module"], None)
+    runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+    sys.exit()
+
+
+def _renew_streams() -> None:
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    os.chdir(order["folder"])
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    sys.argv[:] = order["words"]
 
 
 if __name__ == "__main__":

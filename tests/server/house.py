@@ -1,8 +1,7 @@
 """A real `theater server` for tests: on a home of its own, with a client, and with nobody left behind.
 
 Every process of a house carries a mark in its environment, which descendants inherit whatever becomes of their
-parents, so /proc shows all of them at any time: workers, templates, spares, the spawner, compile children. The server
-itself is a copy of another process (tests/ready_commands.py), and known by its number.
+parents, so /proc shows all of them at any time: workers, templates, spares, the spawner, compile children.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import wasmtime
-from ready_commands import Command
+from ready_commands import HELPER, Command
 
 from theater.chainlog.verify import verify_home
 from theater.client import Client, Row
@@ -62,6 +61,7 @@ class Process:
     parent: int
     state: str
     session: int
+    name: str
 
 
 def process(pid: int) -> Process | None:
@@ -70,8 +70,9 @@ def process(pid: int) -> Process | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, parent, _, session = text.rpartition(")")[2].split()[:4]
-    return Process(pid, int(parent), state, int(session))
+    before, _, behind = text.rpartition(")")
+    state, parent, _, session = behind.split()[:4]
+    return Process(pid, int(parent), state, int(session), before.partition("(")[2])
 
 
 def is_running(pid: int) -> bool:
@@ -200,7 +201,6 @@ class House:
     on_close: list[Callable[[], None]] = field(default_factory=list)
     before_removal: Callable[[], object] = lambda: None
     kept: list[object] = field(default_factory=list)
-    servers: list[Command[bytes]] = field(default_factory=list)
     may_have_defects: bool = False
 
     @property
@@ -233,15 +233,13 @@ class House:
         """A server process on `home`; its log is added to the house's."""
         kept = {name: value for name, value in os.environ.items() if name not in ("THEATER_HOME", "THEATER_ADDRESS")}
         with self.log.open("ab") as log:
-            server = Command[bytes](
+            return Command[bytes](
                 ["--home", str(home or self.home), "server", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**kept, _MARK: self.mark, **environment},
             )
-        self.servers.append(server)
-        return server
 
     def open(self, *options: str) -> House:
         """Starts the server and waits until it answers."""
@@ -304,11 +302,7 @@ class House:
 
     def processes(self) -> list[int]:
         """All living processes of the house."""
-        return [*self._running_servers(), *(pid for pid in marked(self.mark) if pid not in self._running_servers())]
-
-    def _running_servers(self) -> list[int]:
-        """Only those that have not been waited for: the number of another one may be anybody's by now."""
-        return [server.pid for server in self.servers if server.returncode is None and is_running(server.pid)]
+        return marked(self.mark)
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Signals a process of the house, and no other; one that has just died is dead enough."""
@@ -318,8 +312,6 @@ class House:
                     os.kill(pid, number)
 
     def _is_ours(self, pid: int) -> bool:
-        if pid in self._running_servers():
-            return True
         return f"{_MARK}={self.mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
     def spawner(self) -> int:
@@ -331,7 +323,7 @@ class House:
 
     def spares(self) -> list[int]:
         """Children of the server that are neither spawner, template, nor the worker of an actor."""
-        found = [child.pid for child in children(self.pid)]
+        found = [child.pid for child in children(self.pid) if child.name != HELPER]
         makers = self.client.call("hello", {})["processes"]
         services = {service["pid"] for service in makers["services"].values()}
         known = {makers["spawner"], *makers["templates"], *services, *(row.pid for row in self.client.list())}
