@@ -16,6 +16,7 @@ from granting import ACTOR, granted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theater import beneath
 from theater.errors import StartFailed, TimedOut
 from theater.host.base import Refused
 from theater.host.folders import DRAFT, MOST_NAMES, Folders
@@ -525,3 +526,26 @@ def test_nothing_is_left_beside_what_was_written(beside: Path, durability: str) 
     files.make("out/c")
     files.delete_folder("out/c")
     assert os.listdir(beside / "out") == ["b"]
+
+
+# ---- the kernel
+
+
+def test_a_kernel_without_openat2_grants_no_folder(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("theater.beneath._OPENAT2", 9999)  # a system call that no kernel has
+    with pytest.raises(StartFailed, match="does not give openat2"):
+        granted(beside, read=("data",))
+    granted(beside)
+
+
+def test_a_folder_cannot_be_left_by_dots_either(beside: Path) -> None:
+    folder = os.open(beside / "data", os.O_PATH)
+    try:
+        for path in ("..", "deep/../..", "../secret.txt", "/etc/passwd", "deep/../../secret.txt"):
+            with pytest.raises(OSError, match=r"cross-device|Invalid"):
+                beneath.open_beneath(folder, path, os.O_RDONLY)
+        with pytest.raises(OSError, match="NUL"):
+            beneath.open_beneath(folder, "a.txt\0x", os.O_RDONLY)
+        os.close(beneath.open_beneath(folder, "deep/../a.txt", os.O_RDONLY))
+    finally:
+        os.close(folder)
