@@ -27,6 +27,15 @@ SUPERVISOR = "theater:simple/supervisor"
 MONITORS = "theater:otp/monitors@0.1.0"
 LINKS = "theater:otp/links@0.1.0"
 SECRETS = "theater:otp/secrets@0.1.0"
+HTTP_CLIENT = "theater:simple/http-client"
+HTTP_FRAMEWORK = "theater:simple/http-framework"
+FILES = "theater:simple/filesystem"
+PROCESS = "theater:simple/process"
+TIMING = "theater:simple/timing"
+RANDOM = "theater:simple/random"
+ENVIRONMENT = "theater:simple/environment"
+OF_HTTP = "theater:simple/http-handlers"
+OF_PROGRAMS = "theater:simple/process-handlers"
 OF_CHILDREN = "theater:simple/supervisor-handlers"
 OF_ENDS = "theater:otp/monitor-handlers@0.1.0"
 
@@ -80,6 +89,14 @@ class Actor:
         if isinstance(answer, Ok):
             (self.state,) = answer.value
         return answer
+
+    def ask(self, interface: str, function: str, *params: Any) -> Any:
+        """What a handler gives beside the state; the Err itself when the actor fails."""
+        answer = self._guest.call(interface, function, (self.state, params))
+        if isinstance(answer, Err):
+            return answer
+        self.state, (given,) = answer.value
+        return given
 
     def request(self, body: bytes) -> bytes | Err | None:
         """The reply; None for later, and the Err itself when the actor fails."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,8 @@ _FLAGS = ("-O2", "-UNDEBUG", "-Wall", "-fno-color-diagnostics", "-Wl,--strip-deb
 # What zig does by itself: the stack lies below all data, so that running out of it is a trap and no change of the data;
 # and the printf that knows long doubles, since the other one says on a terminal that it does not.
 _CLANG_FLAGS = ("-Wl,--stack-first", "-lc-printscan-long-double")
+_PART = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]theater_(http|process)\.h[">]', re.MULTILINE)
+"""How a source says that it uses a part of the guest library that only some actors have in them."""
 _LONGEST_REPORT = 16_000  # characters
 _TRIAL = "#include <stdlib.h>\nvoid *trial(void) { return malloc(1); }\n"
 
@@ -67,7 +70,8 @@ def build(project: Path, wish: Build, progress: Progress) -> bytes:
         module = Path(scratch) / "module.wasm"
         command = [*compiler.command, *_TARGET, *_FLAGS, "-I", str(GUEST), *wish.flags]
         # The guest library comes first: what it defines in place of the C library is then not looked for there.
-        command += [str(GUEST / "theater.c"), *sources, "-o", str(module)]
+        command += [str(GUEST / name) for name in ("theater.c", *_parts(project, wish.source))]
+        command += [*sources, "-o", str(module)]
         _run(command, project, compiler, progress)
         return componentize(module.read_bytes())
 
@@ -116,6 +120,15 @@ def _sources(project: Path, source: str) -> list[str]:
     if not found:
         raise BuildFailed(f"{path}, which [build] source names, has no .c file")
     return found
+
+
+def _parts(project: Path, source: str) -> list[str]:
+    """The parts of the guest library that the sources, and the headers beside them, include."""
+    path = project / source
+    near = path if path.is_dir() else path.parent
+    read = [path] if path.is_file() else []
+    read += [file for file in near.rglob("*.[ch]") if file.is_file() and (file.suffix == ".h" or path.is_dir())]
+    return sorted({f"theater_{found.decode()}.c" for file in read for found in _PART.findall(file.read_bytes())})
 
 
 def _run(command: list[str], project: Path, compiler: Compiler, progress: Progress) -> None:

@@ -5,16 +5,13 @@
  * design/mvp/CanonicalABI.md of the component model). Each struct called *_memory below is such a layout, and the
  * numbers of each import and export are checked against the .wit files when the component is made.
  */
-#include "theater.h"
+#include "theater_bridge.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define IMPORT(interface, name) __attribute__((import_module(interface), import_name(name)))
-#define EXPORT(name) __attribute__((export_name(name)))
-#define WEAK __attribute__((weak))
 #define RUNTIME "theater:simple/runtime"
 #define HOST "theater:simple/message-server-host"
 #define STORE "theater:simple/store"
@@ -26,6 +23,10 @@
 #define MONITORS "theater:otp/monitors@0.1.0"
 #define SECRETS "theater:otp/secrets@0.1.0"
 #define LINKS "theater:otp/links@0.1.0"
+#define FILESYSTEM "theater:simple/filesystem"
+#define TIMING "theater:simple/timing"
+#define RANDOM "theater:simple/random"
+#define ENVIRONMENT "theater:simple/environment"
 #define ACTOR "theater:simple/actor"
 #define CLIENT "theater:simple/message-server-client"
 #define OF_CHILDREN "theater:simple/supervisor-handlers"
@@ -60,7 +61,7 @@ static void *allocate(size_t size, size_t alignment) {
 }
 
 /* One block of the usual size is kept, so that a small call allocates nothing. */
-static void release(void) {
+void theater_release(void) {
     block *kept = NULL;
     while (blocks) {
         block *next = blocks->next;
@@ -138,61 +139,40 @@ theater_answer theater_later(theater_option state) { return theater_ok(state); }
 
 theater_answer theater_fail(theater_bytes sentence) { return (theater_answer){.ok = false, .error = sentence}; }
 
-/* ---- layouts of results in memory, and how they are read */
+/* ---- host calls */
 
-/* option<list<u8>>, option<string>, option<content-ref> */
-typedef struct {
-    uint8_t some;
-    const uint8_t *data;
-    size_t size;
-} option_memory;
-
-/* result<_, string>, result<string, string>, result<list<u8>, string>, result<content-ref, string>; also
- * result<list<string>, string> and result<list<chain-event>, string>, where `data` are the items */
-typedef struct {
-    uint8_t failed;
-    const uint8_t *data;
-    size_t size;
-} result_memory;
-
-/* result<option<content-ref>, string>, result<option<list<u8>>, string> */
+/* result<command-result, string> */
 typedef struct {
     uint8_t failed;
     union {
-        option_memory value;
+        struct {
+            uint8_t not_run;
+            union {
+                struct {
+                    theater_bytes output, errors;
+                    int32_t status;
+                };
+                theater_bytes message;
+            };
+        };
         theater_bytes error;
     };
-} option_result_memory;
+} ran_memory;
 
-/* result<bool, string> */
+/* result<f64, string> */
 typedef struct {
     uint8_t failed;
     union {
-        uint8_t value;
+        double value;
         theater_bytes error;
     };
-} bool_result_memory;
+} float_result_memory;
 
-/* result<u64, string> */
+/* list<tuple<string, string>> */
 typedef struct {
-    uint8_t failed;
-    union {
-        uint64_t value;
-        theater_bytes error;
-    };
-} number_result_memory;
-
-/* list<string>; its items have the layout of theater_bytes */
-typedef struct {
-    const theater_bytes *items;
+    const theater_variable *items;
     size_t count;
-} list_memory;
-
-/* option<u64> */
-typedef struct {
-    uint8_t some;
-    uint64_t value;
-} number_option_memory;
+} variables_memory;
 
 /* record chain-event has the layout of theater_child_event */
 _Static_assert(sizeof(theater_child_event) == 64 && offsetof(theater_child_event, timestamp) == 40 &&
@@ -206,40 +186,6 @@ typedef struct {
     uint64_t incarnation;
 } identity_memory;
 
-static theater_option read_option(const option_memory *found) {
-    return found->some ? theater_some((theater_bytes){found->data, found->size}) : THEATER_NONE;
-}
-
-static theater_result read_result(const result_memory *found) {
-    theater_bytes bytes = {found->data, found->size};
-    return found->failed ? (theater_result){.ok = false, .error = bytes} : (theater_result){.ok = true, .value = bytes};
-}
-
-/* result<_, string>: what lies in the place of the value of an ok means nothing. */
-static theater_result read_outcome(const result_memory *found) {
-    return found->failed ? read_result(found) : (theater_result){.ok = true};
-}
-
-static theater_number_result read_number(const number_result_memory *found) {
-    if (found->failed) return (theater_number_result){.ok = false, .error = found->error};
-    return (theater_number_result){.ok = true, .value = found->value};
-}
-
-static theater_option_result read_option_result(const option_result_memory *found) {
-    if (found->failed) return (theater_option_result){.ok = false, .error = found->error};
-    return (theater_option_result){.ok = true, .value = read_option(&found->value)};
-}
-
-static theater_list_result read_list(const result_memory *found) {
-    if (found->failed) return (theater_list_result){.ok = false, .error = {found->data, found->size}};
-    return (theater_list_result){.ok = true, .value = {(const theater_bytes *)found->data, found->size}};
-}
-
-/* ---- host calls; B(x) passes bytes as pointer and size */
-
-#define B(bytes) (bytes).data, (bytes).size
-#define BYTES const uint8_t *, size_t
-
 IMPORT(RUNTIME, "log") void import_log(BYTES);
 IMPORT(RUNTIME, "shutdown") void import_shutdown(int32_t, BYTES, result_memory *);
 IMPORT(IDENTITY, "self") void import_self(identity_memory *);
@@ -250,6 +196,9 @@ IMPORT(HOST, "request") void import_request(BYTES, BYTES, result_memory *);
 IMPORT(HOST, "list-outstanding-requests") void import_list_outstanding(list_memory *);
 IMPORT(HOST, "respond-to-request") void import_respond(BYTES, BYTES, result_memory *);
 IMPORT(HOST, "cancel-request") void import_cancel_request(BYTES, result_memory *);
+IMPORT(HOST, "open-channel") void import_open_channel(BYTES, BYTES, result_memory *);
+IMPORT(HOST, "send-on-channel") void import_send_on_channel(BYTES, BYTES, result_memory *);
+IMPORT(HOST, "close-channel") void import_close_channel(BYTES, result_memory *);
 IMPORT(REQUESTS, "request-timeout") void import_request_timeout(BYTES, BYTES, uint64_t, result_memory *);
 IMPORT(REGISTRY, "register") void import_register(BYTES, result_memory *);
 IMPORT(REGISTRY, "unregister") void import_unregister(BYTES, result_memory *);
@@ -270,6 +219,25 @@ IMPORT(LINKS, "link") void import_link(BYTES, result_memory *);
 IMPORT(LINKS, "unlink") void import_unlink(BYTES, result_memory *);
 IMPORT(LINKS, "trap-exits") void import_trap_exits(int32_t);
 IMPORT(SECRETS, "get") void import_secret(BYTES, result_memory *);
+IMPORT(FILESYSTEM, "read-file") void import_read_file(BYTES, result_memory *);
+IMPORT(FILESYSTEM, "write-file") void import_write_file(BYTES, BYTES, result_memory *);
+IMPORT(FILESYSTEM, "list-files") void import_list_files(BYTES, result_memory *);
+IMPORT(FILESYSTEM, "delete-file") void import_delete_file(BYTES, result_memory *);
+IMPORT(FILESYSTEM, "create-dir") void import_create_folder(BYTES, result_memory *);
+IMPORT(FILESYSTEM, "delete-dir") void import_delete_folder(BYTES, result_memory *);
+IMPORT(FILESYSTEM, "path-exists") void import_path_exists(BYTES, bool_result_memory *);
+IMPORT(FILESYSTEM, "execute-command") void import_run(BYTES, BYTES, const theater_bytes *, size_t, ran_memory *);
+IMPORT(FILESYSTEM, "execute-nix-command") void import_run_nix(BYTES, BYTES, ran_memory *);
+IMPORT(TIMING, "now") uint64_t import_now(void);
+IMPORT(TIMING, "sleep") void import_sleep(uint64_t, result_memory *);
+IMPORT(TIMING, "deadline") void import_sleep_until(uint64_t, result_memory *);
+IMPORT(RANDOM, "random-bytes") void import_random_bytes(uint32_t, result_memory *);
+IMPORT(RANDOM, "random-range") void import_random_range(uint64_t, uint64_t, number_result_memory *);
+IMPORT(RANDOM, "random-float") void import_random_float(float_result_memory *);
+IMPORT(RANDOM, "generate-uuid") void import_uuid(result_memory *);
+IMPORT(ENVIRONMENT, "get-var") void import_variable(BYTES, option_memory *);
+IMPORT(ENVIRONMENT, "list-vars") void import_variables(variables_memory *);
+IMPORT(ENVIRONMENT, "exists") int32_t import_has_variable(BYTES);
 IMPORT(STORE, "new") void import_store_new(result_memory *);
 IMPORT(STORE, "store") void import_store_put(BYTES, BYTES, result_memory *);
 IMPORT(STORE, "get") void import_store_get(BYTES, BYTES, result_memory *);
@@ -459,6 +427,137 @@ theater_result theater_secret(theater_bytes name) {
     return read_result(&found);
 }
 
+theater_result theater_open_channel(theater_bytes to, theater_bytes message) {
+    result_memory found;
+    import_open_channel(B(to), B(message), &found);
+    return read_result(&found);
+}
+
+theater_result theater_send_on_channel(theater_bytes channel, theater_bytes message) {
+    result_memory found;
+    import_send_on_channel(B(channel), B(message), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_close_channel(theater_bytes channel) {
+    result_memory found;
+    import_close_channel(B(channel), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_read_file(theater_bytes path) {
+    result_memory found;
+    import_read_file(B(path), &found);
+    return read_result(&found);
+}
+
+theater_result theater_write_file(theater_bytes path, theater_bytes text) {
+    result_memory found;
+    import_write_file(B(path), B(text), &found);
+    return read_outcome(&found);
+}
+
+theater_list_result theater_list_files(theater_bytes path) {
+    result_memory found;
+    import_list_files(B(path), &found);
+    return read_list(&found);
+}
+
+theater_result theater_delete_file(theater_bytes path) {
+    result_memory found;
+    import_delete_file(B(path), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_create_folder(theater_bytes path) {
+    result_memory found;
+    import_create_folder(B(path), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_delete_folder(theater_bytes path) {
+    result_memory found;
+    import_delete_folder(B(path), &found);
+    return read_outcome(&found);
+}
+
+theater_number_result theater_path_exists(theater_bytes path) {
+    bool_result_memory found;
+    import_path_exists(B(path), &found);
+    return read_bool(&found);
+}
+
+static theater_ran read_ran(const ran_memory *found) {
+    if (found->failed) return (theater_ran){.ok = false, .error = found->error};
+    if (found->not_run) return (theater_ran){.ok = false, .error = found->message};
+    return (theater_ran){.ok = true, .status = found->status, .output = found->output, .errors = found->errors};
+}
+
+theater_ran theater_run(theater_bytes folder, theater_bytes command, const theater_bytes *args, size_t count) {
+    ran_memory found;
+    import_run(B(folder), B(command), args, count, &found);
+    return read_ran(&found);
+}
+
+theater_ran theater_run_nix(theater_bytes folder, theater_bytes command) {
+    ran_memory found;
+    import_run_nix(B(folder), B(command), &found);
+    return read_ran(&found);
+}
+
+uint64_t theater_now(void) { return import_now(); }
+
+theater_result theater_sleep(uint64_t milliseconds) {
+    result_memory found;
+    import_sleep(milliseconds, &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_sleep_until(uint64_t when) {
+    result_memory found;
+    import_sleep_until(when, &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_random_bytes(uint32_t length) {
+    result_memory found;
+    import_random_bytes(length, &found);
+    return read_result(&found);
+}
+
+theater_number_result theater_random_range(uint64_t least, uint64_t most) {
+    number_result_memory found;
+    import_random_range(least, most, &found);
+    return read_number(&found);
+}
+
+theater_float_result theater_random_float(void) {
+    float_result_memory found;
+    import_random_float(&found);
+    if (found.failed) return (theater_float_result){.ok = false, .error = found.error};
+    return (theater_float_result){.ok = true, .value = found.value};
+}
+
+theater_result theater_uuid(void) {
+    result_memory found;
+    import_uuid(&found);
+    return read_result(&found);
+}
+
+theater_option theater_variable_value(theater_bytes name) {
+    option_memory found;
+    import_variable(B(name), &found);
+    return read_option(&found);
+}
+
+theater_variables theater_all_variables(void) {
+    variables_memory found;
+    import_variables(&found);
+    return (theater_variables){found.items, found.count};
+}
+
+bool theater_has_variable(theater_bytes name) { return import_has_variable(B(name)) != 0; }
+
 theater_result theater_store_new(void) {
     result_memory found;
     import_store_new(&found);
@@ -480,8 +579,7 @@ theater_result theater_store_get(theater_bytes store, theater_bytes hash) {
 theater_number_result theater_store_exists(theater_bytes store, theater_bytes hash) {
     bool_result_memory found;
     import_store_exists(B(store), B(hash), &found);
-    if (found.failed) return (theater_number_result){.ok = false, .error = found.error};
-    return (theater_number_result){.ok = true, .value = found.value};
+    return read_bool(&found);
 }
 
 theater_result theater_store_label(theater_bytes store, theater_bytes label, theater_bytes hash) {
@@ -561,6 +659,21 @@ WEAK theater_answer theater_handle_request(theater_option state, theater_bytes i
     return theater_fail(theater_text("this actor handles no requests"));
 }
 
+WEAK theater_answer theater_handle_channel_open(theater_option state, theater_bytes channel, theater_bytes message) {
+    (void)state, (void)channel, (void)message;
+    return theater_fail(theater_text("this actor takes no channels"));
+}
+
+WEAK theater_answer theater_handle_channel_message(theater_option state, theater_bytes channel, theater_bytes message) {
+    (void)channel, (void)message;
+    return theater_ok(state);
+}
+
+WEAK theater_answer theater_handle_channel_close(theater_option state, theater_bytes channel) {
+    (void)channel;
+    return theater_ok(state);
+}
+
 WEAK theater_answer theater_handle_child_error(theater_option state, theater_bytes child, theater_bytes reason) {
     (void)child, (void)reason;
     return theater_ok(state);
@@ -587,15 +700,6 @@ WEAK theater_answer theater_handle_exit(theater_option state, theater_bytes acto
     return theater_ok(state);
 }
 
-/* result<tuple<option<list<u8>>>, string> */
-typedef struct {
-    uint8_t failed;
-    union {
-        option_memory state;
-        theater_bytes error;
-    };
-} answer_memory;
-
 /* result<tuple<option<list<u8>>, tuple<option<list<u8>>>>, string> */
 typedef struct {
     uint8_t failed;
@@ -608,15 +712,18 @@ typedef struct {
     };
 } reply_memory;
 
-static option_memory option_of(theater_option value) { return (option_memory){value.some, B(value.value)}; }
-
-static answer_memory *give_answer(theater_answer answer) {
-    answer_memory *given = theater_alloc(sizeof *given);
-    given->failed = !answer.ok;
-    if (answer.ok) given->state = option_of(answer.state);
-    else given->error = answer.error;
-    return given;
-}
+/* result<tuple<option<list<u8>>, tuple<channel-accept>>, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        struct {
+            option_memory state;
+            uint8_t accepted;
+            option_memory message;
+        };
+        theater_bytes error;
+    };
+} accept_memory;
 
 static reply_memory *give_reply(theater_answer answer) {
     reply_memory *given = theater_alloc(sizeof *given);
@@ -627,10 +734,6 @@ static reply_memory *give_reply(theater_answer answer) {
     } else given->error = answer.error;
     return given;
 }
-
-/* state: option<list<u8>>, then the parameters */
-#define STATE int32_t has_state, const uint8_t *state, size_t state_size
-#define THE_STATE ((theater_option){has_state != 0, {state, state_size}})
 
 EXPORT(ACTOR "#init") answer_memory *export_init(STATE, const uint8_t *id, size_t id_size) {
     return give_answer(theater_init(THE_STATE, (theater_bytes){id, id_size}));
@@ -645,9 +748,30 @@ reply_memory *export_handle_request(STATE, const uint8_t *id, size_t id_size, co
     return give_reply(theater_handle_request(THE_STATE, (theater_bytes){id, id_size}, (theater_bytes){body, size}));
 }
 
-/* option<list<u8>> as parameters */
-#define OPTION(name) int32_t has_##name, const uint8_t *name, size_t name##_size
-#define THE_OPTION(name) ((theater_option){has_##name != 0, {name, name##_size}})
+EXPORT(CLIENT "#handle-channel-open")
+accept_memory *export_channel_open(STATE, const uint8_t *id, size_t id_size, const uint8_t *message, size_t size) {
+    theater_bytes channel = {id, id_size}, first = {message, size};
+    theater_answer answer = theater_handle_channel_open(THE_STATE, channel, first);
+    accept_memory *given = theater_alloc(sizeof *given);
+    given->failed = !answer.ok;
+    if (answer.ok) {
+        given->state = option_of(answer.state);
+        given->accepted = 1;
+        given->message = option_of(answer.reply);
+    } else given->error = answer.error;
+    return given;
+}
+
+EXPORT(CLIENT "#handle-channel-message")
+answer_memory *export_channel_message(STATE, const uint8_t *id, size_t id_size, const uint8_t *message, size_t size) {
+    theater_bytes channel = {id, id_size};
+    return give_answer(theater_handle_channel_message(THE_STATE, channel, (theater_bytes){message, size}));
+}
+
+EXPORT(CLIENT "#handle-channel-close") answer_memory *export_channel_close(STATE, const uint8_t *id, size_t id_size) {
+    return give_answer(theater_handle_channel_close(THE_STATE, (theater_bytes){id, id_size}));
+}
+
 #define CHILD const uint8_t *child, size_t child_size
 #define THE_CHILD ((theater_bytes){child, child_size})
 #define OTHER const uint8_t *actor, size_t actor_size
@@ -689,15 +813,17 @@ EXPORT(OF_ENDS "#handle-exit") answer_memory *export_exit(STATE, OTHER, REASON) 
     return give_answer(theater_handle_exit(THE_STATE, THE_OTHER, THE_REASON));
 }
 
-EXPORT("cabi_post_" OF_CHILDREN "#handle-child-error") void after_child_error(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" OF_CHILDREN "#handle-child-exit") void after_child_exit(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" OF_CHILDREN "#handle-child-external-stop")
-void after_child_stopped(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" OF_ENDS "#handle-down") void after_down(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" OF_ENDS "#handle-exit") void after_exit(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" ACTOR "#init") void after_init(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" CLIENT "#handle-send") void after_handle_send(void *given) { (void)given, release(); }
-EXPORT("cabi_post_" CLIENT "#handle-request") void after_handle_request(void *given) { (void)given, release(); }
+AFTER(OF_CHILDREN "#handle-child-error", after_child_error)
+AFTER(OF_CHILDREN "#handle-child-exit", after_child_exit)
+AFTER(OF_CHILDREN "#handle-child-external-stop", after_child_stopped)
+AFTER(OF_ENDS "#handle-down", after_down)
+AFTER(OF_ENDS "#handle-exit", after_exit)
+AFTER(ACTOR "#init", after_init)
+AFTER(CLIENT "#handle-send", after_handle_send)
+AFTER(CLIENT "#handle-request", after_handle_request)
+AFTER(CLIENT "#handle-channel-open", after_channel_open)
+AFTER(CLIENT "#handle-channel-message", after_channel_message)
+AFTER(CLIENT "#handle-channel-close", after_channel_close)
 
 /* ---- JSON (RFC 8259): one pass over the whole text, so that what follows the key is checked too */
 

@@ -9,6 +9,9 @@
  *         return theater_reply(state, body);
  *     }
  *
+ * HTTP and programs that run beside the actor have headers of their own, theater_http.h and theater_process.h; an actor
+ * that includes neither has nothing of them in it.
+ *
  * State. The host keeps the actor's state between calls: each handler gets it and returns the new one. Variables of
  * your own live as long as one life of the actor; after a restart only the state is left.
  *
@@ -107,6 +110,16 @@ theater_answer theater_handle_send(theater_option state, theater_bytes message);
 /* A message that wants an answer: theater_reply, or theater_later and then theater_respond with its `id`. */
 theater_answer theater_handle_request(theater_option state, theater_bytes id, theater_bytes body);
 
+/* Somebody wants to open a channel: theater_reply with a first message back, or theater_ok, accepts it; theater_fail
+ * refuses it, as does leaving this one out. */
+theater_answer theater_handle_channel_open(theater_option state, theater_bytes channel, theater_bytes message);
+
+/* A message on an open channel. */
+theater_answer theater_handle_channel_message(theater_option state, theater_bytes channel, theater_bytes message);
+
+/* The other side has closed a channel, or is gone. */
+theater_answer theater_handle_channel_close(theater_option state, theater_bytes channel);
+
 /* A child failed; `reason` is a JSON object with "reason" (its kind, as of theater_exit_reason with '_' for '-'),
  * "detail", "signal", "status" and "commanded". It may have been started again by now: the manifest decides that, or
  * this actor if it has no [supervision.children]. Like the next four, when left out it changes nothing. */
@@ -166,6 +179,9 @@ theater_result theater_request_timeout(theater_bytes to, theater_bytes body, uin
 theater_list theater_outstanding_requests(void);        /* ids of requests that were answered with theater_later */
 theater_result theater_respond(theater_bytes request, theater_bytes reply);
 theater_result theater_cancel_request(theater_bytes request);
+theater_result theater_open_channel(theater_bytes to, theater_bytes message);           /* the channel's id */
+theater_result theater_send_on_channel(theater_bytes channel, theater_bytes message);
+theater_result theater_close_channel(theater_bytes channel);
 
 /* "registry" */
 theater_result theater_register(theater_bytes name);
@@ -230,6 +246,62 @@ theater_result theater_store_replace_at_label(theater_bytes store, theater_bytes
 theater_list_result theater_store_labels(theater_bytes store);
 theater_list_result theater_store_contents(theater_bytes store);                     /* hashes */
 theater_number_result theater_store_size(theater_bytes store);                       /* bytes */
+
+/* "filesystem": a path is relative to the folder of the manifest, or absolute */
+theater_result theater_read_file(theater_bytes path);
+theater_result theater_write_file(theater_bytes path, theater_bytes text);           /* replaces it as a whole */
+theater_list_result theater_list_files(theater_bytes path);                          /* the names in a folder */
+theater_result theater_delete_file(theater_bytes path);
+theater_result theater_create_folder(theater_bytes path);
+theater_result theater_delete_folder(theater_bytes path);                            /* with everything in it */
+theater_number_result theater_path_exists(theater_bytes path);
+
+/* What a program that has run left. */
+typedef struct {
+    bool ok;               /* whether it ran to its end */
+    int32_t status;        /* its exit status */
+    theater_bytes output;  /* what it wrote to its standard output */
+    theater_bytes errors;  /* and to its standard error */
+    theater_bytes error;   /* why it did not run */
+} theater_ran;
+
+theater_ran theater_run(theater_bytes folder, theater_bytes command, const theater_bytes *args, size_t count);
+theater_ran theater_run_nix(theater_bytes folder, theater_bytes command);  /* in the folder's development shell */
+
+/* "timing": in ms, moments since the epoch */
+uint64_t theater_now(void);
+theater_result theater_sleep(uint64_t milliseconds);
+theater_result theater_sleep_until(uint64_t when);
+
+/* A number that is not whole, or why not. */
+typedef struct {
+    bool ok;
+    double value;
+    theater_bytes error;
+} theater_float_result;
+
+/* "random" */
+theater_result theater_random_bytes(uint32_t length);
+theater_number_result theater_random_range(uint64_t least, uint64_t most);
+theater_float_result theater_random_float(void);                           /* from 0 up to, but not including, 1 */
+theater_result theater_uuid(void);
+
+/* An environment variable. */
+typedef struct {
+    theater_bytes name;
+    theater_bytes value;
+} theater_variable;
+
+/* Several of them. */
+typedef struct {
+    const theater_variable *items;
+    size_t count;
+} theater_variables;
+
+/* "environment" */
+theater_option theater_variable_value(theater_bytes name);
+theater_variables theater_all_variables(void);
+bool theater_has_variable(theater_bytes name);
 
 /* ---- JSON, as far as small messages need it
  *

@@ -54,8 +54,10 @@ class Mark:
             return None
         for pattern, segment in zip(own, segments, strict=False):
             if pattern[:1] == "{" and pattern[-1:] == "}":
+                if not segment:
+                    return None
                 found[pattern[1:-1]] = unquoted(segment)
-            elif pattern != segment:
+            elif pattern != segment and unquoted(pattern) != unquoted(segment):
                 return None
         return found
 
