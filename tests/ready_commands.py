@@ -4,7 +4,7 @@ The tests run more than a thousand commands. So one process imports everything a
 itself for each command (as theater/server/spawner.py does for workers), which takes over arguments, environment,
 folder and streams. The copy is a child of the test's process like any other: it is waited for, has an exit code, and
 dies of signals. Only /proc/PID/cmdline is that of the process that was copied. A command that is given other variables
-than the tests of those that Python, or the linker, reads at its start is executed as ever.
+than others of those that Python, or the linker, reads at its start is a copy of another such process.
 
 A server starts children: a spawner, compilers, services. For them it has a helper, one more copy, which makes copies of
 itself as the server's own children (CLONE_PARENT); each begins with the descriptors, environment and session that it
@@ -29,7 +29,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, AnyStr
+from typing import Any, AnyStr, ClassVar
 
 HELPER = "theater-helper"
 """Name of a server's helper, as /proc/PID/comm shows it."""
@@ -64,13 +64,9 @@ class Command(subprocess.Popen[AnyStr]):
         inner = streams[0], streams[3], streams[5]
         given = [number if stream == -1 else stream for number, stream in enumerate(inner)]
         environment = os.environ if env is None else env
-        if _of_the_start(environment) != _of_the_start(os.environ):
-            program = ["-m", "theater_cli"] if self._script is None else [str(self._script)]
-            super()._execute_child([sys.executable, *program, *args], *rest)
-            return
         words = [str(self._script or "theater"), *args]
         order = {"words": words, "environment": dict(environment), "folder": os.fspath(cwd or os.getcwd())}
-        self.pid = _Ready.process().become(order, given)
+        self.pid = _Ready.process(_of_the_start(environment)).become(order, given)
         self._child_created = True
         self._close_pipe_fds(*streams)
 
@@ -94,21 +90,24 @@ def _of_the_start(environment: Mapping[str, str]) -> dict[str, str]:
 class _Ready:
     """The process that has imported everything."""
 
-    _started: _Ready | None = None
+    _started: ClassVar[dict[tuple[tuple[str, str], ...], _Ready]] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, of_the_start: Mapping[str, str]) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         words = [sys.executable, "-P", __file__, str(theirs.fileno())]
-        room = {**os.environ, "THEATER_TEST_ROOM": "." * _ROOM}
+        other = {name: value for name, value in os.environ.items() if not name.startswith(_READ_AT_THE_START)}
+        room = {**other, **of_the_start, "THEATER_TEST_ROOM": "." * _ROOM}
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=room, pass_fds=[theirs.fileno()])
         theirs.close()
 
     @classmethod
-    def process(cls) -> _Ready:
-        if cls._started is None:
-            cls._started = cls()
-            atexit.register(cls._started.end)
-        return cls._started
+    def process(cls, of_the_start: Mapping[str, str]) -> _Ready:
+        """The one for commands with these variables."""
+        key = tuple(sorted(of_the_start.items()))
+        if key not in cls._started:
+            cls._started[key] = cls(of_the_start)
+            atexit.register(cls._started[key].end)
+        return cls._started[key]
 
     def become(self, order: dict[str, Any], streams: Sequence[int]) -> int:
         """The process id of the one that carries out the order."""

@@ -8,6 +8,8 @@
    POWER_CONTROL  page shared with the test, see `struct control`
    POWER_BOOT     file that is read in place of the kernel's boot id
 
+   They are looked for until they are there: a process may get its environment after it has begun (ready_commands.py).
+
    After a sync of a file has failed, its pages look written and are not: a read shows them until the cache is dropped
    (posix_fadvise), and a later sync that succeeds does not bring them back. So it is here. */
 
@@ -40,7 +42,7 @@ static char home[PATH_MAX], shadow[PATH_MAX - 256], boot[PATH_MAX];
 static struct control *control;
 static uint64_t serial;
 
-__attribute__((constructor)) static void begin(void) {
+static void begin(void) {
   const char *where = getenv("POWER_HOME"), *copies = getenv("POWER_SHADOW");
   const char *page = getenv("POWER_CONTROL"), *id = getenv("POWER_BOOT");
   if (!where || !copies || !page || !id) return;
@@ -54,10 +56,15 @@ __attribute__((constructor)) static void begin(void) {
   close(fd);
 }
 
+static int has_begun(void) {
+  if (!control) begin();
+  return control != NULL;
+}
+
 /* Whether the descriptor is of something below the watched folder; its path goes into `path`. */
 static int watched(int fd, char *path) {
   char link[64];
-  if (!home[0] || !control) return 0;
+  if (!has_begun()) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t size = readlink(link, path, PATH_MAX - 2);
   if (size < 0) return 0;
@@ -212,7 +219,7 @@ int syncfs(int fd) {
 ssize_t write(int fd, const void *data, size_t size) {
   char path[PATH_MAX];
   struct stat found;
-  if (control && control->match[0] && !fstat(fd, &found) && S_ISREG(found.st_mode) && watched(fd, path) &&
+  if (has_begun() && control->match[0] && !fstat(fd, &found) && S_ISREG(found.st_mode) && watched(fd, path) &&
       fails(path)) {
     if (control->partial && control->partial < size) return syscall(SYS_write, fd, data, control->partial);
     errno = control->error;
@@ -240,7 +247,7 @@ int posix_fadvise64(int fd, off_t offset, off_t length, int advice) { return pos
 
 static int open_it(int at, const char *path, int flags, va_list more) {
   mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;
-  if (boot[0] && !strcmp(path, "/proc/sys/kernel/random/boot_id")) path = boot;
+  if (has_begun() && boot[0] && !strcmp(path, "/proc/sys/kernel/random/boot_id")) path = boot;
   return syscall(SYS_openat, at, path, flags, mode);
 }
 
