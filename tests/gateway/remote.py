@@ -81,10 +81,12 @@ async def remote(answer: Answer, tls: Any = None) -> AsyncIterator[Remote]:
     """A server as long as the block runs."""
     made = Remote(answer)
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(made.serve(reader, writer))
         tasks.add(task)
+        writers.append(writer)
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
@@ -96,6 +98,9 @@ async def remote(answer: Answer, tls: Any = None) -> AsyncIterator[Remote]:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 def response(body: bytes = b"", *headers: str, status: str = "200 OK") -> bytes:

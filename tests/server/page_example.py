@@ -111,7 +111,7 @@ class Scene:
         finally:
             for process in self._background:
                 process.kill()
-                process.wait()
+                process.communicate()
 
     # ---- before
 
