@@ -10,9 +10,10 @@ from pathlib import Path
 
 import disks
 import pytest
+from effort import effort
 from hypothesis import settings
 
-settings.register_profile("theater", deadline=None)  # a busy machine is no defect
+settings.register_profile("theater", deadline=None, max_examples=effort(40, 400))  # a busy machine is no defect
 settings.load_profile("theater")
 
 _ROOT = Path(__file__).parents[1]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from effort import effort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packing import ONE, STATE, TWO, archive, bundle, make_home, members, tree, write
@@ -328,7 +329,7 @@ def test_a_bundle_that_is_cut_short_is_refused(
 
 # ---- by chance
 
-LAX = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAX = settings(max_examples=effort(50, 300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @LAX

@@ -19,6 +19,7 @@ import long_chains
 import pytest
 from blake3 import blake3
 from chains import Living
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -241,7 +242,7 @@ def edited(data: bytes, edits: Sequence[tuple[str, float, int]]) -> bytes:
     return data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=effort(100, 1000), deadline=None)
 @given(GENESES, st.lists(ENTRIES, max_size=6), EDITS)
 def test_both_say_the_same_of_chains_that_nobody_thought_of(
     genesis: tuple[Kind, Any], entries: list[tuple[Kind, Any]], edits: list[tuple[str, float, int]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from theater_cli.causes import CAUSES, EFFECTS, forward_tree, plain, tree
@@ -305,7 +306,7 @@ def test_a_chain_that_cannot_be_read_does_not_hide_the_effects_in_others(stage: 
 MOVES = st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 3)), max_size=12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=effort(10, 80))
 @given(moves=MOVES)
 def test_what_is_an_effect_of_an_entry_has_it_among_its_causes(moves: list[tuple[int, bool, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -352,7 +353,7 @@ DIGEST_OF = st.integers(0, 60)
 STEPS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from("ccsstdrrqi"), DIGEST_OF, st.integers(0, 4)), max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=effort(25, 200))
 @given(steps=STEPS)
 def test_whatever_the_records_say_each_entry_is_visited_once_and_an_end_is_found(
     steps: list[tuple[int, str, int, int]],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +130,7 @@ DEEDS = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=effort(30, 200), deadline=None)
 @given(initial=STATES, resumed=st.booleans(), deeds=st.lists(DEEDS, max_size=12))
 def test_the_state_after_each_entry_is_the_one_that_the_rules_give(
     initial: bytes | None, resumed: bool, deeds: list[tuple[Any, ...]]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stories import MANIFEST, Story
@@ -74,7 +75,7 @@ def play(story: Story, steps: list[tuple[str, int, int, bytes]]) -> None:
                 story.ask(one, other, body, body + b"!", by, later=what == "ask later")
 
 
-@settings(max_examples=60)
+@settings(max_examples=effort(25, 200))
 @given(STEPS, st.sampled_from([1, 3, 50_000]))
 def test_what_happened_fits_however_little_is_remembered(
     steps: list[tuple[str, int, int, bytes]], at_once: int
@@ -92,7 +93,7 @@ LIES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=effort(25, 200))
 @given(STEPS, STEPS, st.sampled_from(LIES), st.booleans())
 def test_one_lie_about_a_message_is_found_among_everything_that_is_true(
     before: list[tuple[str, int, int, bytes]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from effort import effort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +57,7 @@ def test_a_torn_tail_ends_the_reading(chain: Path) -> None:
     assert autopsy.examine(chain, None, None) == whole
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=effort(60, 400), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     known=st.none()
     | st.builds(Mark, NUMBERS, st.binary(min_size=32, max_size=32), NUMBERS, st.none() | NUMBERS, NUMBERS, st.none()),

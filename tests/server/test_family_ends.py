@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from effort import effort
 from house import House, eventually, is_running
 from kin import Kin, text_of_child, toml_table
 
@@ -492,7 +493,7 @@ def test_a_server_killed_in_the_middle_of_everything_restores_whole_families(own
         house.kill(chance.choice([row.pid for row in client.list() if row.pid is not None]))
         time.sleep(chance.uniform(0.0, 0.05))
 
-    for _ in range(4):
+    for _ in range(effort(2, 8)):
         with restless(house, spawn), restless(house, kill):
             time.sleep(chance.uniform(0.2, 0.6))
             house.send_signal(signal.SIGKILL)

@@ -20,6 +20,7 @@ import machine as machines
 import pytest
 import trees
 import wasmtime
+from effort import effort
 from house import RESTLESS, House, count, eventually, manifest, sending
 from machine import Machine
 
@@ -83,7 +84,7 @@ class Load:
         assert not self._thread.is_alive()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(effort(2, 8)))
 def test_what_a_durable_actor_has_acknowledged_survives(machine: Machine, seed: int) -> None:
     chance = random.Random(seed)
     house = machine.open()
@@ -133,7 +134,7 @@ def test_what_a_durable_actor_has_acknowledged_survives(machine: Machine, seed: 
     assert counted > ROUNDS
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(effort(2, 8)))
 def test_what_was_lost_without_durability_is_written_down_and_the_actor_goes_on(machine: Machine, seed: int) -> None:
     chance = random.Random(seed)
     house = machine.open()
@@ -336,7 +337,7 @@ for number in range(100000):
 """
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(effort(2, 8)))
 def test_what_a_durable_actor_has_stored_survives(machine: Machine, seed: int) -> None:
     """The store of content and labels, used as a durable worker does, in a process that ends with the power."""
     chance = random.Random(seed)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from effort import effort
 from house import RESTLESS, House, eventually, make_house, outcome, sending
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -157,7 +158,7 @@ def test_every_way_in_and_out_of_a_call(house: House, name: Name) -> None:
 _ANY = st.lists(st.sampled_from(ALL) | st.binary(max_size=5) | st.just(b"." * 4090), max_size=5).map(b"".join)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=effort(8, 100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from([b"e", b"S", b"x", b"l", b"g", b"c"]), _ANY), max_size=6))
 def test_whatever_is_said_around_them_no_file_has_a_secret(house: House, said: list[tuple[bytes, bytes]]) -> None:
     actor = start(house, "anyone")

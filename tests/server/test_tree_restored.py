@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from effort import effort
 from house import House, eventually, make_house, sending
 from kin import Kin
 from trees import apply, child, done, find, lives, running, shape, supervisor, write
@@ -224,7 +225,7 @@ def test_a_server_killed_while_a_tree_is_applied_has_the_old_tree_or_the_new_one
     shapes = {"first": WHOLE, "second": ("root", [("left", ["a", "h"]), "n"])}
     plant(house, first)
     running(house, *LEAVES)
-    for round_number in range(6):
+    for round_number in range(effort(3, 12)):
         wished = second if round_number % 2 == 0 else first
         path = write(house, wished)
         client = house.connect()

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from effort import effort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +93,7 @@ def test_removing_a_label_that_is_not_there_is_no_error(labels: Labels, mine: st
     assert labels.get_by_label(mine, "some") is None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=effort(30, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60),
                 min_size=1, max_size=5, unique=True))  # fmt: skip
 def test_any_text_can_be_a_label(tmp_path: Path, names: list[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 import wasmtime
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasm_guests import ENGINE
@@ -74,7 +75,7 @@ def test_all_that_can_be_imported_and_exported_at_once_makes_a_component() -> No
     assert functions(found.exports) == {place: signature(*place) for place in HANDLERS}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=effort(30, 200), deadline=None)
 @given(
     st.lists(st.sampled_from(NAMES), unique=True, max_size=6),
     st.lists(st.sampled_from(HANDLERS), unique=True, max_size=4),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 from compiled import LIBC, Host, compiled, faults
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wasm_guests import ENGINE, binary
@@ -196,7 +197,7 @@ def test_a_memory_that_has_no_page_yet_is_not_portable(tmp_path: Path) -> None:
 # ---- bytes that are no component
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=effort(50, 400), deadline=None)
 @given(st.data())
 def test_a_damaged_component_is_left_as_it_is_or_still_has_its_hatch(data: st.DataObject) -> None:
     component = bytearray(binary(faults()))
