@@ -111,7 +111,7 @@ def copy_of() -> Iterator[Callable[[str], Copy]]:
     finally:
         for process in background:
             process.kill()
-            process.wait()
+            process.communicate()
         house.close()
 
 

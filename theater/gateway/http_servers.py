@@ -17,6 +17,7 @@ from theater.gateway.listener import Listener
 from theater.gateway.numbers import Numbers
 from theater.gateway.site import Site
 from theater.gateway.tenant import Tenant
+from theater.host.http_framework import ANY_SERVER
 from theater.service.admitted import Admitted
 from theater.service.office import Office, Operation
 
@@ -247,8 +248,9 @@ class HttpServers:
 
     def _socket(self, life: Admitted, server: int, number: int) -> Any:
         socket = self._tenant(life).sockets.get(number)
-        if socket is None or socket.site.number != server:
-            raise NotFound(f"server {server} has no websocket {number}; it may be closed already")
+        if socket is None or server not in (ANY_SERVER, socket.site.number):
+            where = f"server {server} has" if server != ANY_SERVER else "there is"
+            raise NotFound(f"{where} no websocket {number}; it may be closed already")
         return socket
 
     def _tenant(self, life: Admitted) -> Tenant:

@@ -28,6 +28,9 @@ PUT, DROP, ALL = "http-framework.put", "http-framework.drop", "http-framework.al
 SEND, CLOSE = "http-framework.send", "http-framework.close"
 BROADCAST, CONNECTIONS = "http-framework.broadcast", "http-framework.connections"
 
+ANY_SERVER = 0
+"""In place of a server's number: the one that has the connection."""
+
 MOST_SERVERS = 16
 MOST_HANDLERS = 1000
 MOST_ROUTES = 1000
@@ -256,12 +259,14 @@ class HttpFramework:
         self._changed(setup, server)
 
     def send_websocket_message(self, server_id: int, connection_id: int, message: Mapping[str, Any]) -> None:
-        server = _server(self._setup(), server_id)
-        self._services.ask(GATEWAY, SEND, [server.id, connection_id, message])
+        self._services.ask(GATEWAY, SEND, [self._server_or_any(server_id), connection_id, message])
 
     def close_websocket(self, server_id: int, connection_id: int) -> None:
-        server = _server(self._setup(), server_id)
-        self._services.ask(GATEWAY, CLOSE, [server.id, connection_id])
+        self._services.ask(GATEWAY, CLOSE, [self._server_or_any(server_id), connection_id])
+
+    def _server_or_any(self, server_id: int) -> int:
+        """No two connections have one number, so the server need not be said."""
+        return _server(self._setup(), server_id).id if server_id != ANY_SERVER else ANY_SERVER
 
     def _broadcast(self, server_id: int, path: str, message: Mapping[str, Any]) -> int:
         server = _server(self._setup(), server_id)
