@@ -98,14 +98,21 @@ class Channel:
         while left:
             if self._is_over or self._is_closing:
                 raise WrongState(f"channel {self.id} is closed")
-            batch = self._fitting(left)
-            if batch:
-                self._submit(batch)
-                del left[: len(batch)]
+            if taken := self.offer(left):
+                del left[:taken]
             elif time.monotonic() >= until:
                 raise TimedOut(f"the actor has not taken {self._messages} messages of channel {self.id} in time")
             else:
+                # Also while nobody receives what comes: the actor is given no more as long as it is not fetched.
+                self._fetch()
                 self.wait(until - time.monotonic())
+
+    def offer(self, messages: Sequence[bytes]) -> int:
+        """Says as many of the first messages as there is room for, without waiting; returns how many."""
+        batch = self._fitting(messages) if not (self._is_over or self._is_closing) else []
+        if batch:
+            self._submit(batch)
+        return len(batch)
 
     def flush(self, timeout: float = _FOREVER_S) -> None:
         """Waits until the actor has recorded all that was said, or the channel is closed.
@@ -116,6 +123,7 @@ class Channel:
         while self._on_way and not self._is_over:
             if time.monotonic() >= until:
                 raise TimedOut(f"the actor has not taken {self._messages} messages of channel {self.id} in time")
+            self._fetch()
             self.wait(until - time.monotonic())
 
     def _fitting(self, messages: Sequence[bytes]) -> list[bytes]:
@@ -175,15 +183,19 @@ class Channel:
 
         Raises: as `receive`.
         """
-        if self._fetching is None and not self._is_over and not self._came:
-            args = {"channel": self.id, "wait_ms": int(_POLL_S * 1000)}
-            self._fetching = self._link.submit("channel_receive", args, _POLL_S + _SLACK_S)
+        if not self._came:
+            self._fetch()
         numbers = [*self._on_way, *(number for number in (self._fetching, self._closing) if number is not None)]
         outcome = self._link.outcome_within(numbers, timeout, also)
         while outcome is not None:
             self._understand(outcome)
             numbers.remove(outcome.number)
             outcome = self._link.outcome_within(numbers, 0.0) if numbers else None
+
+    def _fetch(self) -> None:
+        if self._fetching is None and not self._is_over:
+            args = {"channel": self.id, "wait_ms": int(_POLL_S * 1000)}
+            self._fetching = self._link.submit("channel_receive", args, _POLL_S + _SLACK_S)
 
     def _understand(self, outcome: Outcome) -> None:
         if outcome.number == self._fetching:

@@ -2,7 +2,8 @@
 
 Towards the actor. A client may have so many messages on their way as its window says, and learns of each that the actor
 has recorded it. Of all that clients say to one actor no more goes to its worker than its mailbox holds; the rest waits
-here, which no more than the windows allow. So a client that reads from a pipe reads no faster than the actor.
+here, which no more than the windows allow. So a client that reads from a pipe reads no faster than the actor. Nor is an
+actor given more by a client that does not fetch what it answers.
 
 Towards the client. What the actor says waits here until it is fetched, and the actor's end of the channel knows how
 much that may be (theater/worker/channels.py).
@@ -76,6 +77,11 @@ class _Line:
     is_closing: bool = False
     is_over: bool = False
     error: TheaterError | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client has much to fetch."""
+        return len(self.said) >= WINDOW or sum(map(len, self.said)) >= WINDOW_BYTES
 
 
 class Channels:
@@ -240,7 +246,7 @@ class Channels:
         while worker is not None and line.waiting and not line.is_over:
             batch = line.waiting[0]
             there = self._at_worker.get(worker, 0)
-            if there and there + len(batch.bodies) > mailbox:
+            if (there and there + len(batch.bodies) > mailbox) or (line.is_behind and batch.bodies != [None]):
                 return
             line.waiting.popleft()
             self._at_worker[worker] = there + len(batch.bodies)
@@ -288,6 +294,7 @@ class Channels:
             self._lines.pop(line.channel, None)
         error = line.error.to_wire() if line.error is not None and not bodies else None
         fetcher.reply({"messages": bodies, "closed": not bodies, "error": error})
+        self._forward(line)
         return True
 
     def _give_nothing(self, line: _Line) -> None:
