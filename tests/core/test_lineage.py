@@ -23,8 +23,9 @@ from theater.core.chain import (
 )
 from theater.core.codec import Form, Ref, pack
 from theater.core.felt_limits import FeltLimits, felt_limits
+from theater.core.life import Life
 from theater.core.lineage import Descent, Lineage, retold
-from theater.core.replay import Life, other_guest
+from theater.core.same_guest import other_guest
 from theater.errors import IntegrityError
 
 KINDS = {

@@ -24,7 +24,10 @@ from theater.core.chain import (
     outcome_trap,
 )
 from theater.core.codec import content_digest
-from theater.core.replay import Cue, Cut, Failed, Life, Script, check_engine, check_wrapper, lives
+from theater.core.life import Life, lives
+from theater.core.replay import Script
+from theater.core.replay_steps import Cue, Cut, Failed
+from theater.core.same_guest import check_engine, check_wrapper
 from theater.errors import ChainBroken, Diverged, IntegrityError, OtherEngine, UnknownContent
 
 ACTOR = "10000000-0000-4000-8000-000000000001"

@@ -21,7 +21,7 @@ from theater.config import Home
 from theater.core import manifest as manifests
 from theater.core.chain import INCARNATION, SNAPSHOT, Genesis, Kind, Lifecycle, Mark
 from theater.core.codec import unpack
-from theater.core.replay import Life, first_life, next_life
+from theater.core.life import Life, first_life, next_life
 from theater.errors import BundleRefused, ChainBroken, NotFound, TheaterError, WrongState, disk_error
 from theater.server.adoption import stage
 from theater.server.cast import Actor, State

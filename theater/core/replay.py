@@ -18,10 +18,10 @@ entered at all. What a timeout's outcome says beyond that is taken from the reco
 Secrets. Those of a life are said at its beginning (core/secrets.py). They are put back into what the guest is given,
 and what it does is hidden again before it is compared; without them, the life cannot be replayed.
 
-Memory. A life that says "from" goes on with the memory that its lineage made (core/lineage.py): its guest is made by a
-script of that lineage, `retrace`, which is one like any other but for what is left out of its records. Whoever still
-has the guest that the life before ended with, alive, has that memory already. A snapshot is reproduced as an outcome
-is: its state, its root and the digests of the memory are those of the guest. What follows the genesis may be missing.
+Memory. A life that says "from" goes on with the memory that its lineage made: its guest is made by a script of that
+lineage (core/retrace.py). Whoever still has the guest that the life before ended with, alive, has that memory already.
+A snapshot is reproduced as an outcome is: its state, its root and the digests of the memory are those of the guest.
+What follows the genesis may be missing.
 Then a snapshot comes next, and the guest is loaded with the answers that it names and gets its memory; where it holds
 none, everything up to the next life with a new guest is passed over, and only the states are taken from it.
 
@@ -32,10 +32,9 @@ the guest: `Failed` does it again, and the words of the trap are taken from the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Any, Final, NoReturn
 
 from theater.core.chain import (
@@ -66,17 +65,19 @@ from theater.core.chain import (
 from theater.core.codec import Ref, Veiled, content_digest, pack
 from theater.core.divergence import Nothing, diverged
 from theater.core.handlers import INIT
-from theater.core.lineage import LEFT_OUT, Descent, Lineage, begins, retold
+from theater.core.life import FRESH, Life, first_life, next_life
+from theater.core.lineage import Descent, Lineage
+from theater.core.replay_steps import Compare, Cue, Cut, Failed, Resume
+from theater.core.same_guest import other_guest
 from theater.core.secrets import SECRETS, Open, Veil, nothing_to_open, promises
 from theater.core.snapshot import Answered, Snapshot, is_snapshot, read_snapshot, resolve_all_but_memory
-from theater.errors import ChainBroken, IntegrityError, OtherEngine, TheaterError
+from theater.errors import IntegrityError, TheaterError
 
 ENDED: Final = "ended"
 """Lifecycle event with which a life ends in order."""
 
 _TIMEOUT: Final = "timeout"
 _HOST_TRAPS: Final = ("host", "limit")
-_FRESH: Final = "fresh"
 _REPLAY: Final = "replay"
 _ROOT_AT: Final = Outcome._fields.index("root")
 
@@ -98,92 +99,8 @@ class _Phase(Enum):
     """Its guest cannot be had, so nothing is executed until a life begins that has a new one."""
 
 
-Reread = Callable[[int], Iterator[Record]]
-"""The records of a chain once more, from the entry of that number on."""
-
 Watch = Callable[[Head, int], None]
 """Told the head behind what has been reproduced, and how long the next entry took when it was recorded (ns)."""
-
-
-class Cut(BaseException):
-    """The record of the call ends here: the guest is given up. Passes through host code as SystemExit does."""
-
-
-class Failed(BaseException):
-    """The host call ended the guest when it was recorded, and does so again.
-
-    Attributes:
-        outcome: what the record says of the call then.
-    """
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """A life begins.
-
-    Args:
-        entry: number of the entry that says so.
-        incarnation: its number.
-        component, program, manifest, initial: digests of what it was made of, hex.
-        wrapper: digest of the binary that was compiled in place of the component, hex; None if there was none.
-        engine: what it ran on, as a genesis says it.
-        policy: which state it has: last, fresh, or replay.
-        resumed: its actor's initial state is one to go on from, without init.
-        begins, left_out: what it says of its lineage (core/lineage.py); None if its guest is made anew.
-    """
-
-    entry: int
-    incarnation: int
-    component: str
-    program: str | None
-    manifest: str | None
-    initial: str | None
-    wrapper: str | None
-    engine: Mapping[str, Any]
-    policy: str
-    resumed: bool
-    begins: int | None = None
-    left_out: tuple[int, ...] = ()
-
-    def details(self) -> dict[str, Any]:
-        """What it was made of, as a snapshot says it."""
-        names = ("component", "program", "manifest", "initial", "wrapper", "engine", "resumed")
-        made_of = {name: getattr(self, name) for name in names}
-        return {INCARNATION: self.incarnation, **made_of, "state": self.policy}
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """An export is to be called.
-
-    Args:
-        args: what it is given beside the state.
-        is_cut: the record says nothing of what the guest did in it, so it is not entered.
-    """
-
-    interface: str
-    function: str
-    args: tuple[Any, ...]
-    is_cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """A guest is to be made and to get the memory of a snapshot, with which the record begins."""
-
-    life: Life
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """The guest is what this snapshot says, or it is not: `Script.confirm` is to be told."""
-
-    snapshot: Snapshot
 
 
 class Script:
@@ -466,7 +383,7 @@ class Script:
         return life
 
     def _take_state(self, life: Life) -> None:
-        goes_on = life.policy != _FRESH and bool(self._committed)
+        goes_on = life.policy != FRESH and bool(self._committed)
         self.state = self._committed[0] if goes_on else self._initial(life)
         self.state_digest = None if isinstance(self.state, Veiled) else state_digest(self.state)
         self._expects_init = not goes_on and not life.resumed
@@ -522,7 +439,7 @@ class Script:
         try:
             return None if digest is None else self._get(digest)
         except TheaterError as error:
-            raise _damaged(life.entry, error) from error
+            raise damaged(life.entry, error) from error
 
     def _cue(self, call: Call) -> Cue:
         if self._expects_init != ((call.interface, call.function) == INIT):
@@ -596,7 +513,7 @@ class Script:
                 payload = resolve_all_but_memory(payload, self._get) if is_large else resolve(payload, self._get)
             return read_payload(entry.kind, payload)
         except TheaterError as error:
-            raise _damaged(entry.seq, error) from error
+            raise damaged(entry.seq, error) from error
 
     def _begins_life(self) -> bool:
         if self._next is None or self._next.kind is not Kind.LIFECYCLE:
@@ -620,50 +537,6 @@ class Script:
         raise diverged(self.head.entries if self._next is None else self._next.seq, recorded, happened)
 
 
-def retrace(
-    lineage: Lineage,
-    until: int,
-    reread: Reread,
-    get: Get,
-    watch: Watch = lambda head, took_ns: None,
-    secrets: Open = nothing_to_open,
-) -> Script:
-    """The script that makes the memory of a life: at its end the guest has it.
-
-    Args:
-        lineage: of that life.
-        until: number of the entry with which that life begins.
-        reread, get, watch, secrets: of its chain.
-
-    Raises:
-        IntegrityError: the state with which the lineage begins cannot be had.
-    """
-    committed = [] if lineage.committed is None else [_committed_in(next(reread(lineage.committed)), get)]
-
-    def records() -> Iterator[Record]:
-        if lineage.begins:
-            yield next(reread(0))
-        yield from retold(takewhile(lambda record: record.seq < until, reread(lineage.begins)), lineage)
-
-    return Script(records(), get, watch, secrets, committed=committed, retraces=True)
-
-
-def _committed_in(record: Record, get: Get) -> Any:
-    """The state that an outcome or a snapshot holds, with what stands for secrets in it."""
-    try:
-        entry = record.entry()
-        if entry.kind is Kind.LIFECYCLE and is_snapshot(entry.payload):
-            read = read_payload(entry.kind, resolve_all_but_memory(entry.payload, get))
-            assert isinstance(read, Lifecycle)
-            return read_snapshot(entry.seq, read).state
-        outcome = read_payload(entry.kind, resolve(entry.payload, get))
-    except TheaterError as error:
-        raise _damaged(record.seq, error) from error
-    if not isinstance(outcome, Outcome) or not outcome.state:
-        raise ChainBroken(f"entry {record.seq}: expected a state that was committed", index=record.seq)
-    return outcome.state[0]
-
-
 def _what_it_goes_on_with(lineage: Lineage | None) -> str:
     if lineage is None:
         return "there is no memory to go on with"
@@ -671,137 +544,9 @@ def _what_it_goes_on_with(lineage: Lineage | None) -> str:
     return f"the life goes on with the memory that begins with entry {lineage.begins}{left_out}"
 
 
-def lives(records: Iterable[Record]) -> Iterator[Life]:
-    """The lives of a chain, without looking at what happened in them. What follows the genesis may be missing, up to a
-    snapshot; then the life in which that was made is the first.
-
-    Raises:
-        ChainBroken: the beginning of one does not say what it was made of.
-    """
-    rest = iter(records)
-    genesis = (first := next(rest, None)) and first.entry().read()
-    if not isinstance(genesis, Genesis):
-        return
-    second = next(rest, None)
-    if second is None or second.seq == 1:
-        yield first_life(genesis)
-    for record in () if second is None else chain([second], rest):
-        payload = record.entry().read() if record.kind_number == Kind.LIFECYCLE else None
-        if isinstance(payload, Lifecycle) and (
-            payload.event == INCARNATION or (record is second and payload.event == SNAPSHOT)
-        ):
-            yield life_of(record, genesis)
-
-
-def first_life(genesis: Genesis) -> Life:
-    """What a genesis says of the life that it begins."""
-    engine = genesis.engine
-    return _life(0, genesis.incarnation, genesis._asdict(), engine.get("program"), engine, _FRESH)
-
-
-def next_life(entry: int, incarnation: Lifecycle, genesis: Genesis | None) -> Life:
-    """What an incarnation says of the life that it begins. Where it is silent, the genesis has said it."""
-    details = incarnation.details if isinstance(incarnation.details, Mapping) else {}
-    first = {} if genesis is None else {"wrapper": genesis.wrapper, "engine": genesis.engine}
-    said: dict[str, Any] = {**first, **details}
-    life = _life(entry, said.get(INCARNATION), said, said.get("program"), said.get("engine"), said.get("state"))
-    found = begins(incarnation)
-    return life if found is None else replace(life, begins=found, left_out=tuple(said.get(LEFT_OUT) or ()))
-
-
-def _life(entry: int, incarnation: Any, said: Mapping[str, Any], program: Any, engine: Any, policy: Any) -> Life:
-    component = _hex(said.get("component"))
-    if component is None or type(incarnation) is not int or not isinstance(engine, Mapping):
-        raise ChainBroken(f"entry {entry}: a life begins without its number, component or engine", index=entry)
-    manifest, initial, wrapper = (_hex(said.get(name)) for name in ("manifest", "initial", "wrapper"))
-    resumed = said.get("resumed") is True
-    return Life(entry, incarnation, component, _hex(program), manifest, initial, wrapper, engine, str(policy), resumed)
-
-
-def check_engine(life: Life, here: Mapping[str, Any]) -> None:
-    """Refuses a life that ran on an engine which might do otherwise than ours.
-
-    Args:
-        here: the identity of our engine. The processor may be another: what a guest does does not depend on it.
-
-    Raises:
-        OtherEngine: it did.
-    """
-    recorded = life.engine
-    if (recorded.get("name"), recorded.get("version")) != (here["name"], here["version"]):
-        raise OtherEngine(
-            f"entry {life.entry}: this life ran on {recorded.get('name')} {recorded.get('version')}, and "
-            f"{here['name']} {here['version']} is installed here; replay it with that version"
-        )
-    theirs, ours = _flat(recorded), _flat(here)
-    for setting in sorted(theirs | ours):
-        if theirs.get(setting) != ours.get(setting):
-            raise OtherEngine(
-                f"entry {life.entry}: this life ran with {setting} = {theirs.get(setting)!r}, and this Theater has "
-                f"{ours.get(setting)!r}; replay it with the version of Theater that recorded it"
-            )
-
-
-def other_guest(before: Life, now: Life) -> str | None:
-    """Why the guest of a life cannot have the memory of an earlier one: what it is made of has changed since. None if
-    it can. What the guest feels of its limits is another question (`felt_limits`)."""
-    if now.component != before.component:
-        return "its component has changed"
-    if now.program != before.program:
-        return "its program has changed"
-    try:
-        check_engine(before, now.engine)
-        check_wrapper(before, now.wrapper or "", str(now.engine.get("mode")))
-    except OtherEngine:
-        return "its engine, or the wrapper that its component is compiled in, has changed"
-    return None
-
-
-def life_of(record: Record, genesis: Genesis) -> Life:
-    """The life that an entry begins, or in which it is a snapshot.
-
-    Raises:
-        ChainBroken: the entry does neither.
-    """
-    payload = record.entry().read()
-    if isinstance(payload, Genesis):
-        return first_life(payload)
-    if isinstance(payload, Lifecycle) and isinstance(payload.details, Mapping):
-        said: Any = payload.details.get("life") if payload.event == SNAPSHOT else payload.details
-        return next_life(record.seq, Lifecycle(payload.event, said), genesis)
-    raise ChainBroken(f"entry {record.seq}: expected the beginning of a life or a snapshot", index=record.seq)
-
-
-def check_wrapper(life: Life, wrapper: str, mode: str) -> None:
-    """Refuses a life whose component was compiled in another wrapper than ours, which shows in fuel and backtraces.
-
-    Args:
-        wrapper: digest of the binary that we compile in place of the component, hex; empty if it is as it is.
-        mode: how we compile the component.
-
-    Raises:
-        OtherEngine: it was.
-    """
-    recorded = life.engine.get("mode", mode)
-    if (recorded, life.wrapper or "") != (mode, wrapper):
-        raise OtherEngine(
-            f"entry {life.entry}: this life ran in a wrapper ({recorded} {life.wrapper or ''}) that this Theater does "
-            f"not make of its component ({mode} {wrapper}); replay it with the version of Theater that recorded it"
-        )
-
-
-def _flat(engine: Mapping[str, Any]) -> dict[str, Any]:
-    settings = engine.get("settings")
-    return {"fuel": engine.get("fuel"), **(settings if isinstance(settings, Mapping) else {})}
-
-
 def _trap_kind(outcome: Outcome) -> Any:
     value = outcome.value
     return value[0] if isinstance(value, list) and len(value) == 3 else None
-
-
-def _hex(named: Any) -> str | None:
-    return named.hex() if isinstance(named, bytes) else named if isinstance(named, str) else None
 
 
 def _name_content(content: bytes) -> str:
@@ -814,5 +559,6 @@ def _is_inline(entry: Entry, record: Record) -> bool:
     return len(record.body) > INLINE_MAX and not refs(entry.payload)
 
 
-def _damaged(seq: int, error: TheaterError) -> IntegrityError:
+def damaged(seq: int, error: TheaterError) -> IntegrityError:
+    """What is said when something of an entry cannot be had."""
     return IntegrityError(f"entry {seq}: what it says, or refers to, cannot be had: {error.message}", index=seq)

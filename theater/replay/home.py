@@ -18,7 +18,8 @@ from theater.chainlog.reader import ChainReader
 from theater.chainlog.verify import verify_home
 from theater.config import Home
 from theater.core.chain import START
-from theater.core.replay import Life, check_engine, lives
+from theater.core.life import Life, lives
+from theater.core.same_guest import check_engine
 from theater.core.verification import Verdict
 from theater.errors import OtherEngine, TheaterError
 from theater.replay.guard import NO_SECRETS, PATIENCE_S, End, Secrets, perform

@@ -7,8 +7,11 @@ returned.
 from __future__ import annotations
 
 from theater.core.chain import Get
+from theater.core.life import Life
 from theater.core.lineage import Lineage
-from theater.core.replay import Life, Reread, Script, Watch, check_engine, check_wrapper, retrace
+from theater.core.replay import Script, Watch
+from theater.core.retrace import Reread, retrace
+from theater.core.same_guest import check_engine, check_wrapper
 from theater.core.secrets import Open, nothing_to_open
 from theater.errors import ContentDamaged
 from theater.host.recorded import RecordedSeam

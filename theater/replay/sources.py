@@ -9,8 +9,8 @@ from theater.chainlog.reader import ChainReader
 from theater.core import manifest as manifests
 from theater.core.chain import SNAPSHOT, Get, Kind, Lifecycle, Record
 from theater.core.codec import Ref, unpack
+from theater.core.life import Life
 from theater.core.manifest import Manifest
-from theater.core.replay import Life
 from theater.errors import IntegrityError, InvalidInput, NotFound, TheaterError
 
 _AT_ONCE = 256

@@ -9,8 +9,11 @@ from pathlib import Path
 from theater.chainlog.rereading import first_record, head_before, records_from
 from theater.core.chain import START, Genesis, Get, Head, Mark, Record
 from theater.core.felt_limits import FeltLimits, felt_limits
+from theater.core.life import Life, life_of
 from theater.core.lineage import Descent, Lineage
-from theater.core.replay import Life, Script, life_of, other_guest, retrace
+from theater.core.replay import Script
+from theater.core.retrace import retrace
+from theater.core.same_guest import other_guest
 from theater.core.secrets import Open
 from theater.errors import ChainBroken
 from theater.worker.assignment import Assignment

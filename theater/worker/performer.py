@@ -14,8 +14,10 @@ from theater.core.chain import Get, Outcome, outcome_trap
 from theater.core.codec import Ref, content_digest
 from theater.core.felt_limits import FeltLimits, felt_limits
 from theater.core.handlers import INIT
+from theater.core.life import Life
 from theater.core.lineage import Lineage
-from theater.core.replay import Compare, Cue, Cut, Failed, Life, Resume, Script
+from theater.core.replay import Script
+from theater.core.replay_steps import Compare, Cue, Cut, Failed, Resume
 from theater.core.snapshot import Snapshot
 from theater.errors import ComponentError, IntegrityError, TheaterError, WrongState
 from theater.host.base import Refused

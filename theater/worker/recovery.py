@@ -13,7 +13,7 @@ from typing import Any
 
 from theater.chainlog.writer import ChainWriter
 from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Mark
-from theater.core.replay import Life, first_life, next_life
+from theater.core.life import Life, first_life, next_life
 from theater.core.secrets import Veil
 from theater.store.content import ContentStore
 from theater.wasm.artefacts import Meta

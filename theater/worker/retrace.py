@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from theater.core.codec import pack
+from theater.core.life import Life
 from theater.core.lineage import Lineage
-from theater.core.replay import Cut, Failed, Life, Script
+from theater.core.replay import Script
+from theater.core.replay_steps import Cut, Failed
 from theater.core.snapshot import Answered
 from theater.errors import Diverged, WrongState
 from theater.wasm.guest import Guest

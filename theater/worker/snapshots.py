@@ -12,7 +12,7 @@ from typing import Final
 
 from theater.core import memory_image
 from theater.core.chain import OVERHEAD, Lifecycle, Put
-from theater.core.replay import Life
+from theater.core.life import Life
 from theater.core.snapshot import Answered, Snapshot
 from theater.errors import DiskFull
 from theater.worker.warm import Player
