@@ -6,7 +6,7 @@ import json
 
 import pytest
 from loaded import LoadFailed
-from recording_host import HTTP_CLIENT, HTTP_FRAMEWORK, Refused
+from recording_host import HTTP_CLIENT, HTTP_FRAMEWORK, WEBSOCKETS
 
 from theater.core.values import Case, Err
 
@@ -257,14 +257,25 @@ def test_a_server_is_changed_while_it_runs(shop, framework):
     )
 
 
-def test_a_broadcast_says_whom_it_cannot_reach(load, framework):
-    def send(server, connection, message):
-        if connection == 2:
-            raise Refused("gone")
-
-    actor = load(SHOP, {**framework.answers(), (HTTP_FRAMEWORK, "send-websocket-message"): send})
-    actor.init()
-    assert actor.ask("http.Server(7).broadcast([1, 2, 3], 'hi')") == [2]
+def test_all_websockets_of_a_path_are_told_at_once(load):
+    actor = load(
+        SHOP,
+        {
+            (WEBSOCKETS, "broadcast-text"): lambda *_: 2,
+            (WEBSOCKETS, "broadcast-binary"): lambda *_: 3,
+            (WEBSOCKETS, "connections"): lambda *_: [4, 5],
+        },
+    )
+    calls = (
+        "s.broadcast('/talk', 'hi'), s.broadcast('/talk', {'a': 1}), s.broadcast('/talk', b'x'), s.connections('/talk')"
+    )
+    assert actor.ask(f"[[{calls}] for s in [http.Server(7)]][0]") == [2, 2, 3, [4, 5]]
+    assert [args[1:] for _, _, args in actor.host.calls] == [
+        ("/talk", "hi"),
+        ("/talk", '{"a":1}'),
+        ("/talk", b"x"),
+        ("/talk",),
+    ]
 
 
 def test_a_server_may_speak_tls(shop, framework):

@@ -1,10 +1,11 @@
 """Servers: where they listen, and which methods of the actor they ask."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from theater._host import ask, interface
+from theater.codecs import Json
 from theater.errors import CallFailed
 from theater.http._handlers import id_of
 from theater.http.routes import Kind, marked, marks
@@ -12,6 +13,7 @@ from theater.http.sockets import websocket_message
 
 _framework = interface("http_framework")
 _types = interface("http_types")
+_websockets = interface("websockets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +152,21 @@ class Server:
         """Closes a websocket."""
         ask(_framework.close_websocket, self.id, connection)
 
-    def broadcast(self, connections: Iterable[int], message: Any) -> list[int]:
-        """Sends a message to several websockets, and returns those that it cannot be sent to."""
-        record = websocket_message(message)
-        return [connection for connection in connections if not self._reaches(connection, record)]
+    def broadcast(self, path: str, message: Any) -> int:
+        """Sends a message to every websocket on a path, and returns to how many.
 
-    def _reaches(self, connection: int, record: Any) -> bool:
-        try:
-            ask(_framework.send_websocket_message, self.id, connection, record)
-        except CallFailed:
-            return False
-        return True
+        Args:
+            path: as it was marked.
+            message: text, bytes, or anything else as JSON text.
+        """
+        if isinstance(message, bytes | bytearray | memoryview):
+            return ask(_websockets.broadcast_binary, self.id, path, bytes(message))
+        text = message if isinstance(message, str) else Json.encode(message).decode()
+        return ask(_websockets.broadcast_text, self.id, path, text)
+
+    def connections(self, path: str) -> list[int]:
+        """The ids of the websockets on a path."""
+        return ask(_websockets.connections, self.id, path)
 
 
 def serve(
