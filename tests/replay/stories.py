@@ -15,7 +15,7 @@ from theater.core.handlers import (
     SUPERVISOR,
     TIMERS,
 )
-from theater.core.ids import child_id
+from theater.core.ids import channel_id, child_id
 from theater.core.manifest import canonical, parse
 from theater.core.values import Err, Ok
 from theater.store.content import ContentStore
@@ -129,6 +129,43 @@ class Story:
         value = Ok(lie.get("reply", reply))
         self.entry(sender, Kind.HOST_RESULT, HostResult(value, lie.get("cause", cause)))
         self.messages += 2
+
+    def open(self, opener: str, to: str, body: bytes, answer: bytes | None = None, by: str | None = None) -> str:
+        """A channel that is accepted, with or without a first answer; its id."""
+        number = self.chains[opener].entries
+        asked = self.entry(opener, Kind.HOST_CALL, HostCall(MESSAGE_SERVER_HOST, "open-channel", [by or to, body]))
+        channel = channel_id(asked, number)
+        accepted = self.lies.pop("accepted", True)
+        self._handle(to, "handle-channel-open", [channel, body], asked, opener, None)
+        cause = self.entry(to, Kind.OUTCOME, outcome_ok([{"accepted": accepted, "message": answer}], None, None))
+        lie = self._lie() if "reply" in self.lies else {}
+        self.entry(opener, Kind.HOST_RESULT, HostResult(Ok(channel), lie.get("cause", cause)))
+        self.messages += 2
+        if answer is not None:
+            self._handle(opener, "handle-channel-message", [channel, answer], cause, to, None)
+            self.entry(opener, Kind.OUTCOME, outcome_ok([], None, None))
+            self.messages += 1
+        return channel
+
+    def say(self, speaker: str, to: str, channel: str, body: bytes, heard_on: str | None = None) -> None:
+        """A message on a channel.
+
+        Args:
+            heard_on: the channel on which it is said to have come.
+        """
+        said = HostCall(MESSAGE_SERVER_HOST, "send-on-channel", [channel, body])
+        cause = self.entry(speaker, Kind.HOST_CALL, said)
+        self.entry(speaker, Kind.HOST_RESULT, HostResult(Ok(None)))
+        self._handle(to, "handle-channel-message", [heard_on or channel, body], cause, speaker, None)
+        self.entry(to, Kind.OUTCOME, outcome_ok([], None, None))
+        self.messages += 1
+
+    def close(self, closer: str, to: str, channel: str) -> None:
+        cause = self.entry(closer, Kind.HOST_CALL, HostCall(MESSAGE_SERVER_HOST, "close-channel", [channel]))
+        self.entry(closer, Kind.HOST_RESULT, HostResult(Ok(None)))
+        self._handle(to, "handle-channel-close", [channel], cause, closer, None)
+        self.entry(to, Kind.OUTCOME, outcome_ok([], None, None))
+        self.messages += 1
 
     def _handle(
         self, actor: str, function: str, args: list[Any], cause: bytes, sender: str, request: str | None

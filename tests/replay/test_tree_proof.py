@@ -46,7 +46,7 @@ def flaw(story: Story) -> str:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["spawn", "resume", "fail", "send", "ask", "ask later", "ask by name", "remind"]),
+        st.sampled_from(["spawn", "resume", "fail", "send", "ask", "ask later", "ask by name", "remind", "talk"]),
         st.integers(0, 9),
         st.integers(0, 9),
         st.sampled_from([b"", b"x", LONG, b"y" * 4096]),
@@ -70,6 +70,13 @@ def play(story: Story, steps: list[tuple[str, int, int, bytes]]) -> None:
                 story.send(one, other, body)
             case "remind":
                 story.remind(one, body)
+            case "talk" if one != other:
+                channel = story.open(one, other, body, body if second % 2 else None, "somebody" if second % 3 else None)
+                story.say(one, other, channel, body)
+                story.say(other, one, channel, body + b"!")
+                story.close(*((one, other) if first % 2 else (other, one)), channel)
+            case "talk":
+                pass
             case _ if one != other:
                 by = "somebody" if what == "ask by name" else None
                 story.ask(one, other, body, body + b"!", by, later=what == "ask later")
@@ -114,6 +121,48 @@ def test_one_lie_about_a_message_is_found_among_everything_that_is_true(
 
 
 # ---- what does not
+
+
+def test_the_entry_of_a_word_must_be_about_the_channel_on_which_it_came(story: Story) -> None:
+    first, second = story.open(A, B, b"one"), story.open(A, B, b"two")
+    story.say(A, B, first, b"x", heard_on=second)
+    assert flaw(story).endswith(f"is about channel {first}, and not {second}")
+
+
+def test_another_first_message_of_a_channel_is_found(story: Story) -> None:
+    story.lies = {"body": b"four"}
+    story.open(A, B, b"three")
+    found = flaw(story)
+    assert found.startswith(f"{B}: entry 1: the offer of a channel came that entry 1 of {A} is said to have sent")
+    assert "sends 5 bytes" in found
+
+
+def test_another_word_is_found(story: Story) -> None:
+    channel = story.open(A, B, b"three")
+    story.lies = {"body": b"four"}
+    story.say(B, A, channel, b"x")
+    assert "a message on a channel came that" in flaw(story)
+
+
+def test_a_channel_that_was_refused_cannot_have_been_opened(story: Story) -> None:
+    story.lies = {"accepted": False}
+    story.open(A, B, b"three")
+    assert flaw(story).endswith("refuses the channel")
+
+
+def test_another_acceptance_is_found(story: Story) -> None:
+    first = story.open(A, B, b"one", b"hello")
+    story.lies = {"reply": True, "cause": story.chains[B].head.digest}
+    second = story.open(A, B, b"two")
+    assert first != second
+    assert "the acceptance of a channel came" in flaw(story)
+
+
+def test_a_close_must_be_of_its_channel(story: Story) -> None:
+    first, second = story.open(A, B, b"one"), story.open(A, B, b"two")
+    story.lies = {"body": second}
+    story.close(A, B, first)
+    assert flaw(story).endswith(f"is about channel {first}, and not {second}")
 
 
 def test_another_body_is_named_with_both_entries(story: Story) -> None:

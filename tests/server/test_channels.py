@@ -12,8 +12,13 @@ from replays import reproduced
 from talkers import add_talker, closing, flooding, numbers, open_channel, opening, start, told, writing
 
 from theater.client import Row
+from theater.config import Home
 from theater.core.ids import channel_id
 from theater.errors import ActorFailed
+from theater.lookback.causes import find_causes
+from theater.lookback.home import Chains
+from theater.replay.tree import prove_tree
+from theater.store.content import ContentStore
 
 Name = Callable[[], str]
 
@@ -259,3 +264,44 @@ def test_both_ends_replay(house: House, name: Name) -> None:
     eventually(lambda: ("close", None) in told(house, a.id, channel))
     for end in (a, b):
         reproduced(house, end.id)
+
+
+def test_the_chains_of_both_ends_tell_one_story(house: House, name: Name) -> None:
+    a, b = pair(house, name, supervision=RESTLESS)
+    channel = open_channel(house, a.id, b.name, b"r first")
+    eventually(lambda: told(house, a.id, channel))
+    house.client.request(b.id, flooding(channel, 10))
+    house.client.request(a.id, writing(channel, b"e back"))
+    house.client.request(a.id, closing(channel))
+    eventually(lambda: ("close", None) in told(house, b.id, channel))
+    open_channel(house, a.id, b.name)
+    house.kill_worker(b.id)
+    eventually(lambda: told(house, a.id)[-1] == ("close", None))
+    home = Home(house.home)
+    chains = {end.id: home.chain(end.id) for end in (a, b)}
+    proof = prove_tree(chains, ContentStore(home.content).get)
+    assert proof.ok, proof.flaws
+    assert proof.messages >= 2 + 1 + 10 + 1 + 1 + 2
+
+
+def test_the_causes_of_a_word_lead_over_the_channel_to_where_it_began(house: House, name: Name) -> None:
+    a, b = pair(house, name)
+    channel = open_channel(house, a.id, b.name)
+    house.client.request(a.id, writing(channel, b"ehello"))
+    eventually(lambda: told(house, a.id, channel) == [("message", b"hello")])
+    (heard,) = [
+        event.seq
+        for event in house.client.read_events(a.id, types=["call"])
+        if event.data["function"] == "handle-channel-message"
+    ]
+    with Chains(Home(house.home)) as chains:
+        graph = find_causes(chains, a.id, heard)
+    functions = [entry.read().function for entry in graph.entries.values()]  # type: ignore[union-attr]
+    assert functions == [
+        "handle-channel-message",
+        "send-on-channel",
+        "handle-channel-message",
+        "send-on-channel",
+        "handle-request",
+    ]
+    assert [end.why for end in graph.ends] == ["outside"]

@@ -23,7 +23,7 @@ from theater.core import manifest as manifests
 from theater.core.chain import Call, Ending, Entry, Genesis, Get, HostCall, HostResult, Kind, Outcome, Payload, Record
 from theater.core.codec import Form, Ref, Veiled, content_digest, unpack
 from theater.core.handlers import MESSAGE_SERVER_CLIENT, MESSAGE_SERVER_HOST, REQUESTS, SUPERVISOR, TIMERS
-from theater.core.ids import child_id, is_id
+from theater.core.ids import channel_id, child_id, is_id
 from theater.core.values import Ok, Some
 from theater.errors import TheaterError
 
@@ -39,6 +39,10 @@ class Way(StrEnum):
     SEND = "a message"
     REQUEST = "a request"
     REPLY = "a reply"
+    OFFER = "the offer of a channel"
+    ACCEPTANCE = "the acceptance of a channel"
+    WORD = "a message on a channel"
+    CLOSE = "the close of a channel"
 
 
 class Body(NamedTuple):
@@ -47,6 +51,9 @@ class Body(NamedTuple):
     digest: bytes
     size: int
 
+
+NOTHING: Final = Body(b"", 0)
+"""What comes without a body."""
 
 HIDDEN: Final = Body(b"", -1)
 """A body with secrets, which nobody can compare who does not have them."""
@@ -62,7 +69,8 @@ class Claim:
         sender: in whose chain; None if the record does not say, as with a reply to a request by name.
         way: what came.
         body: of what came.
-        asked: of a reply: digest of the entry that asked.
+        asked: of a reply, or an acceptance: digest of the entry that asked.
+        channel: on which it came.
     """
 
     actor: str
@@ -73,6 +81,7 @@ class Claim:
     way: Way
     body: Body
     asked: bytes | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +174,27 @@ class Witness:
         if call.cause is None or call.sender is None or call.interface != MESSAGE_SERVER_CLIENT:
             return None
         args = _list(call.args, self._get)
-        body = _body(args[-1]) if args else None
+        way = _BY_CHANNEL.get(call.function)
+        channel = _text(args[:1]) if way is not None else None
+        body = NOTHING if way is Way.CLOSE else _body(args[-1]) if args else None
         if body is None:
             return None
-        way = Way.SEND if call.request is None else Way.REQUEST
-        return Claim(self.actor, entry.seq, entry.time_ns, call.cause, call.sender, way, body)
+        if way is None:
+            way = Way.SEND if call.request is None else Way.REQUEST
+        return Claim(self.actor, entry.seq, entry.time_ns, call.cause, call.sender, way, body, channel=channel)
 
     def _answered(self, entry: Entry, result: HostResult, asked: Entry, wish: HostCall) -> Claim | None:
         value = result.value.value if isinstance(result.value, Ok) else None
         if wish.interface == SUPERVISOR and wish.function in _SPAWNS:
             self._told(asked, value)
-        body = _body(value)
+        way, body, channel = Way.REPLY, _body(value), None
+        if (wish.interface, wish.function) == _OPENING and isinstance(value, str):
+            way, body, channel = Way.ACCEPTANCE, NOTHING, value
         if result.cause is None or body is None:
             return None
         to = _text(_list(wish.args, self._get)[:1])
         sender = to if to is not None and is_id(to) else None
-        return Claim(self.actor, entry.seq, entry.time_ns, result.cause, sender, Way.REPLY, body, asked.digest)
+        return Claim(self.actor, entry.seq, entry.time_ns, result.cause, sender, way, body, asked.digest, channel)
 
     def _wanted(self, entry: Entry, wish: HostCall) -> None:
         args = _list(wish.args, self._get)
@@ -217,7 +231,7 @@ class Hearing:
         self.actor = actor
         self._claims = claims
         self._get = get
-        self._answers: bytes | None = None
+        self._handling: Call | None = None
         self._last: Record | None = None
 
     @property
@@ -237,12 +251,12 @@ class Hearing:
         entry = record.entry()
         payload = entry.read()
         if isinstance(payload, Call):
-            self._answers = payload.cause
+            self._handling = payload
         mine = [claim for claim in claims or () if claim.sender in (None, self.actor)]
         if claims is not None and mine:
             self._claims[record.digest] = [claim for claim in claims if claim not in mine]
         for claim in mine:
-            why = self._compare(claim, payload)
+            why = self._compare(claim, entry, payload)
             if why is not None:
                 yield Flaw(
                     claim.actor,
@@ -250,35 +264,69 @@ class Hearing:
                     f"have sent, and that entry {why}",
                 )
 
-    def _compare(self, claim: Claim, payload: Payload) -> str | None:
+    def _compare(self, claim: Claim, entry: Entry, payload: Payload) -> str | None:
         """What an entry is instead of the sending of what arrived; None if it is that."""
         match payload:
             case HostCall() if (payload.interface, payload.function) in _SENDING[claim.way]:
-                return self._compare_sent(claim, payload)
+                return self._compare_sent(claim, entry, payload)
             case Outcome(ending=Ending.OK) if claim.way is Way.REPLY:
                 value = _list(payload.value, self._get)
-                if self._answers != claim.asked:
+                if self._handling is None or self._handling.cause != claim.asked:
                     return "ends the call of another request"
                 return _differs(_body(value[0]) if value else None, claim.body)
+            case Outcome(ending=Ending.OK) if claim.way in (Way.ACCEPTANCE, Way.WORD):
+                return self._compare_accepted(claim, payload)
             case HostCall():
                 return f"is the host call {payload.function}"
             case _:
                 return f"is no sending, but {type(payload).__name__}"
 
-    def _compare_sent(self, claim: Claim, sent: HostCall) -> str | None:
+    def _compare_accepted(self, claim: Claim, outcome: Outcome) -> str | None:
+        """As `_compare`, of the decision about a channel, which is also the sending of its first message back."""
+        call = self._handling
+        if call is None or _BY_CHANNEL.get(call.function) is not Way.OFFER:
+            return "decides about no channel"
+        offered = _text(_list(call.args, self._get)[:1])
+        if offered != claim.channel or claim.asked not in (None, call.cause):
+            return f"decides about channel {offered}"
+        accept = next(iter(_list(outcome.value, self._get)), None)
+        if not isinstance(accept, dict) or accept.get("accepted") is not True:
+            return "refuses the channel"
+        return None if claim.way is Way.ACCEPTANCE else _differs(_body(accept.get("message")), claim.body)
+
+    def _compare_sent(self, claim: Claim, entry: Entry, sent: HostCall) -> str | None:
         if sent.interface == TIMERS and claim.actor != self.actor:
             return "sets a timer, whose message goes to nobody else"
         args = _list(sent.args, self._get)
         to = _text(args[:1])
+        if claim.channel is not None:
+            is_opening = (sent.interface, sent.function) == _OPENING
+            channel = channel_id(entry.digest, entry.seq) if is_opening else to
+            if channel != claim.channel:
+                return f"is about channel {channel}, and not {claim.channel}"
+            if claim.way is Way.CLOSE:
+                return None
+            to = to if is_opening else None
         if claim.way is not Way.REPLY and to is not None and is_id(to) and to != claim.actor:
             return f"sends to {to}"
         return _differs(_body(args[1]) if len(args) > 1 else None, claim.body)
 
 
+_OPENING: Final = (MESSAGE_SERVER_HOST, "open-channel")
+_BY_CHANNEL: Final[Mapping[str, Way]] = {
+    "handle-channel-open": Way.OFFER,
+    "handle-channel-message": Way.WORD,
+    "handle-channel-close": Way.CLOSE,
+}
 _SENDING: Final[Mapping[Way, frozenset[tuple[str, str]]]] = {
     Way.SEND: frozenset({(MESSAGE_SERVER_HOST, "send"), (TIMERS, "send-after"), (TIMERS, "send-interval")}),
     Way.REQUEST: frozenset({(MESSAGE_SERVER_HOST, "request"), (REQUESTS, "request-timeout")}),
     Way.REPLY: frozenset({(MESSAGE_SERVER_HOST, "respond-to-request")}),
+    Way.OFFER: frozenset({_OPENING}),
+    Way.ACCEPTANCE: frozenset(),
+    Way.WORD: frozenset({(MESSAGE_SERVER_HOST, "send-on-channel")}),
+    # An opener that has waited too long closes what may be accepted yet.
+    Way.CLOSE: frozenset({(MESSAGE_SERVER_HOST, "close-channel"), _OPENING}),
 }
 
 

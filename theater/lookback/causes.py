@@ -286,6 +286,8 @@ class _Step:
             yield Why.LIFE, self._here(life_beginning(self._chain, self._at.seq))
         elif call.sender is not None:
             self._end("missing", f"{self._name(call.sender)} sent it; the record does not say in which entry")
+        elif (call.interface, call.function) == (MESSAGE_SERVER_CLIENT, "handle-channel-close"):
+            self._end("outside", "the channel was closed from outside, or the life at its other end was over")
         elif call.interface == MESSAGE_SERVER_CLIENT:
             self._end("outside", "the message came from outside")
         else:
