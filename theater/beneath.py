@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -20,13 +21,14 @@ from typing import NamedTuple
 from theater.errors import StartFailed
 
 DEEPEST = 256
-"""Folders within folders that `tree` enters; each takes a descriptor."""
+"""Folders within folders that `tree` enters; each takes two descriptors."""
 
 _OPENAT2 = 437
 _RENAME_NOREPLACE = 1
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _RESOLVE = _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
 _TRIES = 64
+_AT_ONCE = 10_000
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -114,19 +116,20 @@ def rename_new(name: str, to: str, *, folder: int, to_folder: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def tree(folder: int, depth: int = 1) -> Iterator[Found]:
+def tree(folder: int, *, deleting: bool = False, depth: int = 1) -> Iterator[Found]:
     """Everything in a folder and below, each folder after what is in it. No link is followed.
 
-    What comes or goes meanwhile may or may not be among it. Whoever is given a thing may delete or rename it.
+    What comes or goes meanwhile may or may not be among it.
 
     Args:
         folder: descriptor that can be listed; it stays open.
+        deleting: whoever is given a thing deletes it before the next; otherwise nothing is changed by them.
         depth: of what is in it.
 
     Raises:
         OSError: ELOOP: folders are deeper within each other than `DEEPEST`. Something cannot be read.
     """
-    for name in os.listdir(folder):
+    for name in _names_until_none_is_left(folder) if deleting else _names(folder):
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -140,10 +143,21 @@ def tree(folder: int, depth: int = 1) -> Iterator[Found]:
             except FileNotFoundError:
                 continue
             try:
-                yield from tree(inner, depth + 1)
+                yield from tree(inner, deleting=deleting, depth=depth + 1)
             finally:
                 os.close(inner)
         yield Found(folder, name, is_folder, found.st_size if stat.S_ISREG(found.st_mode) else 0, depth)
+
+
+def _names(folder: int) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        yield from (entry.name for entry in found)
+
+
+def _names_until_none_is_left(folder: int) -> Iterator[str]:
+    """Not all file systems go on well behind what was deleted, so this begins again and again."""
+    while names := list(itertools.islice(_names(folder), _AT_ONCE)):
+        yield from names
 
 
 def lies_in(folder: int, other: int) -> bool:

@@ -488,6 +488,17 @@ def test_a_deep_tree_is_deleted_and_one_that_is_too_deep_is_refused(beside: Path
     subprocess.run(["rm", "-rf", str(here / "x")], check=True)  # Whoever clears up after a test cannot.
 
 
+def test_a_folder_of_many_files_is_deleted_part_by_part(
+    beside: Path, files: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("theater.beneath._AT_ONCE", 10)
+    for number in range(25):
+        files.make(f"out/x/{number}")
+        files.write(f"out/x/{number}/f", b"")
+    files.delete_folder("out/x")
+    assert os.listdir(beside / "out") == []
+
+
 def test_what_takes_longer_than_the_call_may_is_given_up(beside: Path) -> None:
     folder = beside / "out" / "many"
     folder.mkdir()

@@ -411,7 +411,7 @@ class Folders:
     def _empty(self, spot: _Spot, path: str) -> None:
         fd = open_folder(spot.folder, spot.name, readable=True)
         try:
-            for found in self._timed(tree(fd), path):
+            for found in self._timed(tree(fd, deleting=True), path):
                 remove = os.rmdir if found.is_folder else os.unlink
                 with suppress(FileNotFoundError):
                     remove(found.name, dir_fd=found.folder)
@@ -453,18 +453,21 @@ class Folders:
 
     def _measure(self, path: str) -> _Used:
         """Counts what is there, and deletes what a life before this one left half-written."""
-        used = _Used()
+        used, cleared = _Used(), False
         outer = [name for name in self._around.write if self._is_outermost(name)]
         for name in outer:
             fd = open_folder(self._around.write[name], ".", readable=True)
             try:
                 for found in self._timed(tree(fd), path):
                     if found.name.startswith(self._drafts) and self._dropped(found):
+                        cleared = True
                         continue
                     used.size += found.size
                     used.files += 1
             finally:
                 os.close(fd)
+        if cleared:  # a folder was counted with what was in it
+            return self._measure(path)
         self._used = used
         return used
 

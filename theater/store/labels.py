@@ -43,6 +43,7 @@ MOST_OF_A_LABEL = 10_000
 """Contents that one label may stand for."""
 
 _TAG = b"theater label 1"
+_ONE_LABEL, _NO_LABEL = Used(0, 0, 1), Used(0, 0, -1)
 _OWNERS = ".owners"
 _NAMES = uuid.UUID("8f4c2f0e-6b52-5a53-9a0c-6f2f1d1f9d0b")
 
@@ -149,12 +150,13 @@ class Labels:
         if os.path.exists(_noted(folder, found)):
             self._content.put(data)
             return found
-        self._make_room(store, Used(1, len(data), 0), room)
-        self._content.put(data)
+        more = Used(1, len(data), 0)
         with self._locked(folder):
-            if not os.path.exists(_noted(folder, found)):
+            used = self._with_room(store, more, room)
+            self._content.put(data)
+            if not os.path.exists(_noted(folder, found)):  # while nobody had the lock
                 self._before_change()
-                self._use(store, Used(1, len(data), 0), room)
+                self._write_used(folder, used, more)
                 self._note(folder, found)
         return found
 
@@ -300,8 +302,6 @@ class Labels:
         """Gives the digests of a label, and writes what they have become; nobody else changes the store meanwhile."""
         folder = self._folder(store)
         path = f"{folder}/labels/{_file_name(label)}"
-        if room is not ANY_ROOM and not os.path.exists(path):
-            self._make_room(store, Used(0, 0, 1), room)
         with self._locked(folder):
             before = self._read(path)[1]
             digests = list(before)
@@ -310,10 +310,10 @@ class Labels:
                 return
             self._before_change()
             if not before:
-                self._use(store, Used(0, 0, 1), room)
+                self._write_used(folder, self._with_room(store, _ONE_LABEL, room), _ONE_LABEL)
             self._write(path, label, digests)
             if not digests:
-                self._use(store, Used(0, 0, -1), ANY_ROOM)
+                self._write_used(folder, self.used(store), _NO_LABEL)
 
     @contextmanager
     def _locked(self, folder: str) -> Iterator[None]:
@@ -330,33 +330,26 @@ class Labels:
 
     # ---- how much (theater/store/used.py)
 
-    def _use(self, store: str, more: Used, room: Room) -> None:
-        """Counts what is about to come, or has gone, with the lock held."""
+    def _with_room(self, store: str, more: Used, room: Room) -> Used:
+        """What is used, with the lock held, when there is room for more. It is counted again before somebody is refused
+        for the first time: a writer that was killed may have left it too high."""
         used = self.used(store)
         sentence = _no_room(store, used, more, room)
-        if sentence is not None:
-            raise LimitExceeded(sentence, store=store)
-        self._write_used(store, Used(*(max(0, had + has) for had, has in zip(used, more, strict=True))))
-
-    def _make_room(self, store: str, more: Used, room: Room) -> None:
-        """Says no before anything is put, and counts again before it says no first: a writer that was killed may have
-        left the count too high."""
-        sentence = _no_room(store, self.used(store), more, room)
         if sentence is not None and store not in self._counted:
             self._counted.add(store)
-            with self._locked(self._folder(store)):
-                used = self._count(store)
-                self._write_used(store, used)
+            used = self._count(store)
             sentence = _no_room(store, used, more, room)
         if sentence is not None:
             raise LimitExceeded(sentence, store=store)
+        return used
 
-    def _write_used(self, store: str, used: Used) -> None:
-        path = f"{self._folder(store)}/used"
+    def _write_used(self, folder: str, used: Used, more: Used) -> None:
+        """Counts what is about to come, or has gone, with the lock held."""
+        after = Used(*(max(0, had + has) for had, has in zip(used, more, strict=True)))
         try:
-            write_used(path, used, durable=self._content.durable)
+            write_used(f"{folder}/used", after, durable=self._content.durable)
         except OSError as error:
-            raise disk_error(error, f"writing {path}") from error
+            raise disk_error(error, f"writing {folder}/used") from error
 
     def _count(self, store: str) -> Used:
         contents = self.list_all_content(store)

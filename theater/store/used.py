@@ -27,10 +27,13 @@ class Used(NamedTuple):
 def read_used(path: str) -> Used | None:
     """The count in a file; None if there is none that can be trusted. Raises OSError."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(_FORM.size + DIGEST_SIZE + 1)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        data = os.read(fd, _FORM.size + DIGEST_SIZE + 1)
+    finally:
+        os.close(fd)
     body = data[: _FORM.size]
     return Used(*_FORM.unpack(body)) if data[_FORM.size :] == digest(body, _TAG) else None
 
