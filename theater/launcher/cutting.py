@@ -110,7 +110,7 @@ class JsonLines:
             self._refused(len(value))
 
     def _keep(self, part: bytes) -> None:
-        if self._lost or len(self._kept) + len(part) > self._size + 1:  # the end of line is no part of the value
+        if self._lost or len(self._kept) + len(part.removesuffix(b"\n")) > self._size:
             self._lost += len(self._kept) + len(part)
             self._kept.clear()
         else:
