@@ -9,6 +9,8 @@ from theater.core.values import Case
 from theater.host.folders import Folders
 from theater.host.services import Services
 
+_LONGER_S = 5.0
+
 
 class Filesystem:
     """The interface of `theater:simple`.
@@ -56,7 +58,9 @@ class Filesystem:
         """What a command came to. The launcher looks at the same permissions again, and opens the folder itself."""
         self._folders.require_folder(folder)
         order = {"folder": folder, "command": command, "args": args}
-        found: Case = self._services.ask(LAUNCHER, "command.run", [order], self._folders.command_timeout)
+        # The launcher ends a command whose time is over, and still says so.
+        patience = self._folders.command_timeout + _LONGER_S
+        found: Case = self._services.ask(LAUNCHER, "command.run", [order], patience)
         return found
 
 

@@ -74,9 +74,9 @@ class CommandsDesk:
         may = life.permissions.get(HANDLER)
         if not isinstance(may, Filesystem) or life.actor not in self._programs:
             raise InvalidInput(f"the manifest of {life.name} does not grant commands")
-        name, argv = self._command(life, may, asked)
+        executable, argv = self._command(life, may, asked)
         with _folder(may, asked["folder"], life.where.parent) as (folder, path):
-            order = Order(name.file, [name.called, *argv], grants.base_environment(path))
+            order = Order(executable.file, argv, grants.base_environment(path))
             seconds = min(may.command_timeout / 1000, deadline - asyncio.get_running_loop().time() - _MARGIN_S)
             try:
                 program = await self._started(order, folder)
@@ -99,11 +99,11 @@ class CommandsDesk:
         if asked["command"] is not None:
             if asked["command"] == NIX and NIX not in may.commands:
                 raise InvalidInput('the manifest does not grant the command "nix"; it grants development shells only')
-            return programs.named(asked["command"], "commands"), list(asked["args"])
+            return programs.named(asked["command"], "commands"), [asked["command"], *asked["args"]]
         if not may.nix:
             raise InvalidInput("the manifest does not grant Nix; allowed with nix = true")
         try:
-            return programs.named(NIX, "commands"), [*_IN_THE_SHELL, *asked["args"]]
+            return programs.named(NIX, "commands"), [NIX, *_IN_THE_SHELL, *asked["args"]]
         except NotFound:
             raise NotFound("there is no Nix on this machine: the program nix is not in the server's PATH") from None
 
@@ -136,7 +136,7 @@ def _folder(may: Filesystem, path: str, manifest: Path) -> Any:
     if found is None:
         allowed = ", ".join(map(show, dict.fromkeys(may.read + may.write))) or "none"
         raise InvalidInput(f"the manifest does not grant the folder {show(path)}; allowed: {allowed}")
-    return grants.opened(*found)
+    return grants.opened(*found, manifest)
 
 
 async def _result(program: Program, most: int) -> Case:

@@ -29,7 +29,7 @@ class Executable:
     """A program.
 
     Args:
-        called: the path by which it was found; what it sees as its own name.
+        called: the path by which it was found.
         file: the same without links: what is executed.
     """
 
@@ -146,7 +146,7 @@ def folder_of(may: Process, cwd: str | None, manifest: Path) -> Iterator[tuple[i
     """
     granted = may.placed(str(manifest))
     if cwd is None:
-        with opened(granted.cwd[0] if granted.cwd else "/", ()) as folder:
+        with opened(granted.cwd[0] if granted.cwd else "/", (), manifest) as folder:
             yield folder
         return
     path = granted_paths.read(cwd).within(granted_paths.read(str(manifest)))
@@ -154,22 +154,30 @@ def folder_of(may: Process, cwd: str | None, manifest: Path) -> Iterator[tuple[i
     if found is None:
         allowed = ", ".join(map(show, may.cwd)) or "none, cwd is empty"
         raise InvalidInput(f"the manifest does not grant programs the folder {show(cwd)}; allowed: {allowed}")
-    with opened(*found) as folder:
+    with opened(*found, manifest) as folder:
         yield folder
 
 
 @contextmanager
-def opened(granted: str, names: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """An open folder, below one that is granted; no link on the way from that is followed.
+def opened(granted: str, names: Sequence[str], manifest: Path) -> Iterator[tuple[int, str]]:
+    """An open folder, below one that is granted. No link is followed on the way from that, nor from the folder of the
+    manifest to one that is granted beside it.
+
+    Args:
+        granted: absolute path.
+        names: the way from there.
+        manifest: the folder of the manifest.
 
     Raises:
-        NotFound: there is none.
+        TheaterError: there is none.
     """
     path = "/".join([granted.rstrip("/"), *names]) or "/"
+    beside = granted_paths.read(granted).below(granted_paths.read(str(manifest)))
+    trusted, way = (granted, names) if beside is None else (manifest, [*beside, *names])
     try:
-        base = open_trusted(granted)
+        base = open_trusted(trusted)
         try:
-            folder = open_folder(base, "/".join(names))
+            folder = open_folder(base, "/".join(way))
         finally:
             os.close(base)
     except OSError as error:

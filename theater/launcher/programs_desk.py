@@ -191,7 +191,7 @@ class ProgramsDesk:
         try:
             executable = household.programs.named(config["program"], "programs")
             terms = Terms.of(config, may, life.limits.message)
-            arguments = [executable.called, *config["args"]]
+            arguments = [config["program"], *config["args"]]
             if sum(len(each) + 1 for each in arguments) > _MOST_ARGUMENTS:
                 raise LimitExceeded(f"the arguments of a program have over {_MOST_ARGUMENTS} bytes")
             with grants.folder_of(may, config["cwd"], life.where.parent) as (folder, path):
