@@ -12,12 +12,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from theater.config import Home
 from theater.core.chain import START, Head
 from theater.log import Logger
+from theater.server import helpers
 from theater.server.cast import Actor, Cast
+from theater.server.helpers import Helper
 from theater.server.ledger import Ledger
 from theater.server.loop import Loop
 from theater.server.processes import Ended, Processes
@@ -35,14 +36,6 @@ _AGED_S = 3600.0
 """How often a chain is looked at of which entries are kept by their age."""
 
 _AT_ONCE = 64
-_CHUNK = 1 << 16
-
-
-@dataclass(slots=True)
-class _Job:
-    pid: int
-    pipe: int
-    text: bytes = b""
 
 
 class Caretaker:
@@ -61,7 +54,7 @@ class Caretaker:
         self._ledger = ledger
         self._log = log
         self._seen: dict[str, tuple[Head, float]] = {}
-        self._job: _Job | None = None
+        self._job: Helper | None = None
         self._closed = False
 
     @property
@@ -115,34 +108,17 @@ class Caretaker:
 
     # ---- the process
 
-    def _start(self, actors: list[str]) -> _Job:
+    def _start(self, actors: list[str]) -> Helper:
         order = {"home": str(self._home.root), "parent": os.getpid(), "actors": actors}
-        told, tell = os.pipe2(os.O_CLOEXEC)
-        out, into = os.pipe2(os.O_CLOEXEC)
         command = [sys.executable, "-m", "theater.server.upkeep"]
-        actions = [(os.POSIX_SPAWN_DUP2, told, 0), (os.POSIX_SPAWN_DUP2, into, 1)]
-        try:
-            os.write(tell, json.dumps(order).encode() + b"\n")  # far less than a pipe holds
-            pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
-        except OSError:
-            os.close(out)
-            raise
-        finally:
-            for fd in (told, tell, into):
-                os.close(fd)
-        job = _Job(pid, out)
-        self._loop.reader(out, lambda: self._on_output(job))
-        self._processes.adopt(pid, lambda ended: self._on_end(job, ended))
-        return job
-
-    def _on_output(self, job: _Job) -> None:
-        data = os.read(job.pipe, _CHUNK)
-        if not data:
-            self._loop.forget(job.pipe)
-            return
-        *lines, job.text = (job.text + data).split(b"\n")
-        for line in lines:
-            self._tell(json.loads(line))
+        return helpers.start(
+            self._loop,
+            self._processes,
+            command,
+            lambda line: self._tell(json.loads(line)),
+            self._on_end,
+            order=json.dumps(order).encode() + b"\n",
+        )
 
     def _tell(self, said: dict[str, object]) -> None:
         if "error" in said:
@@ -154,10 +130,7 @@ class Caretaker:
             if said["dropped"]:
                 self._ledger.event("dropped", {"actor": said["actor"], "entries": said["dropped"]})
 
-    def _on_end(self, job: _Job, ended: Ended) -> None:
-        while job.pipe in self._loop.readers:
-            self._on_output(job)
-        os.close(job.pipe)
+    def _on_end(self, ended: Ended) -> None:
         self._job = None
         if ended.signal is not None and not self._closed:
             self._log.warning("making chains smaller was ended", signal=ended.signal)

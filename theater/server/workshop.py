@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from theater.errors import BuildFailed, ContentDamaged, TheaterError
 from theater.log import Logger
+from theater.server import helpers
+from theater.server.helpers import Helper
 from theater.server.loop import Loop
 from theater.server.processes import Ended, Processes
 from theater.wasm.artefacts import Artefact, ArtefactCache, Progress, compile_command, parse_report
-
-_CHUNK = 1 << 16
 
 
 @dataclass(slots=True)
@@ -29,10 +28,8 @@ class Wish:
 class _Job:
     component: str
     fuel: bool
-    pid: int
-    pipe: int
     wishes: list[Wish] = field(default_factory=list)
-    text: bytes = b""
+    helper: Helper | None = None
     error: TheaterError | None = None
 
 
@@ -70,7 +67,8 @@ class Workshop:
     def close(self) -> None:
         """Ends what is being compiled."""
         for job in self._jobs.values():
-            self._processes.kill(job.pid)
+            if job.helper is not None:
+                self._processes.kill(job.helper.pid)
 
     def _prepare(self, component: str, fuel: bool, wish: Wish) -> None:
         key = component, fuel
@@ -92,41 +90,29 @@ class Workshop:
             return None
 
     def _compile(self, component: str, fuel: bool) -> _Job:
-        out, into = os.pipe2(os.O_CLOEXEC)
         command = compile_command(self._content(component), self._cache.directory, fuel)
-        actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, into, 1)]
-        try:
-            pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
-        except OSError:
-            os.close(out)
-            raise
-        finally:
-            os.close(into)
-        job = self._jobs[component, fuel] = _Job(component, fuel, pid, out)
-        self._loop.reader(out, lambda: self._on_output(job))
-        self._processes.adopt(pid, lambda ended: self._on_end(job, ended))
+        job = _Job(component, fuel)
+        job.helper = helpers.start(
+            self._loop,
+            self._processes,
+            command,
+            lambda line: self._on_line(job, line),
+            lambda ended: self._on_end(job, ended),
+        )
+        self._jobs[component, fuel] = job
         return job
 
-    def _on_output(self, job: _Job) -> None:
-        data = os.read(job.pipe, _CHUNK)
-        if not data:
-            self._loop.forget(job.pipe)
-            return
-        *lines, job.text = (job.text + data).split(b"\n")
-        for line in lines:
-            report = parse_report(line.decode("utf-8", "replace"))
-            if isinstance(report, Progress):
-                for wish in job.wishes:
-                    wish.on_progress(f"{report.stage} the component, {report.elapsed:.0f} s")
-            elif isinstance(report, TheaterError):
-                # Where the store keeps it tells nobody anything; whoever gave the component knows what it is called.
-                sentence = report.message.replace(str(self._content(job.component)), "the component")
-                job.error = type(report)(sentence, **report.details)
+    def _on_line(self, job: _Job, line: bytes) -> None:
+        report = parse_report(line.decode("utf-8", "replace"))
+        if isinstance(report, Progress):
+            for wish in job.wishes:
+                wish.on_progress(f"{report.stage} the component, {report.elapsed:.0f} s")
+        elif isinstance(report, TheaterError):
+            # Where the store keeps it tells nobody anything; whoever gave the component knows what it is called.
+            sentence = report.message.replace(str(self._content(job.component)), "the component")
+            job.error = type(report)(sentence, **report.details)
 
     def _on_end(self, job: _Job, ended: Ended) -> None:
-        while job.pipe in self._loop.readers:
-            self._on_output(job)
-        os.close(job.pipe)
         del self._jobs[job.component, job.fuel]
         artefact = self._find(job.component, job.fuel) if ended.status == 0 else None
         if artefact is not None:
