@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from theater.config import Home
 from theater.core.ids import Known, is_id, resolve
+from theater.host import extensions
 from theater.server.cast import Cast
 
 
@@ -23,6 +24,7 @@ def find_chains(home: Home, words: list[str]) -> list[str]:
 
 
 def _cast(home: Home) -> Cast:
+    extensions.offer()
     cast = Cast(home)
     if home.actors.is_dir():
         cast.load()

@@ -21,8 +21,10 @@ def command(app: App, path: Path, standalone: bool) -> None:
     manifest calls its component, or build/NAME.program for Python and build/NAME.wasm for everything else.
     """
     from theater.build import build
+    from theater.host import extensions
     from theater.store.deployment import read_manifest
 
+    extensions.offer()
     file, _, manifest = read_manifest(path)
     with progress(f"building {manifest.name}") as say:
         made = build(file.parent, manifest, standalone=standalone, progress=say)

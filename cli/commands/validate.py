@@ -26,8 +26,10 @@ def command(app: App, path: Path) -> None:
     PATH is a manifest, or the folder of one. The component is compiled, and held against the manifest: it must
     export what its handlers need and import nothing that they do not grant. Nothing is built and nothing started.
     """
+    from theater.host import extensions
     from theater.store.deployment import read_manifest
 
+    extensions.offer()
     file, _, manifest = read_manifest(path)
     with progress(f"checking {file}") as say:
         component = _check_component(app, file, manifest, say)

@@ -32,8 +32,10 @@ from theater.core.handlers import (
     HTTP_HANDLERS,
     MESSAGE_SERVER_CLIENT,
     MONITOR_HANDLERS,
+    OWN_TYPES,
     PROCESS_HANDLERS,
     SUPERVISOR_HANDLERS,
+    get,
     granted_imports,
     handled_exports,
 )
@@ -107,7 +109,8 @@ def build(
     Args:
         project: the folder of the manifest.
         manifest: with a [build] table for Python.
-        standalone: make a component of its own instead of a program for the runner.
+        standalone: make a component of its own instead of a program for the runner. One that has a handler which a
+            package has brought becomes one in any case: the runner knows the interfaces that are built in.
         progress: told what is being done, if it takes time.
         cache: the machine's cache, where the runner is; the user's if left out.
 
@@ -117,6 +120,7 @@ def build(
     Raises:
         BuildFailed: the source is no actor, or something could not be built.
     """
+    standalone = standalone or not manifest.handler_types <= OWN_TYPES
     program = read_program(project, manifest)
     wanted, other = ("wasm", "program") if standalone else ("program", "wasm")
     result = target(project, manifest, wanted)
@@ -289,11 +293,16 @@ def _component(program: Program, manifest: Manifest, progress: Progress) -> byte
             fresh,
             progress,
             world="theater:python/standalone",
-            wit=(*INTERFACES, world),
+            wit=(*INTERFACES, *(Path(wit) for wit in _wit_of_packages(manifest)), world),
             modules={"theater_program": f"ENTRY = {program.entry!r}\nMODULES = {list(program.modules.items())!r}\n"},
             packages=True,
         )
         return fresh.read_bytes()
+
+
+def _wit_of_packages(manifest: Manifest) -> list[str]:
+    """The folders of WIT files that packages have brought with handlers of the manifest."""
+    return sorted({wit for type_ in manifest.handler_types if (wit := get(type_).wit) is not None})
 
 
 def _world(manifest: Manifest) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from theater.core.manifest import Language, Manifest
 from theater.core.tree_file import parse
+from theater.host import extensions
 from theater.store.deployment import (
     Deployment,
     find_component,
@@ -49,6 +50,7 @@ def prepare_tree(file: Path, say: Callable[[str], None]) -> TreeDeployment:
         ManifestError: the file or a manifest is wrong or cannot be read.
         ComponentError, BuildFailed: a component is missing or could not be built.
     """
+    extensions.offer()
     text = read_text(file)
     where = str(file.absolute())
     rows = parse(text, str(file)).children
@@ -68,6 +70,7 @@ def prepare(given: Path, say: Callable[[str], None]) -> Deployment:
         ComponentError: there is no component, and nothing to build it from.
         BuildFailed: the build did not succeed.
     """
+    extensions.offer()
     file, text, manifest = read_manifest(given)
     stored = stored_component(manifest)
     if stored is not None:

@@ -1,12 +1,14 @@
 """The handlers a manifest may name, and the WIT interfaces that each grants: the one table of capabilities.
 
 Each row says, too, what a manifest may say of it (theater/core/permissions), and which process does for an actor what
-its own sealed one cannot.
+its own sealed one cannot. Packages may add rows (theater/host/extensions.py): they are looked for when a type or an
+interface is asked for that no row has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +26,7 @@ from theater.core.permissions.supervisor import Supervisor
 from theater.core.permissions.timers import Timers
 from theater.core.schema import Place
 from theater.core.toml_text import Document
+from theater.errors import ManifestError
 
 RUNTIME = "theater:simple/runtime"
 ACTOR = "theater:simple/actor"
@@ -70,12 +73,14 @@ class HandlerType:
         exports: interfaces that the host calls in such an actor, if it exports them.
         permissions: a frozen dataclass, the schema of its `[[handler]]` table but for `type`.
         service: the process that carries out what the actor's own cannot: `GATEWAY`, `LAUNCHER`, or None.
+        wit: the folder of the files that declare its interfaces, for one that a package has added.
     """
 
     imports: frozenset[str] = frozenset()
     exports: frozenset[str] = frozenset()
     permissions: type[Permissions] = Nothing
     service: str | None = None
+    wit: str | None = None
 
 
 HANDLERS: dict[str, HandlerType] = {
@@ -124,18 +129,70 @@ FREE_INTERFACES = frozenset(
 )
 
 
+OWN_TYPES = frozenset(HANDLERS)
+"""Those that are built in."""
+_OWN_PACKAGES = ("theater:", "wasi:")
+_TYPE = re.compile(r"[a-z][a-z0-9-]{0,63}")
+
+_look_for_more: Callable[[], None] = lambda: None  # noqa: E731
+
+
+def look_for_more_with(look: Callable[[], None]) -> None:
+    """From now on `look` is called when something is asked for that no row has; it may `add` some."""
+    global _look_for_more
+    _look_for_more = look
+
+
+def add(name: str, row: HandlerType) -> None:
+    """Adds the row of a handler that a package brings.
+
+    Raises:
+        ManifestError: its name or one of its interfaces cannot be, or is taken.
+    """
+    if _TYPE.fullmatch(name) is None:
+        raise ManifestError(f"{name!r} is no type of a handler; allowed: small letters, digits and '-'")
+    if name in HANDLERS:
+        raise ManifestError(f"there is a handler {name} already")
+    for interface in sorted(row.imports):
+        taken = next((other for other, known in HANDLERS.items() if interface in known.imports), None)
+        if taken is not None or interface.startswith(_OWN_PACKAGES):
+            raise ManifestError(f"the handler {name} cannot grant {interface}: it is not its own")
+    HANDLERS[name] = row
+
+
+def find(name: str) -> HandlerType | None:
+    """The row of a type, if there is one."""
+    if name not in HANDLERS:
+        _look_for_more()
+    return HANDLERS.get(name)
+
+
+def get(name: str) -> HandlerType:
+    """The row of a type that a manifest has named.
+
+    Raises:
+        ManifestError: there is none: the package that brings it is not installed here.
+    """
+    found = find(name)
+    if found is None:
+        raise ManifestError(f"there is no handler {name} here; is the package installed that brings it?")
+    return found
+
+
 def granted_imports(types: frozenset[str]) -> frozenset[str]:
     """The interfaces that an actor with handlers of these `types` may import."""
-    return FREE_INTERFACES.union(*(HANDLERS[name].imports for name in types | GRANTED_TO_ALL))
+    return FREE_INTERFACES.union(*(get(name).imports for name in types | GRANTED_TO_ALL))
 
 
 def handled_exports(types: frozenset[str]) -> frozenset[str]:
     """The interfaces that the host may call in an actor with handlers of these `types`."""
-    return frozenset({ACTOR}).union(*(HANDLERS[name].exports for name in types | GRANTED_TO_ALL))
+    return frozenset({ACTOR}).union(*(get(name).exports for name in types | GRANTED_TO_ALL))
 
 
 def handler_granting(interface: str) -> str | None:
     """The type of handler that grants the import of `interface`, if there is one."""
+    if interface not in FREE_INTERFACES and not interface.startswith(_OWN_PACKAGES):
+        _look_for_more()
     return next((name for name, handler in HANDLERS.items() if interface in handler.imports), None)
 
 
@@ -143,6 +200,6 @@ def permissions_of(name: str, plain: Mapping[str, Any]) -> Permissions:
     """The permissions of a handler, from the plain form that `theater.core.schema.plain` gives.
 
     Raises:
-        ManifestError: it is not one.
+        ManifestError: it is not one, or there is no such handler here.
     """
-    return schema.read(HANDLERS[name].permissions, dict(plain), Place(Document("permissions", {}, None)))
+    return schema.read(get(name).permissions, dict(plain), Place(Document("permissions", {}, None)))

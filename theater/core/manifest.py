@@ -42,7 +42,7 @@ from typing import Any
 
 from theater.core import schema
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
-from theater.core.handlers import HANDLERS
+from theater.core.handlers import HANDLERS, find, get
 from theater.core.permissions import Permissions
 from theater.core.permissions.nothing import Nothing
 from theater.core.quantities import GIB, KIB, MIB, duration, show, show_size
@@ -157,7 +157,7 @@ class Handler:
     """A capability of the actor.
 
     Args:
-        type: one of `HANDLERS`.
+        type: one of `HANDLERS`, or one that a package has added to them.
         permissions: what the capability is limited to: an instance of the class of its type.
     """
 
@@ -396,7 +396,7 @@ def _handler(value: object, place: Place) -> Handler:
         raise place.error("type is missing")
     type_ = _handler_type(value["type"], place / "type")
     given = {name: inner for name, inner in value.items() if name != "type" and (name, inner) != ("config", {})}
-    kind = HANDLERS[type_].permissions
+    kind = get(type_).permissions
     allowed = schema.keys(kind)
     for unknown in (name for name in given if name not in allowed):
         sentence = schema.unknown_key(unknown, dict.fromkeys(("type", *allowed)))
@@ -405,7 +405,7 @@ def _handler(value: object, place: Place) -> Handler:
 
 
 def _handler_type(value: object, place: Place) -> str:
-    if isinstance(value, str) and value in HANDLERS:
+    if isinstance(value, str) and find(value) is not None:
         return value
     near = schema.did_you_mean(value, dict.fromkeys(HANDLERS)) if isinstance(value, str) else ""
     raise place.error_of_key(f"found {show(value)}; allowed: {', '.join(HANDLERS)}{near}")

@@ -23,7 +23,7 @@ from theater.core.same_guest import check_engine
 from theater.core.verification import Verdict
 from theater.errors import OtherEngine, TheaterError
 from theater.replay.guard import NO_SECRETS, PATIENCE_S, End, Secrets, perform
-from theater.replay.sources import manifest_of, records_of, snapshot_to_begin_at
+from theater.replay.sources import limits_of, records_of, snapshot_to_begin_at
 from theater.store.content import ContentStore
 from theater.wasm.engine import engine_identity
 
@@ -131,7 +131,7 @@ def _prepare(chain: Path, content: ContentStore, cache: Path, say: Say, begin: i
     """
     prepared: set[tuple[str, bool]] = set()
     for life in lives(records_of(chain, begin)):
-        fuel = manifest_of(life, content.get).limits.fuel is not None
+        fuel = limits_of(life, content.get).fuel is not None
         key = life.component, fuel
         if key not in prepared and not _is_foreign(life, fuel):
             prepared.add(key)

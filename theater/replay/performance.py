@@ -16,7 +16,7 @@ from theater.core.secrets import Open, nothing_to_open
 from theater.errors import ContentDamaged
 from theater.host.recorded import RecordedSeam
 from theater.host.wasi import GuestHost
-from theater.replay.sources import manifest_of, program_of
+from theater.replay.sources import limits_of, program_of
 from theater.wasm.artefacts import Artefact, ArtefactCache
 from theater.wasm.engine import engine_identity
 from theater.wasm.guest import Guest
@@ -74,7 +74,7 @@ class Performance:
 
     def make(self, life: Life, script: Script) -> Guest:
         """A guest of this life, loaded."""
-        artefact = self._artefact(life, manifest_of(life, self._get).limits.fuel is not None)
+        artefact = self._artefact(life, limits_of(life, self._get).fuel is not None)
         content = program_of(life, self._get)
         self._seam.recording = script
         guest = Guest(artefact, GuestHost(self._seam))

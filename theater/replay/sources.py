@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from theater.chainlog.reader import ChainReader
-from theater.core import manifest as manifests
 from theater.core.chain import SNAPSHOT, Get, Kind, Lifecycle, Record
-from theater.core.codec import Ref, unpack
+from theater.core.codec import Ref
+from theater.core.felt_limits import FeltLimits, felt_limits
 from theater.core.life import Life
-from theater.core.manifest import Manifest
 from theater.errors import IntegrityError, InvalidInput, NotFound, TheaterError
 
 _AT_ONCE = 256
 _NAMED = 10
-_LARGEST_MANIFEST = 1 << 20
 
 
 def records_of(chain: Path, begin: int | None = None) -> Iterator[Record]:
@@ -66,8 +64,9 @@ def _holds_memory(record: Record) -> bool:
     return isinstance(payload.details.get("memory"), Ref)
 
 
-def manifest_of(life: Life, get: Get) -> Manifest:
-    """The manifest of a life, whose limits decide what its guest sees.
+def limits_of(life: Life, get: Get) -> FeltLimits:
+    """The limits of a life, which decide what its guest sees. Which handlers its manifest names does not: a replay needs
+    no package that brings one.
 
     Raises:
         IntegrityError: it is not there, or not one.
@@ -75,8 +74,7 @@ def manifest_of(life: Life, get: Get) -> Manifest:
     if life.manifest is None:
         raise IntegrityError(f"entry {life.entry}: a life begins without its manifest", index=life.entry)
     try:
-        plain = unpack(get(life.manifest), max_len=_LARGEST_MANIFEST)
-        return manifests.from_canonical(plain, f"manifest {life.manifest}")
+        return felt_limits(get(life.manifest))
     except TheaterError as error:
         raise IntegrityError(f"entry {life.entry}: its manifest cannot be had: {error.message}") from error
 

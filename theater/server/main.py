@@ -13,6 +13,7 @@ from theater import log
 from theater.config import Home
 from theater.durable import sync_folder
 from theater.errors import InvalidInput
+from theater.host import extensions
 from theater.server.control import Control
 from theater.server.house import House
 from theater.server.lock import locked
@@ -43,6 +44,7 @@ def serve(
         HomeInUse: another server runs on this home.
         InvalidInput: the home cannot be used.
     """
+    extensions.offer()
     home.create()
     _make_durable(home)
     _use_all_descriptors()

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from theater.core.handlers import HANDLERS
 from theater.errors import BuildFailed
 from theater.wasm.types import PRIMITIVES, Signature, Type, children
 
@@ -44,11 +45,21 @@ class WitInterface:
     functions: Mapping[str, Signature] = field(default_factory=dict)
 
 
-@cache
 def known_interfaces() -> Mapping[str, WitInterface]:
-    """All interfaces of the `.wit` files that ship with this version, by full name."""
+    """All interfaces of the `.wit` files that ship with this version, and with packages that have brought handlers, by
+    full name.
+
+    Raises:
+        BuildFailed: a package's files are not understood.
+    """
+    return _interfaces_in(tuple(row.wit for row in HANDLERS.values() if row.wit is not None))
+
+
+@cache
+def _interfaces_in(more: tuple[str, ...]) -> Mapping[str, WitInterface]:
     found: dict[str, WitInterface] = {}
-    for folder in sorted(path for path in DIRECTORY.iterdir() if path.is_dir()):
+    own = sorted(path for path in DIRECTORY.iterdir() if path.is_dir())
+    for folder in (*own, *map(Path, more)):
         found |= parse_package({str(path): path.read_text() for path in sorted(folder.glob("*.wit"))})
     return MappingProxyType(found)
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ from theater.chainlog.rereading import head_before
 from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports, permissions_of
+from theater.core.permissions import Permissions
 from theater.core.permissions.random import Random as RandomGranted
 from theater.core.permissions.store import Store as StorePermissions
 from theater.core.permissions.timers import Timers as TimersGranted
@@ -39,7 +40,7 @@ from theater.errors import (
     TheaterError,
     TimedOut,
 )
-from theater.host import catalogue
+from theater.host import catalogue, extensions
 from theater.host.outcomes import concluded, ended_by
 from theater.host.stores import Stores
 from theater.store.content import ContentStore
@@ -213,7 +214,7 @@ class Actor:
             channels=self._channels,
             servers=self._servers,
         )
-        interfaces = catalogue.build(ports)
+        interfaces = {**catalogue.build(ports), **self._extensions(permissions)}
         granted = frozenset(name for kind in self._is.handlers for name in HANDLERS[kind].imports)
         denied = {name: catalogue.why_denied(name) for name in interfaces if name not in granted}
         self._guest.limit_memory(self._limits.memory)
@@ -226,6 +227,12 @@ class Actor:
         warm.host.wasi.attach(self, source if seed is not None else None)
         handled = handled_exports(frozenset(self._is.handlers))
         self._handles = frozenset(export for export in self._guest.exports if export[0] in handled)
+
+    def _extensions(self, permissions: Mapping[str, Permissions]) -> dict[str, object]:
+        """What answers the interfaces that handlers of packages grant."""
+        who = self._is.actor, self._is.name, self._is.incarnation
+        folder = self._is.path("")
+        return extensions.interfaces(self._is.handlers, who, folder, permissions, self._record.release, self._remaining)
 
     # ---- the life
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from theater.core.chain import Mark
-from theater.core.handlers import HANDLERS, permissions_of
+from theater.core.handlers import get, permissions_of
 
 P = TypeVar("P")
 
@@ -137,7 +137,7 @@ class Assignment:
     def granted(self, kind: type[P]) -> P:
         """The permissions of the handler whose permissions are of this class; its defaults if the actor has none."""
         for name in self.handlers:
-            if HANDLERS[name].permissions is kind:
+            if get(name).permissions is kind:
                 return cast("P", permissions_of(name, self.permissions.get(name, {})))
         return kind()
 

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from theater.core.codec import pack, unpack
+from theater.core.handlers import handler_granting
 from theater.errors import ComponentError, TheaterError
+from theater.host import extensions
 from theater.host.base import Seam
 from theater.host.wasi import GuestHost
 from theater.tether import die_with
@@ -95,6 +97,9 @@ def _load(order: Mapping[str, Any]) -> Warm:
         artefact = ArtefactCache(Path(order["cache"])).find(order["component"], order["fuel"])
         if artefact is None:
             raise ComponentError("its compiled form is gone from the cache; start it again")
+        extensions.offer()
+        for interface in {name for name, _ in artefact.meta.imports}:
+            handler_granting(interface)  # A package that brings it is loaded once here, and not in every life.
         guest = Guest(artefact, host)
         if order["program"] is not None:
             # Without a deadline: its timer would have a thread (theater/wasm/deadline.py). The nursery kills who hangs.
