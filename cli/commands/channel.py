@@ -25,9 +25,9 @@ _CLOSE_S = 2.0
 @theater_group("channel")
 @json_option
 def command(app: App) -> None:
-    """Lists the channels between clients and actors.
+    """Lists the channels of clients.
 
-    One is opened with `open`. Channels between actors are in their chains.
+    One is opened with `open`. Channels between actors stand in their chains.
     """
     if click.get_current_context().invoked_subcommand is None:
         _list(app, None)
@@ -37,7 +37,7 @@ def command(app: App) -> None:
 @click.argument("actor", required=False, shell_complete=complete_actor)
 @json_option
 def list_channels(app: App, actor: str | None) -> None:
-    """Lists the channels between clients and actors, or one actor."""
+    """Lists the channels of clients, or those with one actor."""
     _list(app, actor)
 
 
