@@ -108,6 +108,14 @@ def test_every_function_for_files_is_called_recorded_and_replayed_without_a_file
     assert sum(isinstance(answer, Err) for answer in answers) == 2
 
 
+def test_files_alone_need_no_launcher(own_house: House, name: Name) -> None:
+    row, _ = evaluator(own_house, name(), 'write = ["out"]')
+    tell(own_house, row.id, "files.write('out/a', '')")
+    assert own_house.services() == {}
+    evaluator(own_house, name(), 'write = ["out"]\ncommands = ["true"]')
+    assert own_house.service("launcher")
+
+
 def test_commands_need_a_grant(house: House, name: Name) -> None:
     row, _ = evaluator(house, name(), 'write = ["out"]\ncommands = ["git"]')
     assert 'run "rm"; allowed: "git"' in refused(house, row.id, "files.run('rm', '-r', folder='out')")

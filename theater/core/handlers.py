@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from theater.core import schema
-from theater.core.permissions import Permissions
+from theater.core.permissions import Frugal, Permissions
 from theater.core.permissions.environment import Environment
 from theater.core.permissions.filesystem import Filesystem
 from theater.core.permissions.http_client import HttpClient
@@ -194,6 +194,12 @@ def handler_granting(interface: str) -> str | None:
     if interface not in FREE_INTERFACES and not interface.startswith(_OWN_PACKAGES):
         _look_for_more()
     return next((name for name, handler in HANDLERS.items() if interface in handler.imports), None)
+
+
+def service_of(name: str, permissions: Permissions) -> str | None:
+    """The service that a handler with these permissions needs, if it does."""
+    spared = isinstance(permissions, Frugal) and not permissions.needs_service
+    return None if spared else HANDLERS[name].service
 
 
 def permissions_of(name: str, plain: Mapping[str, Any]) -> Permissions:

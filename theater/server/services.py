@@ -19,7 +19,8 @@ from theater import log as logs
 from theater.bus.sockets import Context, Full, Gone
 from theater.config import Home
 from theater.core import schema
-from theater.core.handlers import GATEWAY, HANDLERS, LAUNCHER
+from theater.core.handlers import GATEWAY, LAUNCHER, service_of
+from theater.core.manifest import Manifest
 from theater.core.wire import Admit, Announce, Dismiss, Message, ServiceIs, Serving, decode, encode
 from theater.errors import WireError
 from theater.log import Logger
@@ -92,7 +93,7 @@ class Services:
             where each listens, and the life's token.
         """
         manifest = worker.actor.manifest
-        needed = sorted({HANDLERS[name].service or "" for name in manifest.handler_types} - {""})
+        needed = sorted(_needed(manifest))
         if not needed or self._closed:
             return {}, b""
         message = self._admission(worker, os.urandom(_TOKEN_BYTES))
@@ -116,7 +117,7 @@ class Services:
         """No further life of an actor is coming."""
         for service in self._services.values():
             service.facts.pop(actor.id, None)
-            if any(HANDLERS[name].service == service.name for name in actor.manifest.handler_types):
+            if service.name in _needed(actor.manifest):
                 self._tell(service, Dismiss(actor.id, actor.incarnation, True))
 
     def facts(self, actor: Actor) -> dict[str, dict[str, Any]]:
@@ -265,3 +266,8 @@ class Services:
 
 
 _TAKEN = frozenset({"service", "actor", "name", "event", "level", "timestamp"})
+
+
+def _needed(manifest: Manifest) -> set[str]:
+    found = (service_of(handler.type, handler.permissions) for handler in manifest.handlers)
+    return {service for service in found if service is not None}

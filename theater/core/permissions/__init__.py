@@ -60,3 +60,11 @@ class Placed(Protocol):
         Args:
             folder: absolute path of the manifest's folder.
         """
+
+
+@runtime_checkable
+class Frugal(Protocol):
+    """Permissions of a handler with a service, with some of which nothing is left for the service to do."""
+
+    @property
+    def needs_service(self) -> bool: ...

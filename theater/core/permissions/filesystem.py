@@ -70,6 +70,11 @@ class Filesystem:
     command_timeout: int = key(schema.milliseconds(1, _DAY), 30_000)
     command_output: int = key(schema.bytes_from(0, LARGEST_FILE), MIB)
 
+    @property
+    def needs_service(self) -> bool:
+        """Files are the worker's own business, commands are not."""
+        return bool(self.commands) or self.nix
+
     def folders(self, right: Right) -> tuple[str, ...]:
         """Those with this right, as the manifest writes them."""
         return self.read if right is Right.READ else self.write
