@@ -10,7 +10,7 @@ from ..options import App, json_option, theater_command
 from ..output import is_terminal, line, print_json, safe
 
 LANGUAGES = ("python", "wat", "c")
-TEMPLATES = ("basic", "message-server")
+TEMPLATES = ("basic", "message-server", "http-server", "supervisor")
 
 
 @theater_command("create")

@@ -15,11 +15,11 @@ from theater.errors import InvalidInput, WrongState
 
 def test_it_offers_the_languages_and_templates_that_there_are() -> None:
     assert sorted(LANGUAGES) == languages()
-    assert all(sorted(TEMPLATES) == templates(language) for language in LANGUAGES)
+    assert sorted(TEMPLATES) == templates("python") == templates("c")
+    assert templates("wat") == ["basic", "message-server"]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(("language", "template"), [(one, kind) for one in LANGUAGES for kind in templates(one)])
 def test_a_project_has_a_manifest_that_is_right(theater: Theater, language: str, template: str) -> None:
     done = theater("create", "sub/my-actor", "--language", language, "--template", template)
     assert (done.code, done.text) == (0, "created sub/my-actor\n")
@@ -35,6 +35,10 @@ def test_json_says_where(theater: Theater) -> None:
 def test_a_folder_with_something_in_it_is_left_alone(theater: Theater) -> None:
     theater("create", "my-actor")
     assert theater("create", "my-actor").code == WrongState.exit_code
+
+
+def test_what_a_language_has_no_template_for_is_refused(theater: Theater) -> None:
+    assert theater("create", "a", "--language", "wat", "--template", "http-server").code == InvalidInput.exit_code
 
 
 def test_a_name_that_no_actor_can_have_is_refused(theater: Theater) -> None:
