@@ -286,6 +286,34 @@ def test_all_die_when_the_keeper_is_killed(token: str) -> None:
     run(story)
 
 
+def test_what_is_left_by_a_program_that_kills_its_keeper_is_found(token: str) -> None:
+    """Only where there is no namespace can it."""
+    source = DAEMON.format(after="os.kill(os.getppid(), 9); time.sleep(1000)")
+    launcher = f"""
+import asyncio, os, sys
+from theater.launcher.keeper import children
+from theater.launcher.program import Keeping, Order, start
+async def main():
+    keeping = Keeping(namespace=False, adopts=True)
+    folder = os.open("/", os.O_PATH)
+    program = await start(Order(sys.executable, ["python", "-c", {source!r}, {token!r}], {{}}), folder, keeping)
+    print(await program.ended, flush=True)
+    await program.gone(10)
+    while children(os.getpid()):
+        await asyncio.sleep(0.01)
+    print("none", flush=True)
+    sys.stdin.read()
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", launcher]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"-9\n"
+        assert process.stdout.readline() == b"none\n"
+        assert [pid for pid in having(token) if pid != process.pid] == []
+        process.kill()
+
+
 def test_a_bomb_of_forks_is_over_when_its_program_is_destroyed(keeping: Keeping, token: str) -> None:
     bomb = """
 import os, sys, time

@@ -17,7 +17,7 @@ from theater.service.process import run
 
 def desks(office: Office, home: Path) -> Sequence[Desk]:
     """What the launcher does."""
-    keeping = Keeping()
+    keeping = Keeping(adopts=True)
     board = Board(office.announce, keeping)
     return ProgramsDesk(office.invoke, board, keeping, office.log), CommandsDesk(board, keeping)
 

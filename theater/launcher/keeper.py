@@ -9,7 +9,7 @@ that when the launcher does, by parent-death signals of which no process in the 
 namespace the keeper adopts orphans (a child subreaper) and kills all its descendants, over and over, until it has none;
 that is second best, since the program could kill its keeper.
 
-This file is executed, not imported: it uses nothing but the standard library, and of that little, for the sake of the
+This file is executed by itself: it uses nothing but the standard library, and of that little, for the sake of the
 time that a program takes to start. Descriptors: 0, 1 and 2 are the program's; 3 is the socket to the launcher, 4 the
 folder to run in. An `order` comes by the socket first, then bytes, each the number of a signal for the program; its end
 means that everybody has to end. What the keeper says are lines:
@@ -27,9 +27,15 @@ import marshal
 import os
 import resource
 import select
-import signal
 import sys
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, NoReturn
+else:
+    # `signal` and `typing` are half of what a keeper takes to begin.
+    import _signal as signal
 
 CONTROL, FOLDER = 3, 4
 
@@ -61,7 +67,7 @@ def main() -> int:
             _say(f"no-namespace {error.errno}")
             return 1
     else:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        adopt_orphans()
     _prctl(_PR_SET_DUMPABLE, 0)  # Its program is the same user, but has no business in here.
     # Once more: new credentials, such as a new user namespace brings, have cleared the request.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if order["namespace"] else signal.SIGTERM)
@@ -277,6 +283,20 @@ def _reap(options: int) -> tuple[int, int] | None:
 
 def descendants(pid: int) -> list[int]:
     """All processes below a process, the upper ones first, as /proc shows them at this moment."""
+    below = _parents()
+    found = list(below.get(pid, ()))
+    for each in found:
+        found.extend(below.get(each, ()))
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, zombies too."""
+    return _parents().get(pid, [])
+
+
+def _parents() -> dict[int, list[int]]:
+    """Children by parent, of all processes."""
     below: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -286,10 +306,12 @@ def descendants(pid: int) -> list[int]:
             except (OSError, IndexError):
                 continue
             below.setdefault(parent, []).append(int(name))
-    found = list(below.get(pid, ()))
-    for each in found:
-        found.extend(below.get(each, ()))
-    return found
+    return below
+
+
+def adopt_orphans() -> None:
+    """Has this process become the parent of what its descendants leave behind."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _become(order: dict[str, Any], warden: int, trouble: int) -> NoReturn:

@@ -15,11 +15,13 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from theater.errors import InvalidInput, StartFailed, TheaterError, WrongState
+from theater.launcher.keeper import adopt_orphans, children, descendants
 
 STDOUT, STDERR = 1, 2
 
@@ -29,6 +31,7 @@ _ABOVE = 16
 _LENGTH = 8
 _KILLED = -int(signal.SIGKILL)
 _UMASK = 0o077
+_LOOK_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +66,44 @@ class Order:
 
 
 class Keeping:
-    """How this machine lets programs be kept. Found out by the first program.
+    """How programs are kept: what this machine lets us do, found out by the first program, and by whom.
 
-    Attributes:
-        namespace: whether each has a PID namespace of its own.
+    Args:
+        namespace: whether each may have a PID namespace of its own.
+        adopts: whether this process adopts what a program leaves that has killed its keeper, which it can where there
+            is no namespace. Then every child of this process that is no keeper is killed.
     """
 
-    def __init__(self, *, namespace: bool = True) -> None:
+    def __init__(self, *, namespace: bool = True, adopts: bool = False) -> None:
         self.namespace = namespace
+        self._adopts = adopts
+        self._keepers: set[int] = set()
+        if adopts:
+            adopt_orphans()
 
     def __str__(self) -> str:
         return "PID namespace" if self.namespace else "subreaper"
+
+    def began(self, keeper: int) -> None:
+        """A keeper is a child of this process now."""
+        self._keepers.add(keeper)
+
+    def over(self, keeper: int) -> None:
+        """It has been waited for."""
+        self._keepers.discard(keeper)
+        if self._adopts and not self.namespace:
+            self._kill_orphans()
+
+    def _kill_orphans(self) -> None:
+        orphans = [pid for pid in children(os.getpid()) if pid not in self._keepers]
+        for orphan in orphans:
+            for pid in (orphan, *descendants(orphan)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(orphan, os.WNOHANG)
+        if orphans:
+            asyncio.get_running_loop().call_later(_LOOK_S, self._kill_orphans)
 
 
 @dataclass(eq=False)
@@ -243,12 +273,12 @@ async def start(order: Order, folder: int, keeping: Keeping) -> Program:
     if any("\0" in text for text in [order.path, *order.argv, *order.env, *order.env.values()]):
         raise InvalidInput("an argument or a variable of a program cannot have a NUL in it")
     try:
-        program = await _attempt(order, folder, keeping.namespace)
+        program = await _attempt(order, folder, keeping)
         trouble = await program._started
         if trouble is not None and trouble.startswith("no-namespace"):
             await _abandon(program)
             keeping.namespace = False
-            program = await _attempt(order, folder, False)
+            program = await _attempt(order, folder, keeping)
             trouble = await program._started
     except UnicodeEncodeError:
         raise InvalidInput("an argument or a variable of a program is no text that the system can take") from None
@@ -277,9 +307,9 @@ def _why_not(order: Order, trouble: str) -> TheaterError:
     return StartFailed(f"{order.path} cannot be started: its keeper failed ({trouble})")
 
 
-async def _attempt(order: Order, folder: int, namespace: bool) -> Program:
+async def _attempt(order: Order, folder: int, keeping: Keeping) -> Program:
     loop = asyncio.get_running_loop()
-    encoded = order.encoded(namespace)
+    encoded = order.encoded(keeping.namespace)
     ours, theirs = socket.socketpair()
     pipes = [os.pipe() for _ in range(3)]
     given = [pipes[0][0], pipes[1][1], pipes[2][1], theirs.fileno(), folder]
@@ -298,7 +328,9 @@ async def _attempt(order: Order, folder: int, namespace: bool) -> Program:
     for descriptor in kept:
         os.set_blocking(descriptor, False)
     ours.setblocking(False)
-    program = Program(pid, ours, kept[0], {STDOUT: kept[1], STDERR: kept[2]}, loop.create_future(), _watch(pid))
+    program = Program(
+        pid, ours, kept[0], {STDOUT: kept[1], STDERR: kept[2]}, loop.create_future(), _watch(pid, keeping)
+    )
     loop.add_reader(ours.fileno(), program._hear)
     try:
         await loop.sock_sendall(ours, encoded)
@@ -320,16 +352,18 @@ def _spawn(given: Sequence[int]) -> int:
             os.close(descriptor)
 
 
-def _watch(pid: int) -> asyncio.Future[None]:
+def _watch(pid: int, keeping: Keeping) -> asyncio.Future[None]:
     """Is done when the child `pid` has been waited for."""
     loop = asyncio.get_running_loop()
     gone: asyncio.Future[None] = loop.create_future()
     descriptor = os.pidfd_open(pid)
+    keeping.began(pid)
 
     def over() -> None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
         os.waitpid(pid, 0)
+        keeping.over(pid)
         if not gone.done():
             gone.set_result(None)
 
