@@ -10,8 +10,11 @@ from pathlib import Path
 
 import disks
 import pytest
+import ready_commands
 from effort import effort
 from hypothesis import settings
+
+from theater.replay import guard
 
 settings.register_profile("theater", deadline=None, max_examples=effort(40, 400))  # a busy machine is no defect
 settings.load_profile("theater")
@@ -30,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests are shared out among processes, the long files must not be what is left to the end."""
     items.sort(key=lambda item: item.path.parent.name not in _WITH_PROCESSES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _replays_are_copies() -> None:
+    """The processes that execute guests again are many, and import much (ready_commands.py)."""
+    guard._child = ready_commands.replay_child
 
 
 @pytest.fixture
