@@ -11,7 +11,7 @@ from commandline import Theater
 from theater.core.codec import content_digest
 from theater.errors import ContentDamaged, InvalidInput, UnknownContent
 from theater.store.content import ContentStore
-from theater.store.labels import Labels
+from theater.store.labels import Labels, named_store
 
 HELLO = content_digest(b"hello\xff").hex()
 
@@ -91,3 +91,13 @@ def test_a_grace_that_is_no_time_is_refused(theater: Theater) -> None:
 
 def test_alone_it_shows_its_help(theater: Theater) -> None:
     assert "Deletes content that nothing refers to." in theater("store").text
+
+
+def test_a_store_is_also_the_one_that_manifests_share_by_name(theater: Theater) -> None:
+    assert theater("store", "get", "today", "--store", "news").code == UnknownContent.exit_code
+    theater("store", "put", "-", "--store", "news", "--label", "today", stdin=b"hello\xff")
+    assert theater("store", "get", "today", "--store", "news").out == b"hello\xff"
+    assert theater("store", "get", "today", "--store", named_store("news")).out == b"hello\xff"
+    (row,) = json.loads(theater("store", "ls", "--store", "news", "--json").out)
+    assert row["labels"] == [{"store": named_store("news"), "label": "today"}]
+    assert theater("store", "ls", "--store", "No Name").code == InvalidInput.exit_code

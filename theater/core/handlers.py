@@ -198,8 +198,9 @@ def handler_granting(interface: str) -> str | None:
 
 def service_of(name: str, permissions: Permissions) -> str | None:
     """The service that a handler with these permissions needs, if it does."""
+    row = find(name)
     spared = isinstance(permissions, Frugal) and not permissions.needs_service
-    return None if spared else HANDLERS[name].service
+    return None if row is None or spared else row.service
 
 
 def permissions_of(name: str, plain: Mapping[str, Any]) -> Permissions:
