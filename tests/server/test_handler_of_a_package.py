@@ -105,6 +105,38 @@ def test_without_the_package_there_is_no_such_handler(site: Site) -> None:
     assert 'found "tally"; allowed: runtime, ' in said
 
 
+def test_a_package_that_cannot_be_loaded_is_named_and_harms_no_other(site: Site, tmp_path: Path) -> None:
+    for folder, entry in [
+        ("broken", "broken = nowhere_at_all:EXTENSION"),
+        ("greedy", "timing = theater_tally:EXTENSION"),
+    ]:
+        info = tmp_path / f"{folder}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {folder}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[theater.handlers]\n{entry}\n")
+    both = Site(site.house, Path(f"{site.packages}{os.pathsep}{tmp_path}"))
+    both.theater("validate", str(site.house.folder / "actor"))
+    path = tmp_path / "broken.toml"
+    path.write_text('name = "a"\ncomponent = "a.wasm"\n[[handler]]\ntype = "broken"\n')
+    said = both.theater("validate", str(path), code=3)
+    assert "nowhere_at_all:EXTENSION, which brings it, cannot be loaded: No module named" in said
+    path.write_text('name = "a"\ncomponent = "a.wasm"\n[[handler]]\ntype = "timing"\nmost = 3\n')
+    assert "of type timing: most is not a key" in both.theater("validate", str(path), code=3)
+
+
+def test_a_server_without_the_package_leaves_its_actors_alone(site: Site, actor: str) -> None:
+    house = site.house
+    house.client.stop_server()
+    assert house.await_end() == 0
+    house.open()
+    assert actor not in [row.id for row in house.client.list()]
+    house.client.stop_server()
+    assert house.await_end() == 0
+    house.server = house.popen(**site.environment)
+    house.await_server()
+    assert json.loads(house.client.request(actor, b'"again"'))["again"] == 1
+
+
 def test_help_loads_no_package(site: Site) -> None:
     """Nor does a command that meets no such handler."""
     code = "import sys; from theater_cli.main import theater; theater(['--help'], standalone_mode=False); "

@@ -134,6 +134,9 @@ OWN_TYPES = frozenset(HANDLERS)
 _OWN_PACKAGES = ("theater:", "wasi:")
 _TYPE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
+UNAVAILABLE: dict[str, str] = {}
+"""Handlers of packages that could not be added, and why: a sentence each."""
+
 _look_for_more: Callable[[], None] = lambda: None  # noqa: E731
 
 

@@ -42,7 +42,7 @@ from typing import Any
 
 from theater.core import schema
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
-from theater.core.handlers import HANDLERS, find, get
+from theater.core.handlers import HANDLERS, UNAVAILABLE, find, get
 from theater.core.permissions import Permissions
 from theater.core.permissions.nothing import Nothing
 from theater.core.quantities import GIB, KIB, MIB, duration, show, show_size
@@ -407,6 +407,8 @@ def _handler(value: object, place: Place) -> Handler:
 def _handler_type(value: object, place: Place) -> str:
     if isinstance(value, str) and find(value) is not None:
         return value
+    if isinstance(value, str) and value in UNAVAILABLE:
+        raise place.error_of_key(f"found {show(value)}; {UNAVAILABLE[value]}")
     near = schema.did_you_mean(value, dict.fromkeys(HANDLERS)) if isinstance(value, str) else ""
     raise place.error_of_key(f"found {show(value)}; allowed: {', '.join(HANDLERS)}{near}")
 

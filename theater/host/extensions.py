@@ -5,8 +5,8 @@ worker of each actor that is granted it, behind the same seam as all handlers: i
 replayed like theirs, and it knows nothing of that. It is code of whoever runs the server, and as trusted as the server.
 
 A process that may meet such a handler says `offer`, which costs nothing; packages are looked through, once in a life of
-the process, when a type or an interface is asked for that is not built in. One that cannot be loaded is left out, and
-`problems` says why.
+the process, when a type or an interface is asked for that is not built in. One that cannot be loaded is left out, and a
+manifest that names it is told why.
 """
 
 from __future__ import annotations
@@ -68,9 +68,6 @@ class Extension:
     permissions: type[Permissions] = Nothing
 
 
-problems: list[str] = []
-"""Why packages could not be loaded, a sentence each."""
-
 _found: dict[str, Extension] = {}
 _looked = False
 
@@ -92,7 +89,7 @@ def _look() -> None:
         try:
             register(entry.name, entry.load())
         except Exception as error:  # Whatever a package does when it is imported, the others are not to blame.
-            problems.append(f"the handler {entry.name} of {entry.value} cannot be loaded: {error}")
+            handlers.UNAVAILABLE[entry.name] = f"{entry.value}, which brings it, cannot be loaded: {error}"
 
 
 def register(name: str, extension: object) -> None:

@@ -65,8 +65,8 @@ def _holds_memory(record: Record) -> bool:
 
 
 def limits_of(life: Life, get: Get) -> FeltLimits:
-    """The limits of a life, which decide what its guest sees. Which handlers its manifest names does not: a replay needs
-    no package that brings one.
+    """The limits of a life, which decide what its guest sees; which handlers its manifest names does not, and a replay
+    needs no package that brings one.
 
     Raises:
         IntegrityError: it is not there, or not one.
