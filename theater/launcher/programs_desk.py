@@ -219,6 +219,8 @@ class ProgramsDesk:
             if household.is_over:
                 followed.cancel()
             await asyncio.wait([followed])
+            if not followed.cancelled() and (defect := followed.exception()) is not None:
+                self._log.error("a defect of the launcher", program=run.number, exc_info=defect)
             del household.runs[run.number]
             self._remember(household, run.number, code, run.began)
         finally:

@@ -110,6 +110,7 @@ class Run:
         self._delivery = delivery
         self._say = say
         self._written = 0
+        self._is_over_output = False
         self._alarm: asyncio.TimerHandle | None = None
 
     async def follow(self) -> None:
@@ -163,15 +164,15 @@ class Run:
     def _allowed(self, data: bytes) -> bytes:
         """What of an output the actor gets: the program is ended when it has written more than it may."""
         most = self._terms.output
-        if most is None or self._written + len(data) <= most:
+        if most is None or (self._written + len(data) <= most and not self._is_over_output):
             self._written += len(data)
             return data
         kept = data[: most - self._written]
+        if not self._is_over_output:
+            self._is_over_output = True
+            self._say(f"{self.name} ({self.number}) has written more than {most} bytes and is ended")
+            self.program.signal(signal.SIGKILL)
         self._written = most
-        self._say(f"{self.name} ({self.number}) has written more than {most} bytes and is ended")
-        self.program.signal(signal.SIGKILL)
-        for stream in (STDOUT, STDERR):
-            self.program.close_output(stream)
         return kept
 
     def _refused(self, stream: int, count: int) -> None:
