@@ -65,6 +65,18 @@ def test_the_identity_is_told_without_loading_wasmtime() -> None:
     assert loaded == [False, engine_identity(False)]
 
 
+def test_a_spawner_imports_no_readers_of_mail_and_archives() -> None:
+    """Each takes longer than most of what a worker needs; the version of wasmtime is known without them."""
+    loaded = in_new_process("""
+        import json, sys
+        import theater.server.spawner
+        from theater.wasm.engine import engine_identity
+        engine_identity(False)
+        print(json.dumps(sorted({"email", "zipfile", "difflib", "importlib.metadata"} & {*sys.modules})))
+    """)
+    assert loaded == []
+
+
 def test_the_identity_names_version_settings_and_processor() -> None:
     identity = engine_identity(True)
     assert identity["version"] == importlib.metadata.version("wasmtime")

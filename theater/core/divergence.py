@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import unified_diff
 from typing import Any, Final
 
 from theater.core.chain import HostCall, HostResult, Outcome, Payload
@@ -52,6 +51,8 @@ def difference(recorded: Payload | Nothing, happened: Payload | Nothing) -> list
     if isinstance(recorded, Nothing) or isinstance(happened, Nothing):
         shown, mark = (recorded, "-") if isinstance(happened, Nothing) else (happened, "+")
         return [] if isinstance(shown, Nothing) else [f"{mark}{line}" for line in lines(shown)[:_MOST_LINES]]
+    from difflib import unified_diff  # only who shows one waits for its import
+
     left, right = _around_first_difference(lines(recorded), lines(happened))
     return list(unified_diff(left, right, "recorded", "happened", lineterm=""))
 

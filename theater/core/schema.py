@@ -9,7 +9,6 @@ Knows nothing of manifests. What two keys may not be together is the business of
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -139,7 +138,9 @@ def unknown_key(given: str, allowed: Mapping[str, Any]) -> str:
 
 def did_you_mean(given: str, allowed: Mapping[str, Any]) -> str:
     """`; did you mean X?` when one of `allowed` is near, else nothing."""
-    near = difflib.get_close_matches(given[:60], list(allowed), n=1, cutoff=0.6)
+    from difflib import get_close_matches  # only who has made a mistake waits for its import
+
+    near = get_close_matches(given[:60], list(allowed), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 

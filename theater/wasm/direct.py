@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from importlib.metadata import version
 from types import CodeType
 from typing import Any
 
@@ -32,6 +31,7 @@ from theater.wasm import native
 from theater.wasm.conform import conform, conform_arguments
 from theater.wasm.decode import Decoder, Place, owns_memory
 from theater.wasm.encode import REFUSED, Encoder, Frame, make_arena
+from theater.wasm.installed import wasmtime_version
 from theater.wasm.mode import Mode
 from theater.wasm.native import CELL, CallFailed, not_understood
 from theater.wasm.signals import cover_entry
@@ -267,7 +267,7 @@ def self_test() -> None:
     Raises:
         WasmtimeNotUnderstood: the version is not the one this was written for, or values do not come back as they went.
     """
-    native.check_version(version("wasmtime"))
+    native.check_version(wasmtime_version())
     native.check_layout()
     for value in (_TEST_OK, _TEST_ERR):
         try:

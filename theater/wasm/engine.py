@@ -11,13 +11,13 @@ of 2025 and 2026 named the feature it lives in), and everything whose result dep
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
 import resource
 from typing import TYPE_CHECKING, Final
 
 from theater.core.codec import digest
 from theater.errors import LimitExceeded
+from theater.wasm.installed import wasmtime_version
 
 if TYPE_CHECKING:
     import wasmtime
@@ -113,7 +113,7 @@ def engine_identity(fuel: bool) -> dict[str, object]:
     """
     return {
         "name": "wasmtime",
-        "version": _version(),
+        "version": wasmtime_version(),
         "fuel": fuel,
         "settings": dict(SETTINGS),
         "cpu": dict(_cpu()),
@@ -132,11 +132,6 @@ def _check_stack() -> None:
             f"the stack limit of {soft >> 10} KiB is too small for running WebAssembly: "
             f"at least {2 * MAX_WASM_STACK >> 10} KiB are needed (ulimit -s, or LimitSTACK= of the service)"
         )
-
-
-@functools.cache
-def _version() -> str:
-    return importlib.metadata.version("wasmtime")
 
 
 @functools.cache

@@ -23,13 +23,13 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable
-from importlib.metadata import version
 from itertools import count
 from typing import Any, Final
 
 from wasmtime import _ffi as ffi
 
 from theater.errors import WasmtimeNotUnderstood
+from theater.wasm.installed import wasmtime_version
 
 CELL: Final = 4
 """Words of one component value."""
@@ -68,7 +68,7 @@ UNDERSTOOD: Final = "50."
 def not_understood(reason: str, installed: str | None = None) -> WasmtimeNotUnderstood:
     """The error that says which wasmtime is installed, which is needed, and what differs."""
     return WasmtimeNotUnderstood(
-        f"wasmtime {installed or version('wasmtime')} is installed, but Theater understands {UNDERSTOOD}x: {reason}; "
+        f"wasmtime {installed or wasmtime_version()} is installed, but Theater understands {UNDERSTOOD}x: {reason}; "
         f"install it with `pip install 'wasmtime=={UNDERSTOOD}*'`",
     )
 
