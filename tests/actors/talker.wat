@@ -9,6 +9,7 @@
 ;; by a channel's first message (handle-channel-open):
 ;;   'y' accept     'r' accept with the message as first answer     'n' refuse with the rest     'x' answer err with it
 ;;   'u' unreachable      'b' loop for ever      'w' write on the channel before it is open, and answer err with why
+;;   'd' accept after a while, of some hundreds of milliseconds
 ;;   'o' open a channel to the actor of this name of 8 bytes, accept, or answer err with why not
 ;; by a message on a channel:
 ;;   'e' say the rest     'k' close the channel     'K' say "adieu", close the channel     'u' unreachable
@@ -149,7 +150,7 @@
       (call $act (local.get 5) (local.get 6)))
 
     (func (export "handle-channel-open") (param i32 i32 i32) (param $c i32) (param $cl i32) (param $p i32) (param $n i32) (result i32)
-      (local $op i32)
+      (local $op i32) (local $i i32)
       (call $keep (local.get 0) (local.get 1) (local.get 2))
       (if (local.get $n) (then (local.set $op (i32.load8_u (local.get $p)))))
       (if (i32.eq (local.get $op) (i32.const 0x72)) (then
@@ -161,6 +162,10 @@
         (return (call $err (i32.add (local.get $p) (i32.const 1)) (i32.sub (local.get $n) (i32.const 1))))))
       (if (i32.eq (local.get $op) (i32.const 0x75)) (then unreachable))
       (if (i32.eq (local.get $op) (i32.const 0x62)) (then (loop $l (br $l))))
+      (if (i32.eq (local.get $op) (i32.const 0x64)) (then
+        (loop $l
+          (memory.fill (i32.const 65536) (local.get $i) (i32.const 16384))
+          (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2000000))))))
       (if (i32.eq (local.get $op) (i32.const 0x77)) (then
         (call $write (local.get $c) (local.get $cl) (local.get $p) (local.get $n) (i32.const 128))
         (if (call $failed) (then (return (call $why))))))

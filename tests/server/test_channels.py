@@ -104,6 +104,14 @@ def test_who_does_not_answer_in_time_leaves_no_channel_behind(house: House, name
     house.await_incarnation(b.id, 2)
 
 
+def test_who_accepts_too_late_finds_the_channel_closed(house: House, name: Name) -> None:
+    a = start(house, name(), limits={"request_timeout": "100ms"})
+    b = start(house, name())
+    assert "did not answer in time" in refusal(house, a, opening(b.name, b"d"))
+    eventually(lambda: told(house, b.id) == [("open", b"d"), ("close", None)])
+    assert told(house, a.id) == []
+
+
 def test_an_actor_that_dies_of_the_question_is_an_error_to_who_asked(house: House, name: Name) -> None:
     a, b = pair(house, name, supervision=RESTLESS)
     assert "went down before it answered" in refusal(house, a, opening(b.name, b"u"))
@@ -219,6 +227,27 @@ def test_a_killed_end_is_news_to_the_other_behind_its_last_message(
     assert found == (list(range(500)) * 4)[: len(found)]
     assert "no open channel" in refusal(house, lives, writing(channel, b"more"))
     assert "no open channel" in refusal(house, dies, writing(channel, b"more"))
+
+
+def test_a_stopped_end_is_news_to_the_other(house: House, name: Name) -> None:
+    a, b = pair(house, name)
+    channel = open_channel(house, a.id, b.name)
+    house.client.request(b.id, flooding(channel, 100))
+    house.client.stop(b.id)
+    eventually(lambda: told(house, a.id, channel)[-1:] == [("close", None)])
+    assert numbers(house, a.id, channel) == list(range(100))
+
+
+def test_words_that_ended_an_actor_twice_are_left_out(house: House, name: Name) -> None:
+    a, b = pair(house, name, supervision=RESTLESS)
+    for life in (2, 3):
+        house.client.request(a.id, writing(open_channel(house, a.id, b.name), b"u"))
+        house.await_incarnation(b.id, life)
+    channel = open_channel(house, a.id, b.name)
+    house.client.request(a.id, writing(channel, b"u"))
+    house.client.request(a.id, writing(channel, b"after"))
+    eventually(lambda: told(house, b.id, channel)[1:] == [("message", b"after")])
+    assert [letter.body for letter in house.client.dead_letters() if letter.receiver == b.id] == [b"u"]
 
 
 def test_a_trap_while_it_is_told_something_closes_the_channel(house: House, name: Name) -> None:

@@ -19,6 +19,9 @@ from theater.errors import NotFound, TheaterError, TimedOut, WrongState, from_wi
 _POLL_S = 20.0
 """How long the server may keep a request for messages open before it says that there are none."""
 
+_BATCHES = 4
+"""Requests that fill the window."""
+
 _SLACK_S = 5.0
 _FOREVER_S = 1e8
 _SEND_S = 1e6
@@ -109,10 +112,11 @@ class Channel:
 
     def offer(self, messages: Sequence[bytes]) -> int:
         """Says as many of the first messages as there is room for, without waiting; returns how many."""
-        batch = self._fitting(messages) if not (self._is_over or self._is_closing) else []
-        if batch:
+        taken = 0
+        while not (self._is_over or self._is_closing) and (batch := self._fitting(messages[taken:])):
             self._submit(batch)
-        return len(batch)
+            taken += len(batch)
+        return taken
 
     def flush(self, timeout: float = _FOREVER_S) -> None:
         """Waits until the actor has recorded all that was said, or the channel is closed.
@@ -127,10 +131,11 @@ class Channel:
             self.wait(until - time.monotonic())
 
     def _fitting(self, messages: Sequence[bytes]) -> list[bytes]:
-        """As many of the first messages as there is room for; one that is longer than the window goes alone."""
+        """As many of the first messages as there is room for, and go together; one that is longer than the window goes
+        alone. While the actor records some, the next are on their way."""
         batch: list[bytes] = []
         size = self._bytes
-        for message in messages:
+        for message in messages[: max(1, self._window // _BATCHES)]:
             fits = size + len(message) <= self._window_bytes or not (batch or self._messages)
             if self._messages + len(batch) >= self._window or not fits:
                 break

@@ -447,6 +447,11 @@ class Actor:
     def _can_follow(self, word: Word, function: str) -> bool:
         if len(word.body or b"") > self._limits.message:
             why = f"has {len(word.body or b'')} bytes, {self._limits.message} are accepted ([limits] message)"
+        elif self._poison and word.body is not None and message_digest(word.body, self._veil) in self._poison:
+            why = "ended this actor before; it is a dead letter now"
+            self.signals.report(
+                [[word.sender, self._is.actor, word.body, word.cause or b"", f"on a channel: it {why}"]]
+            )
         elif (MESSAGE_SERVER_CLIENT, function) not in self._handles:
             why = f"came, and the component does not export {function}"
         else:
