@@ -68,3 +68,6 @@ def test_folders_are_beside_the_manifest_that_names_them() -> None:
     assert more(actor('filesystem read = ["data"]'), parent) is None
     assert more(actor('filesystem read = ["child/data"]'), parent) is not None
     assert more(actor('filesystem read = ["/family/child/data/deeper"]'), parent) is None
+    served = actor("supervisor", 'http-framework listen = ["127.0.0.1:80"]\ncertificates = ["child/certs"]')
+    assert more(actor('http-framework listen = ["127.0.0.1:80"]\ncertificates = ["certs/"]'), served) is None
+    assert more(actor('http-framework listen = ["127.0.0.1:80"]\ncertificates = ["child/certs"]'), served) is not None

@@ -92,6 +92,13 @@ def test_what_only_children_need_is_passed_on() -> None:
     ]
 
 
+def test_a_long_record_is_summed_up_as_it_is_read() -> None:
+    manifest = actor('environment variables = ["A*"]')
+    calls = [get(f"A{number % 3}", f"answer {number}") for number in range(5000)] + [get("AX")]
+    text = suggested(manifest, used(manifest, *calls))
+    assert 'variables = ["A0", "A1", "A2", "AX"]' in text
+
+
 def test_arguments_that_are_no_text_do_not_matter() -> None:
     odd = Asked(ENVIRONMENT, "get-var", ({"a": [b"x"]},), None)
     assert used(actor("environment"), odd)["environment"].calls == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from theater.core.codec import pack
 from theater.core.handlers import GRANTED_TO_ALL, HANDLERS, handler_granting
@@ -16,6 +17,8 @@ from theater.core.manifest import Handler, Manifest
 from theater.core.older_names import present_name
 from theater.core.permissions import Asked, Permissions
 from theater.core.permissions.nothing import Nothing
+
+_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,23 @@ class Use:
 
 @dataclass(slots=True)
 class _Row:
-    asked: dict[bytes, Asked] = field(default_factory=dict)
+    telling: list[Asked] = field(default_factory=list)
+    fresh: dict[bytes, Asked] = field(default_factory=dict)
     functions: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     needed: bool = False
+
+    def note(self, call: Asked, granted: Permissions) -> None:
+        """Takes a call in. Of a thousand different ones that need nothing which is not known to be needed none is kept,
+        since a chain may have millions."""
+        self.fresh.setdefault(pack([call.function, list(call.args), call.answer]), call)
+        if len(self.fresh) >= _AT_ONCE:
+            if self.used(granted) != granted.used(self.telling):
+                self.telling += self.fresh.values()
+            self.fresh.clear()
+
+    def used(self, granted: Permissions) -> Permissions:
+        return granted.used([*self.telling, *self.fresh.values()])
 
 
 class Tally:
@@ -71,8 +87,9 @@ class Tally:
         row.functions[call.function] += 1
         row.refused += call.refused
         row.needed |= not call.refused
-        if not isinstance(self._granted.get(type_), Nothing | None):
-            row.asked.setdefault(pack([call.function, list(call.args), call.refused]), call)
+        granted = self._granted.get(type_)
+        if granted is not None and not isinstance(granted, Nothing):
+            row.note(call, granted)
 
     def handled(self, interface: str, function: str, sender: str | None) -> None:
         """A call of one of the actor's exports."""
@@ -90,7 +107,7 @@ class Tally:
 
     def _use(self, type_: str) -> Use:
         row, granted = self._rows.get(type_, _Row()), self._granted.get(type_)
-        used = granted.used([*row.asked.values()]) if granted is not None and row.needed else None
+        used = row.used(granted) if granted is not None and row.needed else None
         return Use(type_, granted, used, row.functions.total(), row.refused, dict(row.functions))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from posixpath import join, normpath
 from typing import Self
 
 from theater.core import schema
@@ -166,13 +167,23 @@ class HttpFramework:
             return f"answer for {', '.join(self.hosts) or 'every host'}, its parent for {', '.join(granted.hosts)}"
         if granted.prefixes and not _all_within(self.prefixes, granted.prefixes):
             return f"answer below {', '.join(self.prefixes) or '/'}, its parent below {', '.join(granted.prefixes)}"
-        if not set(self.certificates) <= set(granted.certificates):
-            return f"use certificates of {', '.join(sorted(set(self.certificates) - set(granted.certificates)))}"
+        more = [
+            each for each in self.certificates if not any(_lies_in(each, folder) for folder in granted.certificates)
+        ]
+        if more := [each for each in self.certificates if each not in known]:
+            return f"use certificates of {', '.join(more)}"
         return _larger(self, granted)
+
+    def placed(self, folder: str) -> Self:
+        """See `theater.core.permissions.Placed`."""
+        return replace(self, certificates=tuple(normpath(join(folder, each)) for each in self.certificates))
 
     def used(self, calls: Sequence[Asked]) -> Self:
         """Where the servers that were made listen, and the folders of their certificates."""
-        made = [call.args[0] for call in calls if call.function == "create-server" and not call.refused]
+        asked = [call.args[0] for call in calls if call.function == "create-server" and call.args and not call.refused]
+        made = [
+            config for config in asked if isinstance(config, Mapping) and {"host", "port", "tls-config"} <= {*config}
+        ]
         wanted = [(plain_address(config["host"] or "127.0.0.1"), config["port"]) for config in made]
         files = [path for config in made if config["tls-config"] for path in config["tls-config"].values()]
         return replace(
@@ -180,6 +191,13 @@ class HttpFramework:
             listen=tuple(dict.fromkeys(_place(host, port) for host, port in wanted)),
             certificates=tuple(folder for folder in self.certificates if _names_any(folder, files)),
         )
+
+
+_KEYS = frozenset({"host", "port", "tls-config"})
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _place(host: str, port: int | None) -> str:
