@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,10 @@ def test_an_actor_that_includes_a_part_in_a_header_of_its_own_has_it(tmp_path: P
     (tmp_path / "mine.h").write_text("#include <theater_process.h>\n")
     made = project(tmp_path, '#include "mine.h"\n', ["message-server"])
     assert OF_PROGRAMS in validated(made.read_bytes()).exports
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_actor_of_the_manual_is_built(tmp_path: Path, number: int) -> None:
+    manual = (HERE.parents[1] / "docs" / "c-actors.md").read_text()
+    source = re.findall(r"^```c\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)[number]
+    assert project(tmp_path, source, HANDLERS).exists()

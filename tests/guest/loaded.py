@@ -69,6 +69,10 @@ class Loaded:
         """The result of news of a monitored or linked actor."""
         return self._keep(self.guest.call(OF_ENDS, function, (self.state, params)))
 
+    def channel(self, function: str, *params: Any) -> Ok | Err:
+        """The result of what comes on a channel."""
+        return self._keep(self.guest.call(CLIENT, function, (self.state, params)))
+
     def http(self, function: str, *params: Any) -> Any:
         """What a call of `http-handlers` gives beside the state: a record, a list, or None; or `Err`."""
         answer = self._keep(self.guest.call(HTTP, function, (self.state, params)))

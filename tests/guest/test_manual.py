@@ -12,6 +12,12 @@ the module), and the `text` block is what goes in and what comes out, a line eac
     spawns PATH STATE  it starts a child                child ID         the host's answer to that
     restarts ID        it starts a child again          monitors ACTOR N it monitors an actor, and the monitor is N
     failed ID KIND TEXT, ended ID, down N ID KIND       news of the end of a child, or of a monitored actor
+    get PATH, put PATH BODY                             a request of HTTP       answer STATUS BODY   its answer
+    fetches METHOD URL  it sends one                    found STATUS BODY       and gets this
+    opens ID BODY       a channel is opened to it       accepted BODY, refused TEXT
+    connect N PATH      a websocket connects            says ID BODY            a message on either
+    hears ID BODY       a message of the actor          hangs up ID             it closes either
+    closed ID, disconnect N                             a channel, a websocket is gone
 """
 
 from __future__ import annotations
@@ -23,7 +29,8 @@ from typing import Any
 
 import pytest
 from loaded import Loaded
-from recording_host import MESSAGES, MONITORS, REQUESTS, SECRETS, STORE, SUPERVISOR, TIMERS, Refused
+from manual_web import Web, opened
+from recording_host import HTTP_CLIENT, MESSAGES, MONITORS, REQUESTS, SECRETS, STORE, SUPERVISOR, TIMERS, Refused
 
 from theater.core.values import Err, Ok
 from theater.wasm.guest import Trap
@@ -59,7 +66,10 @@ class Scene:
         self._lines = lines
         self._pages: dict[str, bytes] = {}
         self._children: dict[str, bytes] = {}
+        self._web = Web()
         self.answers = {
+            **self._web.answers(),
+            (HTTP_CLIENT, "send-http"): self._fetched,
             (MESSAGES, "request"): self._asked,
             (REQUESTS, "request-timeout"): self._asked,
             (MESSAGES, "send"): lambda to, body: self._expect("sends", to, body),
@@ -82,13 +92,23 @@ class Scene:
         actor.init()
         while self._lines:
             what, _, body = self._lines.pop(0).partition(" ")
-            if what == "send":
+            if what in _COMES:
+                assert not isinstance(_COMES[what](self._web, actor, *body.split(" ", 1)), Err)
+            elif what == "opens":
+                assert _same_line(self._lines.pop(0), opened(actor, *body.split(" ", 1)))
+            elif what in ("get", "put"):
+                path, _, content = body.partition(" ")
+                status, answer = self._web.fetch(actor, what.upper(), path, content.encode() or None)
+                assert _same_line(self._lines.pop(0), f"answer {status} {answer}".rstrip())
+            elif what == "send":
                 assert isinstance(actor.send(body.encode()), Ok)
             elif what in _NEWS:
                 assert isinstance(_NEWS[what](actor, *body.split(" ", 2)), Ok)
             else:
                 assert what == "request", what
                 self._answered(actor, body.encode())
+            while self._web.said:
+                assert _same_line(self._lines.pop(0), self._web.said.pop(0))
             while self._lines and self._lines[0].startswith("log "):
                 assert actor.host.log.pop(0) == self._lines.pop(0).removeprefix("log ")
             assert not actor.host.log
@@ -114,6 +134,12 @@ class Scene:
             raise Refused(answer)
         assert what == "gets"
         return answer.encode()
+
+    def _fetched(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._expect_line(f"fetches {request['method']} {request['uri']}")
+        what, status, body = self._lines.pop(0).split(" ", 2)
+        assert what == "found"
+        return {"status": int(status), "headers": [], "body": body.encode()}
 
     def _expect(self, what: str, whom: str, body: bytes) -> None:
         line = self._lines.pop(0)
@@ -155,6 +181,23 @@ _NEWS = {
     "ended": lambda actor, child: actor.child("handle-child-exit", child, None),
     "down": _down,
 }
+
+
+_COMES = {
+    "connect": Web.connect,
+    "disconnect": Web.disconnect,
+    "says": Web.say,
+    "closed": lambda web, actor, channel: actor.channel("handle-channel-close", channel),
+}
+
+
+def _same_line(shown: str, found: str) -> bool:
+    """The same for lines whose first two words are no JSON, or one of them, or none."""
+    for words in (2, 1):
+        one, other = shown.split(" ", words), found.split(" ", words)
+        if len(one) == len(other) == words + 1 and one[:words] == other[:words] and _same(one[words], other[words]):
+            return True
+    return shown == found
 
 
 def _same(shown: str, text: str) -> bool:

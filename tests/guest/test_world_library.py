@@ -55,6 +55,7 @@ EVALUATE = """
             "Info(kind='folder', size=0, modified=1.5)",
         ),
         ("process.write(1, 'ab')", PROCESS, "os-write-stdin", (1, b"ab"), 2, 2),
+        ("process.end_input(1)", PROCESS, "os-write-stdin", (1, b""), 0, None),
         ("process.signal(1)", PROCESS, "os-signal", (1, 15), None, None),
         ("process.kill(1)", PROCESS, "os-kill", (1,), None, None),
         ("time.now()", TIMING, "now", (), 1500, 1.5),

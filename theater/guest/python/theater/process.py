@@ -72,7 +72,13 @@ def spawn(
 
 def write(process: int, data: bytes | str) -> int:
     """Writes to a program's standard input, and returns how many bytes it took."""
-    return ask(_process.os_write_stdin, process, data.encode() if isinstance(data, str) else data)
+    content = data.encode() if isinstance(data, str) else data
+    return ask(_process.os_write_stdin, process, content) if content else 0
+
+
+def end_input(process: int) -> None:
+    """Ends a program's standard input, as its writer's end does in a shell."""
+    ask(_process.os_write_stdin, process, b"")
 
 
 def status(process: int) -> Status:
