@@ -167,12 +167,13 @@ class HttpFramework:
             return f"answer for {', '.join(self.hosts) or 'every host'}, its parent for {', '.join(granted.hosts)}"
         if granted.prefixes and not _all_within(self.prefixes, granted.prefixes):
             return f"answer below {', '.join(self.prefixes) or '/'}, its parent below {', '.join(granted.prefixes)}"
-        more = [
-            each for each in self.certificates if not any(_lies_in(each, folder) for folder in granted.certificates)
-        ]
-        if more := [each for each in self.certificates if each not in known]:
+        more = [each for each in self.certificates if not granted._has_certificates(each)]
+        if more:
             return f"use certificates of {', '.join(more)}"
         return _larger(self, granted)
+
+    def _has_certificates(self, path: str) -> bool:
+        return any(f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/") for folder in self.certificates)
 
     def placed(self, folder: str) -> Self:
         """See `theater.core.permissions.Placed`."""
@@ -194,10 +195,6 @@ class HttpFramework:
 
 
 _KEYS = frozenset({"host", "port", "tls-config"})
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _place(host: str, port: int | None) -> str:
