@@ -335,3 +335,19 @@ while True:
         assert not having(token)
 
     run(story)
+
+
+def test_programs_that_have_ended_take_no_descriptor_and_leave_no_process(keeping: Keeping) -> None:
+    async def story() -> None:
+        async def one() -> None:
+            await finish(await launch(shell("echo x; exec true"), keeping))
+            with pytest.raises(StartFailed):
+                await launch(Order("/no/such", ["such"], {}), keeping)
+
+        await one()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            await one()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    run(story)
