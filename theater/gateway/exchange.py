@@ -20,7 +20,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict
 
@@ -49,6 +49,7 @@ _NOT_THEIRS = frozenset({"connection", "content-length", "keep-alive", "proxy-co
                          "transfer-encoding", "upgrade"})  # fmt: skip
 """Headers of an answer that are the connection's business, and which the gateway writes."""
 
+_VERSIONS = (HttpVersion11, HttpVersion10)
 _NO_BODY = frozenset({204, 304})
 
 Request = dict[str, Any]
@@ -79,6 +80,8 @@ class Exchange:
         if target == "*":
             return _allowing(("OPTIONS",))
         site = self._listener.site(authority, path)
+        if site.epoch != site.tenant.epoch:
+            raise Refusal(503)  # Its actor begins anew, and what it knew of this server is over.
         is_socket = "Upgrade" in request.headers and _wants_socket(request)
         asked: Request = {
             "method": method,
@@ -108,6 +111,8 @@ class Exchange:
         if sum(map(_length, raw)) + len(target) > self._listener.bounds.max_head:
             raise Refusal(431, close=True)
         authority = headers.get("Host", "")
+        if request.version not in _VERSIONS:
+            raise Refusal(400, close=True)
         if _AUTHORITY.fullmatch(authority) is None:
             raise Refusal(400, close=True)
         if "Transfer-Encoding" in headers and (

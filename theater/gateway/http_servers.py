@@ -16,7 +16,7 @@ from theater.gateway.certificates import Certificate, granted_files
 from theater.gateway.listener import Listener
 from theater.gateway.numbers import Numbers
 from theater.gateway.site import Site
-from theater.gateway.tenant import Tenant
+from theater.gateway.tenant import PATIENCE_S, Tenant
 from theater.host.http_framework import ANY_SERVER
 from theater.service.admitted import Admitted
 from theater.service.office import Office, Operation
@@ -72,8 +72,9 @@ class HttpServers:
         tenant.ends(for_good=for_good)
         if for_good:
             del self._tenants[life.actor]
-            for site in list(tenant.sites.values()):
+            for site in [*tenant.sites.values(), *tenant.left_over]:
                 self._end(site)
+            tenant.left_over.clear()
 
     async def close(self) -> None:
         for tenant in self._tenants.values():
@@ -109,7 +110,9 @@ class HttpServers:
         tenant = self._tenant(life)
         running = {plain["id"] for plain in servers if plain["running"]}
         for site in list(tenant.sites.values()):
-            if site.epoch != epoch or site.number not in running:
+            if site.epoch != epoch:
+                self._leave_over(site)
+            elif site.number not in running:
                 self._end(site)
         tenant.is_up(epoch)
         ports = []
@@ -167,7 +170,7 @@ class HttpServers:
             beside = tenant.life.where.parent
             certificate = Certificate(granted_files(plain["tls"], granted.certificates, beside))
         site = Site(tenant, plain, claim(granted.hosts, granted.prefixes), certificate)
-        listener = await self._listen(site, plain, granted)
+        listener = self._take_over(site, plain) or await self._listen(site, plain, granted)
         tenant.sites[site.number] = site
         return listener.port
 
@@ -189,12 +192,41 @@ class HttpServers:
             return listener
         raise error or InvalidInput(f"the manifest does not grant listening on {host}")
 
-    def _end(self, site: Site) -> None:
-        """Takes no more requests for a server; those that run are answered."""
-        site.tenant.sites.pop(site.number, None)
+    def _leave_over(self, site: Site) -> None:
+        """The actor began anew: what it makes in a moment takes over the listener, and nobody is hung up on."""
+        tenant = site.tenant
+        self._hang_up(site)
+        tenant.left_over.append(site)
+
+        def end() -> None:
+            if site in tenant.left_over:
+                tenant.left_over.remove(site)
+                self._end(site)
+
+        asyncio.get_running_loop().call_later(PATIENCE_S, end)
+
+    def _take_over(self, site: Site, plain: Mapping[str, Any]) -> Listener | None:
+        """The listener of a server of an earlier init, if this is the same one again as far as clients see."""
+        for old in site.tenant.left_over:
+            for (host, port), listener in self._listeners.items():
+                is_here = old in listener.sites and host == plain["host"] and plain["port"] in (None, port)
+                if is_here and old.claim == site.claim and old.certificate is site.certificate is None:
+                    site.tenant.left_over.remove(old)
+                    listener.replace(old, site)
+                    return listener
+        return None
+
+    def _hang_up(self, site: Site) -> None:
+        """Ends what belongs to a server and no other one."""
+        if site.tenant.sites.get(site.number) is site:
+            del site.tenant.sites[site.number]
         for socket in list(site.tenant.sockets.values()):
             if socket.site is site:
                 socket.close(WSCloseCode.GOING_AWAY)
+
+    def _end(self, site: Site) -> None:
+        """Takes no more requests for a server; those that run are answered."""
+        self._hang_up(site)
         for place, listener in list(self._listeners.items()):
             if site in listener.sites and listener.leave(site):
                 del self._listeners[place]
@@ -208,7 +240,7 @@ class HttpServers:
             f"{_scheme(site)}://{_authority(host)}:{port} (server {site.number})"
             for (host, port), listener in self._listeners.items()
             for site in listener.sites
-            if site.tenant is tenant
+            if site.tenant is tenant and site not in tenant.left_over
         ]
         if listens != tenant.announced:
             tenant.announced = listens
@@ -261,12 +293,13 @@ class HttpServers:
 
 
 def _ports(plain: Mapping[str, Any], granted: Permissions) -> list[int]:
-    """The ports to try. Checked here, too: a worker's word is not taken for it."""
+    """The ports to try; if any will do, first the one that it had. Checked here, too: a worker's word is not taken for
+    it."""
     host, port, before = plain["host"], plain["port"], plain["assigned"]
     if port is not None:
         return [port] if granted.may_listen(host, port) else []
     again = [before] if before and granted.may_listen(host, before) else []
-    return again + [one for one in granted.ports(host) if one == 0 or one != before]
+    return again + [one for one in granted.ports(host) if one not in again]
 
 
 def _scheme(site: Site) -> str:

@@ -107,7 +107,10 @@ class Listener:
 
     async def drain(self, seconds: float) -> None:
         """Ends all connections: what is being answered is answered, if that takes no longer than this."""
-        await asyncio.gather(*(connection.shutdown(seconds) for connection in list(self._connections)))
+        connections = list(self._connections)
+        for connection in connections:
+            connection.close()  # Those that wait for a request do so no longer.
+        await asyncio.gather(*(connection.shutdown(seconds) for connection in connections))
         deadline = self._loop.time() + seconds
         while self._connections and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
@@ -144,6 +147,11 @@ class Listener:
         if self.sites:
             self._settle()
         return not self.sites
+
+    def replace(self, site: Site, other: Site) -> None:
+        """Puts a server in the place of one with the same claim."""
+        self.sites[self.sites.index(site)] = other
+        self._settle()
 
     def _settle(self) -> None:
         granted = [site.granted for site in self.sites]

@@ -15,6 +15,7 @@ from theater.core.handlers import HTTP_HANDLERS
 from theater.core.permissions.http_framework import HttpFramework as Permissions
 from theater.errors import ActorDown, TheaterError
 from theater.gateway.numbers import Numbers
+from theater.gateway.open_sockets import Open, OpenSockets
 from theater.service.admitted import Admitted
 from theater.service.office import Office
 
@@ -40,7 +41,9 @@ class Tenant:
     Attributes:
         sites: its servers that run, by number.
         sockets: its websockets, by number.
+        left_over: what listens since before its last init: a server of this one may take that over.
         announced: what has been said of where it listens.
+        open: its websockets, written down.
         epoch: which of its inits its servers are of.
     """
 
@@ -51,11 +54,13 @@ class Tenant:
         self.life: Admitted | None = None
         self.epoch = 0
         self.announced: list[str] = []
+        self.left_over: list[Site] = []
         self._is_up = False
         self.sites: dict[int, Site] = {}
         self.sockets: dict[int, Socket] = {}
         self._waiting: set[asyncio.Future[None]] = set()
-        self._farewells: list[tuple[int, int]] = []
+        self._farewells: list[Open] = []
+        self.open: OpenSockets | None = None
         self._saying_farewell: asyncio.Task[None] | None = None
         self._complained = 0.0
 
@@ -69,11 +74,14 @@ class Tenant:
     def begins(self, life: Admitted) -> None:
         """A life begins; it is not called before it has said what its servers are."""
         self.life, self._is_up = life, False
+        if self.open is None:
+            self.open = OpenSockets(life.folder / "websockets", self.office.log)
+            self._farewells = self.open.read()
 
     def is_up(self, epoch: int) -> None:
         """The life has said what its servers are; who waits for it goes on."""
-        if epoch != self.epoch:
-            self._farewells.clear()  # It began anew and has never heard of those.
+        if any(open.epoch != epoch for open in self._farewells):  # It began anew and has never heard of those.
+            self._farewells = [open for open in self._farewells if open.epoch == epoch]
         self.epoch, self._is_up = epoch, True
         self._wake()
         self._say_farewells()
@@ -83,6 +91,8 @@ class Tenant:
         if for_good:
             self._wake()
             self._farewells.clear()
+            if self.open is not None:
+                self.open.clear()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, set()
@@ -103,7 +113,10 @@ class Tenant:
             TheaterError: what `Office.invoke` raises.
         """
         if not self._is_up:
+            epoch = self.epoch
             await self._until_up()
+            if self.epoch != epoch:
+                raise NotThere("the actor began anew")
         return await self.office.invoke(self.actor, HTTP_HANDLERS, function, params, timeout)
 
     async def _until_up(self, patience: float = PATIENCE_S) -> None:
@@ -125,9 +138,11 @@ class Tenant:
 
     # ---- the ends of websockets
 
-    def farewell(self, handler: int, connection: int) -> None:
+    def farewell(self, socket: Open) -> None:
         """A websocket is gone that the actor has been told of; it hears of that once, be it in its next life."""
-        self._farewells.append((handler, connection))
+        if socket.epoch != self.epoch:
+            return
+        self._farewells.append(socket)
         self._say_farewells()
 
     def _say_farewells(self) -> None:
@@ -136,9 +151,9 @@ class Tenant:
 
     async def _tell_farewells(self) -> None:
         while self._farewells and self._is_up:
-            handler, connection = farewell = self._farewells[0]
+            farewell = self._farewells[0]
             try:
-                await self.call("handle-websocket-disconnect", [handler, connection])
+                await self.call("handle-websocket-disconnect", [farewell.handler, farewell.number])
             except (ActorDown, NotThere):
                 # Its outcome is not in the state that the next life has; that one is told.
                 await asyncio.sleep(_PAUSE_S)
@@ -147,3 +162,5 @@ class Tenant:
                 self.complain("an actor could not be told of the end of a websocket", why=error.message)
             if farewell in self._farewells:
                 self._farewells.remove(farewell)
+            if self.open is not None:
+                self.open.remove(farewell.number)

@@ -6,7 +6,7 @@ it was told of, once (`Tenant.farewell`).
 
     1000  the actor closed it            1009  a message was too long
     1001  the server, or the path, ended 1011  the actor failed, or died, with the message; or it refused the connection
-    1003  neither text nor binary        1013  the actor has no time, or no life; try again
+    1007  text that is no UTF-8          1013  the actor has no time, or no life; try again
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from theater.core.values import Case
 from theater.errors import Conflict, InvalidInput, LimitExceeded, MailboxFull, NotFound, TheaterError
-from theater.gateway.plain_answers import Refusal
+from theater.gateway.open_sockets import Open
+from theater.gateway.plain_answers import SERVER, Refusal
 from theater.gateway.site import Site, SocketHandlers
 from theater.gateway.tenant import NotThere
 
@@ -46,7 +47,8 @@ class Socket:
         self._handlers = handlers
         self._socket = socket
         self._line: asyncio.WriteTransport | None = None
-        self._closing: asyncio.Task[Any] | None = None
+        self._reading: asyncio.Task[Any] | None = None
+        self._code: int | None = None
 
     def attach(self, line: asyncio.WriteTransport) -> None:
         """Bounds what waits for the client."""
@@ -63,7 +65,7 @@ class Socket:
         """
         kind, data = _to_send(message)
         socket, line = self._socket, self._line
-        if socket.closed or line is None:
+        if socket.closed or line is None or self._code is not None:
             raise Conflict(f"websocket {self.number} is closed")
         waiting, allowed = line.get_write_buffer_size(), self.site.granted.websocket_queue
         if waiting and waiting + len(data) > allowed:
@@ -85,42 +87,51 @@ class Socket:
             raise Conflict(f"websocket {self.number} is closed") from error
 
     def close(self, code: int) -> None:
-        """Begins to close it; whoever does not answer is cut off."""
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(code))
-
-    async def _close(self, code: int) -> None:
-        try:
-            async with asyncio.timeout(2 * _CLOSE_S):
-                await self._socket.close(code=code, drain=False)
-        except (TimeoutError, ConnectionError, RuntimeError):
-            pass
-        finally:
-            if self._line is not None:
-                self._line.close()
+        """Has it closed, when the call that is running with one of its messages is over."""
+        if self._code is None:
+            self._code = code
+            if self._reading is not None:
+                self._reading.cancel()
 
     async def run(self, path: str, query: str | None) -> None:
         """Serves it to its end."""
         tenant, handlers = self.site.tenant, self._handlers
+        open = Open(self.site.epoch, handlers.disconnect, self.number) if handlers.disconnect is not None else None
+        if open is not None and tenant.open is not None:
+            tenant.open.add(open)
         knows = handlers.connect is None
         try:
             if handlers.connect is not None:
-                await tenant.call(
-                    "handle-websocket-connect", [handlers.connect, self.number, path, query], self.site.timeout
-                )
+                params = [handlers.connect, self.number, path, query]
+                await tenant.call("handle-websocket-connect", params, self.site.timeout)
                 knows = True
-            async for message in self._socket:
-                kind = _KINDS.get(message.type)
-                if kind is None:
-                    return self.close(WSCloseCode.UNSUPPORTED_DATA)
-                await self._take(kind, message.data)
+            while self._code is None and (message := await self._receive()) is not None:
+                await self._take(*message)
         except TheaterError as error:
-            self.close(_code(error))
+            self._code = self._code or _code(error)
         finally:
-            if tenant.sockets.pop(self.number, None) is not None and knows and handlers.disconnect is not None:
-                tenant.farewell(handlers.disconnect, self.number)
-            if self._closing is not None:
-                await self._closing
+            tenant.sockets.pop(self.number, None)
+            if open is not None and knows:
+                tenant.farewell(open)
+            elif open is not None and tenant.open is not None:
+                tenant.open.remove(self.number)
+        if self._code is not None:
+            await self._socket.close(code=self._code, drain=False)
+
+    async def _receive(self) -> tuple[str, Any] | None:
+        """Kind and content of the next message; None when there is none to come."""
+        self._reading = task = asyncio.current_task()
+        try:
+            message = await self._socket.receive()
+        except asyncio.CancelledError:
+            if self._code is None or task is None:
+                raise
+            task.uncancel()  # By `close`.
+            return None
+        finally:
+            self._reading = None
+        kind = _KINDS.get(message.type)
+        return None if kind is None else (kind, message.data)
 
     async def _take(self, kind: str, data: Any) -> None:
         text, binary = (data, None) if kind == "text" else (None, data)
@@ -145,8 +156,9 @@ async def serve(
     socket = web.WebSocketResponse(
         timeout=_CLOSE_S, heartbeat=_HEARTBEAT_S, max_msg_size=site.message_limit + 1, compress=False
     )
-    if not socket.can_prepare(request).ok:
-        raise Refusal(400)
+    if request.method != "GET" or request.can_read_body or not socket.can_prepare(request).ok:
+        raise Refusal(400, close=True)
+    socket.headers["Server"] = SERVER
     line = request.transport
     await socket.prepare(request)
     if line is None:

@@ -316,7 +316,7 @@ class Actor:
                 if handled % _LETTERS_BETWEEN_LOOKS == 0:
                     mail.take_signals()
                     mail.look_around()
-            elif not mail.take_one():
+            elif not mail.take_one() and not self._services.needs_tending:
                 self._rest(timers.next_due())
 
     def _look_for_snapshot(self) -> None:

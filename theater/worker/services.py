@@ -209,6 +209,8 @@ class Services:
             for again in line.hooks:
                 again()
         except (TheaterError, Refused) as error:
+            if isinstance(error, TimedOut):
+                line.knows_us = False  # It may be busy with its start; what it is told, it is told again.
             self._say(f"the {service} could not be told of this actor: {error}")
         finally:
             self._saying_again = False
