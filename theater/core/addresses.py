@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Self
 
@@ -80,6 +81,7 @@ def plain_address(address: Address) -> Address:
     return mapped if mapped is not None else address
 
 
+@lru_cache(1024)
 def why_refused(address: Address) -> str | None:
     """What kind of address it is that nobody connects to without a grant; None if everybody may."""
     address = plain_address(address)
