@@ -186,6 +186,7 @@ def _carry_out(line: socket.socket, clone: Callable[[], int]) -> None:
         sys.modules.pop(order["module"], None)
         runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
     elif order["words"][0] != "theater":
+        sys.path.insert(0, os.path.dirname(order["words"][0]))
         runpy.run_path(order["words"][0], run_name="__main__")
     else:
         from theater_cli.main import main

@@ -9,7 +9,6 @@ import json
 import mmap
 import os
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -72,12 +71,10 @@ class Life:
             "signals": f"ipc://{exchange.folder}/signals",
         }
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), json.dumps(order), str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-        )
+        from ready_commands import Command  # Here, since the script that is started there finds no such module.
+
+        words = json.dumps(order), str(theirs.fileno())
+        self._process = Command[bytes](words, script=Path(__file__), pass_fds=[theirs.fileno()])
         theirs.close()
         self.identity = str(self._process.pid).encode()
         page = os.memfd_create("pulse")
