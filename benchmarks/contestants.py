@@ -83,6 +83,20 @@ CONTESTANTS = (
         deadline=600,
         once=True,
     ),
+    Contestant(
+        THEATER,
+        "benchmarks.theater_rows.web",
+        (
+            "http-rate",
+            "http-latency",
+            "http-python",
+            "http-slow",
+            "websocket-rate",
+            "gateway-idle",
+            "http-client",
+        ),
+        deadline=600,
+    ),
     Contestant(THEATER, "benchmarks.theater_rows.commands", ("list", "help")),
     # The first Python actor of a machine has the runner built, which takes a minute or two.
     Contestant(THEATER, "benchmarks.theater_rows.memory", ("memory", "memory-python"), deadline=600, once=True),
@@ -92,6 +106,8 @@ CONTESTANTS = (
     Contestant("pykka", "benchmarks.peers.pykka_threads", _PEER_ROWS, "pykka"),
     Contestant("xoscar", "benchmarks.peers.xoscar_pool", (*_PEER_ROWS, "restart"), "xoscar"),
     Contestant("Thespian", "benchmarks.peers.thespian_tcp", _PEER_ROWS, "thespian"),
+    Contestant("aiohttp", "benchmarks.peers.aiohttp_server", ("http-rate", "http-latency")),
+    Contestant("uvicorn", "benchmarks.peers.uvicorn_app", ("http-rate", "http-latency"), "uvicorn"),
     Contestant("Ray", "benchmarks.peers.ray_actors", (*_PEER_ROWS, "restart"), "ray"),
 )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.effort import Effort
@@ -75,17 +75,16 @@ def measured(url: str, effort: Effort) -> Iterator[Figure]:
 
 
 @contextlib.contextmanager
-def serving(run: Callable[[int], None]) -> Iterator[str]:
-    """A server in a process of its own: `run` gets its port; gives its URL."""
+def serving(module: str) -> Iterator[str]:
+    """A server in a process of its own, `python -m MODULE PORT`; gives its URL."""
     port = free_port()
-    server = multiprocessing.get_context("spawn").Process(target=run, args=(port,), daemon=True)
-    server.start()
+    process = subprocess.Popen([sys.executable, "-m", module, str(port)], stdin=subprocess.DEVNULL)
     try:
         _await_listener(port)
         yield f"http://127.0.0.1:{port}/"
     finally:
-        server.kill()
-        server.join()
+        process.kill()
+        process.wait()
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 
 import uvloop
@@ -24,10 +25,14 @@ async def _serve(port: int) -> None:
     await asyncio.Event().wait()
 
 
-def _run(port: int) -> None:
+def run(port: int) -> None:
     uvloop.run(_serve(port))
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
-    with serving(_run) as url:
+    with serving(__name__) as url:
         yield from measured(url, effort)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -16,12 +17,16 @@ async def application(scope: Any, receive: Any, send: Callable[[dict[str, Any]],
     await send({"type": "http.response.body", "body": BODY})
 
 
-def _run(port: int) -> None:
+def run(port: int) -> None:
     import uvicorn
 
     uvicorn.run(application, port=port, log_level="error", access_log=False, lifespan="off", loop="uvloop")
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
-    with serving(_run) as url:
+    with serving(__name__) as url:
         yield from measured(url, effort)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]))
