@@ -108,6 +108,19 @@ def test_every_function_for_files_is_called_recorded_and_replayed_without_a_file
     assert sum(isinstance(answer, Err) for answer in answers) == 2
 
 
+def test_a_manifest_may_be_named_by_a_crooked_path(house: House, name: Name) -> None:
+    row, folder = evaluator(house, name(), 'write = ["out"]\nread = ["out"]\ncommands = ["pwd"]')
+    house.client.stop(row.id)
+    link = folder.parent / f"{folder.name}-link"
+    link.symlink_to(folder)
+    row = house.client.start(link / ".." / folder.name / "manifest.toml")
+    tell(house, row.id, "files.write('out/a', 'crooked')")
+    assert tell(house, row.id, "files.run('pwd', folder='out').stdout") == f"{os.path.realpath(folder)}/out\n"
+    house.client.stop(row.id)
+    row = house.client.start(link / "manifest.toml")
+    assert tell(house, row.id, "files.read('out/a')") == "crooked"
+
+
 def test_files_alone_need_no_launcher(own_house: House, name: Name) -> None:
     row, _ = evaluator(own_house, name(), 'write = ["out"]')
     tell(own_house, row.id, "files.write('out/a', '')")

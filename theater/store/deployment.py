@@ -8,6 +8,7 @@ that starts an actor for another one reads the same way as a client.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -104,7 +105,7 @@ def of_store(file: Path, text: str, manifest: Manifest, component: str) -> Deplo
     Raises:
         ManifestError: the initial state cannot be read.
     """
-    return Deployment(text, str(file.absolute()), component, init_state=_initial_state(file, manifest))
+    return Deployment(text, _where(file), component, init_state=_initial_state(file, manifest))
 
 
 def of_file(file: Path, text: str, manifest: Manifest, made: Path) -> Deployment | None:
@@ -114,7 +115,7 @@ def of_file(file: Path, text: str, manifest: Manifest, made: Path) -> Deployment
         ManifestError: the initial state cannot be read.
         ComponentError: the component cannot be read, or is no program although it begins like one.
     """
-    where, initial = str(file.absolute()), _initial_state(file, manifest)
+    where, initial = _where(file), _initial_state(file, manifest)
     try:
         digest = digest_of(made)
         if not is_program(made):
@@ -125,6 +126,11 @@ def of_file(file: Path, text: str, manifest: Manifest, made: Path) -> Deployment
     if runner is None:
         return None
     return Deployment(text, where, runner.stem, digest, initial, {digest: made, runner.stem: runner})
+
+
+def _where(file: Path) -> str:
+    """The file in its folder as that is, without links and `..` in its path: what the manifest grants stands there."""
+    return os.path.join(os.path.realpath(file.parent), file.name)
 
 
 def without_runner(made: Path) -> ComponentError:
