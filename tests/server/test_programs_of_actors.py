@@ -34,6 +34,8 @@ ACTOR = """
                 return process.spawn(*args[0], **args[1])
             if what == "write":
                 return process.write(*args)
+            if what == "end input":
+                return process.end_input(*args)
             if what == "status":
                 found = process.status(*args)
                 return [found.process, found.running, found.status, found.started]
@@ -163,7 +165,7 @@ def test_a_program_reads_what_the_actor_writes_until_it_writes_nothing(actor: Ac
     assert actor("write", pid, "hello\n") == 6
     eventually(lambda: actor.heard(pid) == [["out", "hello\n"]])
     assert actor("status", pid)[1:3] == [True, None]
-    assert actor("write", pid, "") == 0
+    actor("end input", pid)
     assert actor.until_exit(pid) == [["out", "hello\n"], ["exit", 0]]
     assert "has ended" in actor.refused("write", pid, "more")
 
