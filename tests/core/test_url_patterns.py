@@ -35,6 +35,7 @@ from theater.errors import InvalidInput
         ('http://a/"<>?"<>', "http://a/%22%3C%3E?%22%3C%3E"),
         ("http://a/?q=50%&x=%2e%2E/../[]", "http://a/?q=50%25&x=%2e%2E/../[]"),
         ("http://a?/..", "http://a/?/.."),
+        ("http://a/?#", "http://a/"),
         ("http://xn--bcher-kva.example/", "http://xn--bcher-kva.example/"),
         ("http://a_b.example/", "http://a_b.example/"),
     ],

@@ -123,7 +123,7 @@ def _parts(text: str) -> tuple[str, str, Address | None, int, str, str]:
     scheme = found[1].lower()
     host, address, port = _authority(found[2], PORTS[scheme])
     query = _NO_ESCAPE.sub("%25", quote(found[4] or "", safe=_PLAIN))
-    return scheme, host, address, port, normal_path(found[3]), query
+    return scheme, host, address, port, normal_path(found[3]), "" if query == "?" else query
 
 
 def _check(text: str) -> None:
