@@ -3,9 +3,8 @@
 from typing import Any
 
 from theater._host import interface
-from theater.http._handlers import method_of
+from theater.http._handlers import handler_of
 from theater.http.messages import Abort, Request, Response, query_of, response_of
-from theater.http.routes import Kind, marks
 from theater.http.sockets import Socket, content, websocket_message
 from theater_runtime.calls import Calls, State
 
@@ -41,21 +40,19 @@ class HttpHandlers:
         kept, _ = self._call(state, self._tell, params[0], Socket(params[1]))
         return (kept,)
 
-    def _respond(self, handler: int, record: Any) -> Any:
-        method = method_of(self._actor, handler)
-        request = Request(record)
-        request.params = _params(method, request)
+    def _respond(self, number: int, record: Any) -> Any:
+        handler = handler_of(self._actor, number)
+        params = handler.params(record.method, record.uri) if handler.patterns else {}
         try:
-            answer = method(request, **request.params)
+            answer = handler.method(Request(record, params), **params)
         except Abort as abort:
             self._calls.forget()
             answer = abort.response
         return response_of(answer).record()
 
-    def _pass_on(self, handler: int, record: Any) -> Any:
-        method = method_of(self._actor, handler)
+    def _pass_on(self, number: int, record: Any) -> Any:
         try:
-            answer = method(Request(record))
+            answer = handler_of(self._actor, number).method(Request(record, {}))
         except Abort as abort:
             self._calls.forget()
             answer = abort.response
@@ -65,20 +62,8 @@ class HttpHandlers:
             return _types.MiddlewareResult(True, answer.record())
         return _types.MiddlewareResult(False, _as_request(response_of(answer), record))
 
-    def _tell(self, handler: int, *args: Any) -> Any:
-        return method_of(self._actor, handler)(*args)
-
-
-def _params(method: Any, request: Request) -> dict[str, str]:
-    """What stands in the places of the names in the path that the method is marked for."""
-    segments = request.path.split("/")[1:]
-    routes = [mark for mark in marks(method) if mark.kind is Kind.ROUTE]
-    # The host decides what a request is for; a mark for another method is still the better guess than none.
-    for mark in sorted(routes, key=lambda mark: mark.method != request.method):
-        found = mark.match(segments)
-        if found is not None:
-            return found
-    return {}
+    def _tell(self, number: int, *args: Any) -> Any:
+        return handler_of(self._actor, number).method(*args)
 
 
 def _as_request(response: Response, asked: Any) -> Any:

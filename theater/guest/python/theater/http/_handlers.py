@@ -5,15 +5,43 @@ life that is asked for an id which it does not know, since an earlier one regist
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from theater._host import ask, interface
 from theater.errors import Error
-from theater.http.routes import marked
+from theater.http.routes import Kind, Mark, marked, marks
 
 _framework = interface("http_framework")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What an id stands for.
+
+    Attributes:
+        method: the actor's method.
+        patterns: those of its routes that have something to find in a path.
+    """
+
+    method: Callable[..., Any]
+    patterns: tuple[Mark, ...]
+
+    def params(self, method: str, uri: str) -> dict[str, str]:
+        """What stands in the path of a request."""
+        segments = uri.partition("?")[0].split("/")[1:]
+        # The host decides what a request is for; a mark for another method (HEAD) is still a better guess than none.
+        for same in (True, False):
+            for mark in self.patterns:
+                if (mark.method == method) is same:
+                    found = mark.match(segments)
+                    if found is not None:
+                        return found
+        return {}
+
+
 _ids: dict[str, int] = {}
-_methods: dict[int, Callable[..., Any]] = {}
+_handlers: dict[int, Handler] = {}
 
 
 def id_of(method: Callable[..., Any]) -> int:
@@ -22,19 +50,28 @@ def id_of(method: Callable[..., Any]) -> int:
     found = _ids.get(name)
     if found is None:
         found = _ids[name] = ask(_framework.register_handler, name)
-    _methods[found] = method
+    if found not in _handlers:
+        _handlers[found] = Handler(method, tuple(mark for mark in marks(method) if _finds(mark)))
     return found
 
 
-def method_of(actor: Any, handler: int) -> Callable[..., Any]:
-    """The method that an id stands for."""
-    found = _methods.get(handler)
-    return _learnt(actor, handler) if found is None else found
+def handler_of(actor: Any, number: int) -> Handler:
+    """What an id stands for.
+
+    Raises:
+        Error: nothing any more.
+    """
+    found = _handlers.get(number)
+    return _learnt(actor, number) if found is None else found
 
 
-def _learnt(actor: Any, handler: int) -> Callable[..., Any]:
+def _learnt(actor: Any, number: int) -> Handler:
     for name, _ in marked(type(actor)):
         id_of(getattr(actor, name))
-    if handler not in _methods:
-        raise Error(f"{type(actor).__name__} has no method any more for the handler {handler}")
-    return _methods[handler]
+    if number not in _handlers:
+        raise Error(f"{type(actor).__name__} has no method any more for the handler {number}")
+    return _handlers[number]
+
+
+def _finds(mark: Mark) -> bool:
+    return mark.kind is Kind.ROUTE and ("{" in mark.path or mark.path.endswith("*"))

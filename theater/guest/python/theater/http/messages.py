@@ -19,7 +19,10 @@ class Headers:
     __slots__ = ("pairs",)
 
     def __init__(self, pairs: Pairs = None) -> None:
-        self.pairs: list[tuple[str, str]] = list(pairs.items() if isinstance(pairs, Mapping) else pairs or ())
+        # Every message comes by here, and asking whether something is a Mapping is slow.
+        self.pairs: list[tuple[str, str]] = (
+            [] if pairs is None else list(pairs.items() if hasattr(pairs, "items") else pairs)
+        )
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of a name."""
@@ -79,12 +82,12 @@ class Request(_Body):
         params: what stood in the place of each `{name}` of the route's path, and of a `*` at its end as "rest".
     """
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, record: Any, params: dict[str, str]) -> None:
         self.method: str = record.method
         self.uri: str = record.uri
         self.headers = Headers(record.headers)
         self.body: bytes = record.body or b""
-        self.params: dict[str, str] = {}
+        self.params = params
 
     @property
     def path(self) -> str:
@@ -141,8 +144,8 @@ class Response(_Body):
         self.body, kind = _written(body)
         self.status: int = status if status is not None else 204 if body is None else 200
         self.headers = Headers(headers)
-        if kind and "content-type" not in self.headers:
-            self.headers.add("content-type", kind)
+        if kind and (headers is None or "content-type" not in self.headers):
+            self.headers.pairs.append(("content-type", kind))
 
     @property
     def ok(self) -> bool:
