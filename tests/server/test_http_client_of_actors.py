@@ -175,7 +175,7 @@ def test_what_is_recorded_is_what_the_actor_said_and_was_told(house: House, fold
     assert not any(KEY.encode() in content for content in kept)
 
 
-def test_one_connection_serves_many_requests_and_the_next_life(house: House, folder: Path, far: Far) -> None:
+def test_the_next_life_goes_on_asking(house: House, folder: Path, far: Far) -> None:
     row = start(house, folder, far)
     for number in range(3):
         ask(house, row, f"{far.url}/{number}")
