@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from talkers import add_talker, closing, flooding, numbers, open_channel, openin
 from theater.client import Row
 from theater.config import Home
 from theater.core.ids import channel_id
-from theater.errors import ActorFailed
+from theater.errors import ActorDown, ActorFailed
 from theater.lookback.causes import find_causes
 from theater.lookback.home import Chains
 from theater.replay.tree import prove_tree
@@ -334,3 +336,40 @@ def test_the_causes_of_a_word_lead_over_the_channel_to_where_it_began(house: Hou
         "handle-request",
     ]
     assert [end.why for end in graph.ends] == ["outside"]
+
+
+# ---- whatever happens
+
+
+def test_kills_closes_and_floods_among_four_actors_leave_one_story(house: House, name: Name) -> None:
+    """Some channels are closed, some broken by kills, some left open; all is told once, in order, and fits together."""
+    chance = random.Random(5)
+    rows = [start(house, name(), supervision=RESTLESS, limits={"mailbox": 5000}) for _ in range(4)]
+    channels: list[tuple[Row, Row, str]] = []
+    for _ in range(60):
+        match chance.choice(["open", "open", "flood", "flood", "close", "kill"]):
+            case "open":
+                one, other = chance.sample(rows, 2)
+                first = chance.choice([b"y", b"r first", b"nno"])
+                with contextlib.suppress(ActorFailed, ActorDown):
+                    channels.append((one, other, open_channel(house, one.id, other.name, first)))
+            case "flood" if channels:
+                one, other, channel = chance.choice(channels)
+                outcome(lambda: house.client.request(chance.choice([one, other]).id, flooding(channel, 50)))  # noqa: B023
+            case "close" if channels:
+                one, other, channel = chance.choice(channels)
+                outcome(lambda: house.client.request(chance.choice([one, other]).id, closing(channel)))  # noqa: B023
+            case "kill" if chance.random() < 0.4:
+                house.kill_worker(chance.choice(rows).id)
+    for row in rows:
+        house.await_row(row.id, lambda row: row.state == "running" and row.mailbox == 0)
+        house.client.request(row.id, b"nothing")
+    for one, other, channel in channels:
+        for end, opposite in ((one, other), (other, one)):
+            heard = [what for what, _ in told(house, end.id, channel) if what != "open"]
+            assert "close" not in heard[:-1]
+            floods = numbers(house, end.id, channel)
+            assert floods == (list(range(50)) * 60)[: len(floods)], opposite.name
+    home = Home(house.home)
+    proof = prove_tree({row.id: home.chain(row.id) for row in rows}, ContentStore(home.content).get)
+    assert proof.ok, proof.flaws

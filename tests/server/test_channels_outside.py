@@ -173,6 +173,25 @@ def test_much_through_a_slow_actor_is_neither_lost_nor_held_in_memory(house: Hou
     assert len(numbers(house, a.id, channel.id)) == 800
 
 
+def test_many_clients_share_a_small_mailbox(house: House, name: Name) -> None:
+    a = start(house, name(), limits={"mailbox": 4})
+    channels = [house.connect().open_channel(a.id) for _ in range(6)]
+
+    def talk(channel: Channel) -> None:
+        for number in range(100):
+            channel.send(b"#" + number.to_bytes(4, "little"))
+        channel.close()
+
+    threads = [threading.Thread(target=talk, args=(channel,)) for channel in channels]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for channel in channels:
+        assert numbers(house, a.id, channel.id) == list(range(100))
+        assert told(house, a.id, channel.id)[-1] == ("close", None)
+
+
 # ---- ends
 
 

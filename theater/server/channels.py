@@ -40,6 +40,10 @@ WINDOW_BYTES: Final = 1 << 20
 _LOOK_S: Final = 0.5
 """How often it is looked whether clients are still there."""
 
+_OFTEN: Final = 100
+"""So many times a client is spoken to in a row without being heard of; after that only at every so many looks: what it
+does not read waits in its queue."""
+
 
 @dataclass(slots=True, eq=False)
 class _Batch:
@@ -92,6 +96,8 @@ class Channels:
         self._switchboard = switchboard
         self._lines: dict[str, _Line] = {}
         self._at_worker: dict[Worker, int] = {}
+        self._held_back: dict[Worker, dict[_Line, None]] = {}
+        self._unheard: dict[bytes, int] = {}
         self._is_looking = False
         switchboard.on(OnChannel, self._on_said)
         switchboard.on_silence = self._worker_is_dead
@@ -178,15 +184,14 @@ class Channels:
         self._forward(line)
 
     def fetch(self, channel: str, wait_s: float, caller: Caller) -> None:
-        """Gives the client what the actor has said, at once or when there is something, or nothing when time is over.
+        """Gives the client what the actor has said, at once or when there is something, or nothing when time is over,
+        or when the client asks again.
 
         Raises:
             NotFound: the client has no such channel, or was told of its end already.
-            WrongState: another request of it waits already.
         """
         line = self._line(channel, caller)
-        if line.fetcher is not None:
-            raise WrongState(f"a request waits for messages of channel {channel} already")
+        self._give_nothing(line)
         line.fetcher = caller
         if not self._give(line):
             line.alarm = self._loop.after(wait_s, lambda: self._give_nothing(line))
@@ -229,6 +234,7 @@ class Channels:
         line = self._lines.get(channel)
         if line is None or line.client.peer != caller.peer:
             raise NotFound(f"you have no channel {channel!r}")
+        self._unheard.pop(caller.peer, None)
         return line
 
     def _require_open(self, line: _Line) -> None:
@@ -246,24 +252,27 @@ class Channels:
         while worker is not None and line.waiting and not line.is_over:
             batch = line.waiting[0]
             there = self._at_worker.get(worker, 0)
-            if (there and there + len(batch.bodies) > mailbox) or (line.is_behind and batch.bodies != [None]):
+            if line.is_behind and batch.bodies != [None]:
+                return
+            if there and there + len(batch.bodies) > mailbox:
+                self._held_back.setdefault(worker, {})[line] = None
                 return
             line.waiting.popleft()
             self._at_worker[worker] = there + len(batch.bodies)
-            number = self._switchboard.expect(worker, self._told_of(worker, batch))
+            number = self._switchboard.expect(worker, self._told_of(worker, line, batch))
             self._switchboard.tell(worker, OnChannel(line.channel, number, batch.bodies))
 
-    def _told_of(self, worker: Worker, batch: _Batch) -> Answer:
-        return lambda _, error: self._recorded(worker, batch, error)
+    def _told_of(self, worker: Worker, line: _Line, batch: _Batch) -> Answer:
+        def recorded(_: bytes | None, error: TheaterError | None) -> None:
+            left = self._at_worker.pop(worker) - len(batch.bodies)
+            if left:
+                self._at_worker[worker] = left
+            batch.answer(error)
+            if error is None:
+                for waiting in (*self._held_back.pop(worker, ()), line):
+                    self._forward(waiting)
 
-    def _recorded(self, worker: Worker, batch: _Batch, error: TheaterError | None) -> None:
-        left = self._at_worker.pop(worker) - len(batch.bodies)
-        if left:
-            self._at_worker[worker] = left
-        batch.answer(error)
-        if error is None:
-            for line in self._with(worker):
-                self._forward(line)
+        return recorded
 
     def _with(self, worker: Worker) -> list[_Line]:
         return [line for line in self._lines.values() if line.worker is worker]
@@ -286,13 +295,15 @@ class Channels:
         fetcher = line.fetcher
         if fetcher is None or not (line.said or line.is_over):
             return False
-        self._no_fetcher(line)
         bodies, size = _some(line.said)
+        error = line.error.to_wire() if line.error is not None and not bodies else None
+        self._no_fetcher(line)
+        for _ in bodies:
+            line.said.popleft()
         if bodies and line.worker is not None and not line.is_over:
             self._switchboard.tell(line.worker, Fetched(line.channel, len(bodies), size))
         if not bodies:
             self._lines.pop(line.channel, None)
-        error = line.error.to_wire() if line.error is not None and not bodies else None
         fetcher.reply({"messages": bodies, "closed": not bodies, "error": error})
         self._forward(line)
         return True
@@ -323,6 +334,7 @@ class Channels:
 
     def _worker_is_dead(self, worker: Worker, reason: ExitReason) -> None:
         self._at_worker.pop(worker, None)
+        self._held_back.pop(worker, None)
         for line in self._with(worker):
             because = f"{line.actor.manifest.name} went down: it {reason.describe()}"
             self._over(line, ActorDown(because, **reason.to_dict()))
@@ -339,10 +351,15 @@ class Channels:
         for line in list(self._lines.values()):
             peer = line.client.peer
             if peer not in there:
-                there[peer] = line.client.is_there()
+                there[peer] = self._is_there(line.client)
             if not there[peer]:
                 self._vanished(line)
+        self._unheard = {peer: looks for peer, looks in self._unheard.items() if there.get(peer)}
         self._look_later()
+
+    def _is_there(self, client: Caller) -> bool:
+        looks = self._unheard[client.peer] = self._unheard.get(client.peer, 0) + 1
+        return (looks > _OFTEN and looks % _OFTEN > 0) or client.is_there()
 
     def _vanished(self, line: _Line) -> None:
         """Its client has gone: the actor is told behind what has gone to it, the rest nobody misses."""
@@ -357,9 +374,11 @@ def _some(said: deque[bytes]) -> tuple[list[bytes], int]:
     """The first messages, and their bytes: as many as are fetched at once."""
     bodies: list[bytes] = []
     size = 0
-    while said and (not bodies or size + len(said[0]) <= WINDOW_BYTES):
-        size += len(said[0])
-        bodies.append(said.popleft())
+    for body in said:
+        if bodies and size + len(body) > WINDOW_BYTES:
+            break
+        size += len(body)
+        bodies.append(body)
     return bodies, size
 
 
