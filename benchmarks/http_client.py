@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
     """Both, in turns, so that what else goes on on the machine meets both."""
     if not any(map(effort.wants, ROWS)):
         return
-    with serving(_answer) as url, server() as running, _Library(url) as library:
+    with serving("benchmarks.http_client") as url, server() as running, _Library(url) as library:
         actor = _start(running, url)
         through: list[float] = []
         alone: list[float] = []
@@ -126,6 +127,14 @@ def _answer(port: int) -> None:
     uvloop.run(serve())
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The server, on the port that is the argument; or, without one, all figures."""
+    if sys.argv[1:]:
+        _answer(int(sys.argv[1]))
+        return
     for figure in measure(Effort(frozenset(ROWS))):
         print(f"{figure.row:24} {figure.median * 1e6:8.0f} µs   {figure.note}")
+
+
+if __name__ == "__main__":
+    main()
