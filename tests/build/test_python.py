@@ -239,3 +239,26 @@ def test_a_standalone_build_is_a_component_that_acts_alike(tmp_path):
     gone = {"kind": "no-process", "detail": None, "signal": None, "status": None, "commanded": False}
     assert guest.call("theater:otp/monitor-handlers@0.1.0", "handle-down", (b"1", (1, "a", gone))).value == (b"1",)
     assert guest.call("theater:simple/supervisor-handlers", "handle-child-exit", (b"1", ("a", None))).value == (b"1",)
+
+
+def test_a_standalone_build_answers_http_if_its_manifest_grants_it(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "guest"))
+    from recording_host import HTTP_FRAMEWORK, RecordingHost
+
+    source = """
+import theater
+from theater import http
+
+
+class Site(theater.Actor):
+    @http.get("/users/{name}")
+    def user(self, request, name):
+        return {"name": name}
+"""
+    more = '[[handler]]\ntype = "http-framework"'
+    made = python.build(project(tmp_path, actor=source), manifest(more=more), standalone=True)
+    artefact = ensure_compiled(config.cache() / "artefacts", made)
+    guest = Guest(artefact, RecordingHost({(HTTP_FRAMEWORK, "register-handler"): lambda name: 5}))
+    request = {"method": "GET", "uri": "/users/ann", "headers": [], "body": None}
+    answer = guest.call("theater:simple/http-handlers", "handle-request", (None, (5, request)))
+    assert answer.value[1][0]["body"] == b'{"name":"ann"}'

@@ -130,6 +130,15 @@ def test_it_talks_is_recorded_under_the_present_names_and_replays(house: House, 
     ]
 
 
+def test_a_channel_to_it_is_opened_and_replays(house: House, component: bytes) -> None:
+    (house.folder / "called.wasm").write_bytes(component)
+    row = house.start("called", component="called.wasm")
+    with house.client.open_channel(row.id, b"first") as channel:
+        assert channel.receive(10.0) == b"first"
+    functions = [payload.function for payload in reproduced(house, row.id) if isinstance(payload, Call)]
+    assert functions[:2] == ["init", "handle-channel-open"]
+
+
 def test_it_goes_on_after_a_kill(house: House, component: bytes) -> None:
     (house.folder / "lasting.wasm").write_bytes(component)
     row = house.start("lasting", component="lasting.wasm")
