@@ -66,6 +66,7 @@ def _plain_use(use: Use) -> dict[str, Any]:
         "calls": use.calls,
         "refused": use.refused,
         "functions": dict(use.functions),
+        "refusals": dict(use.refusals),
     }
 
 
@@ -79,6 +80,10 @@ def _show(found: Findings) -> None:
         rows += [(f"  {name}", "", "", granted.get(name), used.get(name)) for name in granted]
     if rows:
         table(_HEADINGS, rows, right=("CALLS", "REFUSED"), wide=("GRANTED", "USED"))
+        refusals = [(use.type, count, sentence) for use in found.uses for sentence, count in use.refusals.items()]
+        if refusals:
+            line()
+            table(("HANDLER", "TIMES", "REFUSED BECAUSE"), refusals, right=("TIMES",), wide=("REFUSED BECAUSE",))
     else:
         line(f"{safe(found.manifest.name)} is granted nothing and has asked for nothing")
 

@@ -45,7 +45,7 @@ def test_what_was_called_is_counted_and_what_was_refused() -> None:
     sleep = Asked("theater:simple/timing", "sleep", (1,), Ok(None))
     found = used(manifest, get("A"), get("A"), get("B"), sleep, sleep._replace(answer=Err("too long")))
     assert (found["environment"].calls, found["environment"].refused) == (3, 0)
-    assert (found["timing"].functions, found["timing"].refused) == ({"sleep": 2}, 1)
+    assert (found["timing"].functions, found["timing"].refusals) == ({"sleep": 2}, {"too long": 1})
 
 
 def test_the_suggestion_grants_what_was_used_and_no_more() -> None:

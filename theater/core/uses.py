@@ -17,8 +17,10 @@ from theater.core.manifest import Handler, Manifest
 from theater.core.older_names import present_name
 from theater.core.permissions import Asked, Permissions
 from theater.core.permissions.nothing import Nothing
+from theater.core.values import Err
 
 _AT_ONCE: Final = 1000
+_MOST_REFUSALS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Use:
         calls: how often its functions were called, and it called the actor's exports.
         refused: how many of those calls were answered with an error.
         functions: calls by function.
+        refusals: what it was told, and how often; of the first so many different ones.
     """
 
     type: str
@@ -40,6 +43,7 @@ class Use:
     calls: int
     refused: int
     functions: Mapping[str, int]
+    refusals: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -47,8 +51,16 @@ class _Row:
     telling: list[Asked] = field(default_factory=list)
     fresh: dict[bytes, Asked] = field(default_factory=dict)
     functions: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     needed: bool = False
+
+    def refuse(self, call: Asked) -> None:
+        if isinstance(call.answer, Err):
+            self.refused += 1
+            sentence = str(call.answer.value)
+            if sentence in self.refusals or len(self.refusals) < _MOST_REFUSALS:
+                self.refusals[sentence] += 1
 
     def note(self, call: Asked, granted: Permissions) -> None:
         """Takes a call in. Of a thousand different ones that need nothing which is not known to be needed none is kept,
@@ -85,7 +97,7 @@ class Tally:
             return  # WASI's, which everybody has.
         row = self._rows.setdefault(type_, _Row())
         row.functions[call.function] += 1
-        row.refused += call.refused
+        row.refuse(call)
         row.needed |= not call.refused
         granted = self._granted.get(type_)
         if granted is not None and not isinstance(granted, Nothing):
@@ -108,7 +120,7 @@ class Tally:
     def _use(self, type_: str) -> Use:
         row, granted = self._rows.get(type_, _Row()), self._granted.get(type_)
         used = row.used(granted) if granted is not None and row.needed else None
-        return Use(type_, granted, used, row.functions.total(), row.refused, dict(row.functions))
+        return Use(type_, granted, used, row.functions.total(), row.refused, dict(row.functions), dict(row.refusals))
 
 
 def smallest(
