@@ -274,7 +274,7 @@ def test_a_parent_passes_on_what_it_grants(kin: Kin) -> None:
         kin.spawn(parent.id, text_of_child("x", handlers=("random",)))
 
 
-def test_a_text_names_no_secret_that_the_parent_lacks(kin: Kin) -> None:
+def test_a_child_names_no_secret_that_its_parent_lacks(kin: Kin) -> None:
     path = kin.house.folder / "its.secret"
     path.touch(0o600)
     path.write_bytes(b"of the parent")
@@ -283,13 +283,19 @@ def test_a_text_names_no_secret_that_the_parent_lacks(kin: Kin) -> None:
     for other in (
         'a = { env = "HOME" }',
         'a = { file = "/etc/passwd" }',
-        'a = { file = "./its.secret" }',
         'b = { file = "its.secret" }',
         f'{row}\nb = {{ env = "PATH" }}',
     ):
         with pytest.raises(ActorFailed, match="cannot name the secret"):
             kin.spawn(parent.id, text_of_child("x", more=f"[secrets]\n{other}\n"))
-    child = kin.spawn(parent.id, text_of_child("x", more=f"[secrets]\n{row}\n"))
+        with pytest.raises(ActorFailed, match="cannot name the secret"):
+            kin.spawn(parent.id, kin.write(more=f"[secrets]\n{other}\n"))
+    folder = kin.house.folder / f"{kin.name()}.d"
+    folder.mkdir()
+    (folder / "manifest.toml").write_text(text_of_child("x", component="../probe.wasm", more=f"[secrets]\n{row}\n"))
+    with pytest.raises(ActorFailed, match="cannot name the secret"):
+        kin.spawn(parent.id, folder.name)  # The file beside that manifest is another one.
+    child = kin.spawn(parent.id, text_of_child("x", more='[secrets]\na = { file = "./its.secret" }\n'))
     assert (kin.house.home / "secrets" / child / "a.1").read_bytes()[32:] == b"of the parent"
 
 

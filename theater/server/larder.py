@@ -4,7 +4,7 @@ The guest names a manifest; the server reads it. So that a guest reaches nothing
 mean for it, only files in the folder of the actor's own manifest, and below, are read, wherever links lead. The
 permission `manifests` of its handler `supervisor` says it otherwise, by patterns, of manifests; such a manifest may
 also use what is in its own folder. Whatever a manifest says, its actor has no more than the parent may give it
-(theater/core/confinement.py); a text is the guest's own word, so it names no secret either that the parent has not.
+(theater/core/confinement.py), and no secret that the parent does not have from the same place.
 
 Nothing is built here: that takes minutes, and runs whatever a source says.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theater.core.confinement import excess
-from theater.core.manifest import Manifest, parse
+from theater.core.manifest import Manifest, SecretSource, parse
 from theater.core.permissions.supervisor import Supervisor
 from theater.errors import ComponentError, ManifestError, UnknownContent, disk_error
 from theater.server.cast import Actor
@@ -147,16 +147,22 @@ def _text(parent: Actor, folder: Path, given: str) -> _Found:
         raise ManifestError("the permission `manifests` of the handler supervisor names files, and this is a text")
     file = folder / f"text of {parent.manifest.name}"
     manifest = parse(given, str(file))
-    for secret in manifest.secrets:
-        if secret not in parent.manifest.secrets:
-            raise ManifestError(
-                f"the text of a manifest cannot name the secret {secret.name}: {parent.manifest.name} does not have it "
-                "from there; use a manifest in a file"
-            )
     return _Found(file, given, manifest, (folder,))
 
 
+def _source(secret: SecretSource, folder: Path) -> str:
+    """Where the server finds a secret, however its manifest says it."""
+    return f"env {secret.env}" if secret.file is None else f"file {os.path.realpath(folder / secret.file)}"
+
+
 def _require_no_more(parent: Actor, folder: Path, found: _Found) -> None:
+    known = {(secret.name, _source(secret, folder)) for secret in parent.manifest.secrets}
+    for secret in found.manifest.secrets:
+        if (secret.name, _source(secret, found.file.parent)) not in known:
+            raise ManifestError(
+                f"{found.file}: {found.manifest.name} cannot name the secret {secret.name}: its parent "
+                f"{parent.manifest.name} does not have it from there; name it under [secrets] of that manifest, too"
+            )
     more = excess(found.manifest, str(found.file.parent), parent.manifest, str(folder))
     if more is not None:
         raise ManifestError(
