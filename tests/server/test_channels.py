@@ -273,6 +273,19 @@ def test_what_a_dead_end_had_not_taken_is_no_dead_letter(house: House, name: Nam
     assert not [letter for letter in house.client.dead_letters() if letter.receiver == b.id]
 
 
+def test_an_actor_that_keeps_its_mail_keeps_no_channels(house: House, name: Name) -> None:
+    a = start(house, name())
+    b = start(house, name(), supervision={**RESTLESS, "mail": "keep"})
+    channel = open_channel(house, a.id, b.name)
+    house.client.request(a.id, writing(channel, b"b"))  # b is busy
+    house.client.request(a.id, writing(channel, b"lost with the channel"))
+    house.client.request(a.id, b"s" + b.name.ljust(8).encode() + b"e kept")
+    house.kill_worker(b.id)
+    eventually(lambda: told(house, a.id, channel) == [("close", None)])
+    eventually(lambda: list(house.client.read_events(b.id, types=["call"]))[-1].data["args"] == [b"e kept"])
+    assert ("message", b"lost with the channel") not in told(house, b.id)
+
+
 def test_an_err_of_a_handler_goes_to_the_log_and_the_channel_stays_open(house: House, name: Name) -> None:
     a, b = pair(house, name)
     channel = open_channel(house, a.id, b.name)

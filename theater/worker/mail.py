@@ -121,6 +121,7 @@ class Link:
         keep: what this life does not confirm is for the next one.
         unconfirmed: (number, letter) of what has been taken for it; letters as in `Send`.
         outbox: those that have not left; the first `again` of them were sent to an earlier life.
+        returned: the queue did not take some, so that there may be more than go into one frame.
     """
 
     actor: str
@@ -136,6 +137,7 @@ class Link:
     outbox: list[list[Any]] = field(default_factory=list)
     outbox_bytes: int = 0
     again: int = 0
+    returned: bool = False
 
     def put(self, letter: list[Any]) -> None:
         """Takes a letter for the receiver."""
@@ -156,7 +158,7 @@ class Link:
         self.outbox, self.outbox_bytes, self.again = [], 0, 0
         taken = 0
         try:
-            if not again:
+            if not again and not self.returned:
                 self.dealer.send(encode(Send(me, number, outbox)))
                 return []
             for kind, letters in ((SendAgain, outbox[:again]), (Send, outbox[again:])):
@@ -164,7 +166,9 @@ class Link:
                     self.dealer.send(encode(kind(me, number + taken, batch)))
                     taken += len(batch)
         except Full:
+            self.returned = True
             return outbox[taken:]
+        self.returned = False
         return []
 
     def drain(self) -> None:
