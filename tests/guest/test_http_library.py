@@ -177,6 +177,12 @@ def test_a_star_is_the_rest_of_the_path(shop, framework):
     assert answer["body"] == b"a/b c/"
 
 
+def test_a_parameter_that_was_added_while_the_actor_ran_is_read_by_the_host(shop, framework):
+    told = [("host", "x"), ("x-theater-param-item", "salt")]
+    answer = shop.http("handle-request", framework.handlers["item"], request("GET", "/new/salt", headers=told))
+    assert body_of(answer)["item"] == "salt"
+
+
 def test_an_abort_is_a_response_and_leaves_the_state(shop, framework):
     buy = framework.handlers["buy"]
     shop.http("handle-request", buy, request("POST", "/items/1", b'{"number": 5}'))

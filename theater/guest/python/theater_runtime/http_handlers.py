@@ -42,7 +42,7 @@ class HttpHandlers:
 
     def _respond(self, number: int, record: Any) -> Any:
         handler = handler_of(self._actor, number)
-        params = handler.params(record.method, record.uri) if handler.patterns else {}
+        params = handler.params(record) if handler.patterns else {}
         try:
             answer = handler.method(Request(record, params), **params)
         except Abort as abort:

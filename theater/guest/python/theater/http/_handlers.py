@@ -4,7 +4,7 @@ A handler is registered under its method's name, and one name has one id as long
 life that is asked for an id which it does not know, since an earlier one registered it, registers all names again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from theater.errors import Error
 from theater.http.routes import Kind, Mark, marked, marks
 
 _framework = interface("http_framework")
+_PARAMETER = "x-theater-param-"
+_WILDCARD = "x-theater-wildcard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,17 @@ class Handler:
     method: Callable[..., Any]
     patterns: tuple[Mark, ...]
 
-    def params(self, method: str, uri: str) -> dict[str, str]:
+    def params(self, record: Any) -> dict[str, str]:
         """What stands in the path of a request."""
-        segments = uri.partition("?")[0].split("/")[1:]
+        segments = record.uri.partition("?")[0].split("/")[1:]
         # The host decides what a request is for; a mark for another method (HEAD) is still a better guess than none.
         for same in (True, False):
             for mark in self.patterns:
-                if (mark.method == method) is same:
+                if (mark.method == record.method) is same:
                     found = mark.match(segments)
                     if found is not None:
                         return found
-        return {}
+        return dict(_told(record.headers))
 
 
 _ids: dict[str, int] = {}
@@ -71,6 +73,15 @@ def _learnt(actor: Any, number: int) -> Handler:
     if number not in _handlers:
         raise Error(f"{type(actor).__name__} has no method any more for the handler {number}")
     return _handlers[number]
+
+
+def _told(headers: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What the host says of a path that no mark has: that of a route which was added while the actor ran."""
+    for name, value in headers:
+        if name.startswith(_PARAMETER):
+            yield name.removeprefix(_PARAMETER), value
+        elif name == _WILDCARD:
+            yield "rest", value
 
 
 def _finds(mark: Mark) -> bool:

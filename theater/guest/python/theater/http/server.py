@@ -112,7 +112,8 @@ class Server:
             ask(_framework.enable_websocket, self.id, path, connect, of[Kind.MESSAGE], disconnect)
 
     def add_route(self, method: str, path: str, handler: Callable[..., Any]) -> int:
-        """Sends requests to a method of the actor that is marked for this path, and returns the route's id."""
+        """Sends requests to a method of the actor, which has a mark, be it for another path, and returns the route's
+        id."""
         return ask(_framework.add_route, self.id, path, method.upper(), _id_of_marked(handler))
 
     def remove_route(self, route: int) -> None:
