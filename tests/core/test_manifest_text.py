@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -70,10 +69,17 @@ def test_what_is_default_is_not_written() -> None:
     assert write(parse('name = "a"\ncomponent = "a.wasm"\n', "m")) == 'name = "a"\ncomponent = "a.wasm"\n'
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "examples").rglob("*.toml")), ids=str)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+OTHERS = {EXAMPLES / "handler", EXAMPLES / "handler" / "actor"}
+"""A package, and an actor that can only be read where that is installed."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in EXAMPLES.rglob("*.toml") if path.parent not in OTHERS and path.stem != "theater"),
+    ids=str,
+)
 def test_the_manifests_of_the_examples_read_back(path: Path) -> None:
-    if re.search(r"^\[\[(child|supervisor)\]\]|^\[project\]", path.read_text(), re.MULTILINE):
-        pytest.skip("no manifest")
     manifest = parse(path.read_text(), str(path))
     assert parse(write(manifest), "written") == manifest
 

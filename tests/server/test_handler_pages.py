@@ -13,11 +13,15 @@ from house import House
 from page_example import Scene, fits, manifest_of, read_example
 
 from theater.core import schema
-from theater.core.handlers import GRANTED_TO_ALL, HANDLERS
+from theater.core.handlers import GRANTED_TO_ALL, HANDLERS, OWN_TYPES
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [pytest.param(page, id=page.stem) for page in sorted(DOCS.glob("handlers/*.md")) if page.stem in HANDLERS]
+PAGES = [pytest.param(page, id=page.stem) for page in sorted(DOCS.glob("handlers/*.md")) if page.stem in OWN_TYPES]
 HEADINGS = ["What it does", "Permissions", "Limits", "Errors", "What is recorded", "Example"]
+
+
+def test_every_handler_has_a_page() -> None:
+    assert {page.stem for page in DOCS.glob("handlers/*.md")} == OWN_TYPES | {"your-own"}
 
 
 @pytest.mark.parametrize("page", PAGES)
