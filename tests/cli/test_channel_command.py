@@ -136,7 +136,8 @@ def test_a_reader_that_does_not_read_loses_nothing(live: Theater, talker: str) -
         Command[bytes](arguments, stdin=lines, stdout=subprocess.PIPE, env=live.environment()) as process,
     ):
         assert process.stdout is not None
-        time.sleep(1.5)
+        with Client(home=live.home) as client:
+            eventually(lambda: [row for row in client.channels(talker) if row.to_client], "something waits")
         found = [int(line[:6]) for line in process.stdout]
         assert process.wait(PATIENCE) == 0
     assert found == list(range(3000))
