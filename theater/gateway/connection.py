@@ -1,8 +1,8 @@
 """One connection: aiohttp's protocol, with the bounds of time and size that it does not have itself.
 
-It parses nothing: it counts the bytes that go into the parser until a head comes out of it, and the time. Three
-attributes of aiohttp's protocol are used that are not documented (`_request_count`, `_messages`, and
-`_make_error_handler`); tests/gateway/test_bad_requests.py fails where they mean something else.
+It parses nothing: it counts the bytes that go into the parser until a head comes out of it, and the time. Some
+attributes of aiohttp's protocol are used that are not documented (`_request_count`, `_messages`, `_upgraded`,
+`_drain_helper`, `_make_error_handler`); tests/gateway/test_bad_requests.py fails where they mean something else.
 
 A connection is looked at by `Listener.sweep`, once in a while and all together: a timer for each costs more than the
 requests of most.
@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
+from aiohttp.http import HttpVersion10
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from theater.gateway.plain_answers import Refusal, plain_answer, raw_answer
+from theater.gateway.reply import Reply
 
 if TYPE_CHECKING:
     from theater.gateway.listener import Listener
@@ -97,13 +99,34 @@ class Connection(RequestHandler):
     # ---- what aiohttp calls
 
     async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+        self, request: web.BaseRequest, resp: web.StreamResponse | Reply, start_time: float | None
+    ) -> tuple[Any, bool]:
+        if isinstance(resp, Reply):
+            if not self._upgraded:
+                return resp, not await self._reply(request, resp)
+            resp = resp.as_response()
         self._sending_since = self._loop.time()
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
             self._sending_since = 0.0
+
+    async def _reply(self, request: web.BaseRequest, reply: Reply) -> bool:
+        """Sends an answer; whether anybody is there to take it."""
+        line = self.line
+        if line is None or line.is_closing():
+            return False
+        is_old = request.version == HttpVersion10
+        line.write(reply.bytes(is_head=request.method == "HEAD", is_old=is_old, keep_alive=request.keep_alive))
+        if line.get_write_buffer_size():
+            self._sending_since = self._loop.time()
+            try:
+                await self._drain_helper()  # Waits only for a client that takes much too little.
+            except ConnectionError:
+                return False
+            finally:
+                self._sending_since = 0.0
+        return True
 
     def _make_error_handler(self, err_info: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         status = 431 if isinstance(err_info.exc, LineTooLong) else 400

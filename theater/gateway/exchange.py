@@ -16,17 +16,16 @@ import asyncio
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from multidict import CIMultiDict
 
 from theater.core.http_routes import NotAllowed, split
 from theater.errors import ActorDown, ActorFailed, InvalidInput, MailboxFull, TheaterError, TimedOut
 from theater.gateway.plain_answers import SERVER, Refusal, plain_answer
+from theater.gateway.reply import Reply
 from theater.gateway.site import Site
 from theater.gateway.tenant import NotThere
 
@@ -50,8 +49,8 @@ _NOT_THEIRS = frozenset({"connection", "content-length", "keep-alive", "proxy-co
 """Headers of an answer that are the connection's business, and which the gateway writes."""
 
 _VERSIONS = (HttpVersion11, HttpVersion10)
-_NO_BODY = frozenset({204, 304})
 
+Answer = web.StreamResponse | Reply
 Request = dict[str, Any]
 """An `http-request`."""
 
@@ -62,7 +61,7 @@ class Exchange:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> Answer:
         """The answer; none of our errors gets out."""
         try:
             answer = await self._answer(request)
@@ -74,7 +73,7 @@ class Exchange:
             answer.force_close()
         return answer
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> Answer:
         method, authority, target = self._head(request)
         path, _, query = target.partition("?")
         if target == "*":
@@ -130,7 +129,7 @@ class Exchange:
 
     # ---- the way to the actor
 
-    async def _middlewares(self, site: Site, path: str, asked: Request) -> web.StreamResponse | None:
+    async def _middlewares(self, site: Site, path: str, asked: Request) -> Answer | None:
         """Shows the request to the middlewares; the answer of the one that does not let it proceed."""
         for handler in site.middlewares_of(split(path)):
             (result,) = await site.tenant.call("handle-middleware", [handler, asked], site.timeout)
@@ -142,7 +141,7 @@ class Exchange:
             _parts(asked["uri"])
         return None
 
-    async def _route(self, site: Site, method: str, path: str, asked: Request) -> web.StreamResponse:
+    async def _route(self, site: Site, method: str, path: str, asked: Request) -> Answer:
         found = site.routes.find(method, path)
         if found is None:
             raise Refusal(404)
@@ -155,7 +154,7 @@ class Exchange:
         (told,) = await site.tenant.call("handle-request", [found.route.handler, asked], site.timeout)
         return _built(site, told["status"], told["headers"], told["body"])
 
-    async def _socket(self, site: Site, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+    async def _socket(self, site: Site, request: web.BaseRequest, path: str, query: str) -> Answer:
         from theater.gateway.websocket import serve
 
         handlers = site.sockets_on(path)
@@ -269,7 +268,7 @@ def _allowing(methods: Sequence[str]) -> web.Response:
     return web.Response(status=204, headers={"Server": SERVER, "Allow": ", ".join(methods)})
 
 
-def _chosen(site: Site, told: Request) -> web.StreamResponse:
+def _chosen(site: Site, told: Request) -> Answer:
     """The answer of a middleware: the request that it returned, with a status in the place of the method. One that it
     returned as it was is no answer, and nothing of it goes back."""
     status = told["method"]
@@ -278,40 +277,26 @@ def _chosen(site: Site, told: Request) -> web.StreamResponse:
     return _built(site, int(status), told["headers"], told["body"])
 
 
-def _built(site: Site, status: int, headers: Sequence[Sequence[str]], body: bytes | None) -> web.Response:
+def _built(site: Site, status: int, headers: Sequence[Sequence[str]], body: bytes | None) -> Reply:
     """The actor's answer, if it is one."""
     if not 200 <= status <= 599:
         site.tenant.complain("an actor answered with what is no status", status=status)
         raise Refusal(500)
-    fields: CIMultiDict[str] = CIMultiDict()
-    fields["Server"] = SERVER
+    fields: list[tuple[str, str]] = []
     for name, value in headers:
         key = _checked(name, value) if len(value) <= 256 else _checked.__wrapped__(name, value)
         if key is None:
             site.tenant.complain("an actor answered with what is no header", header=name[:100])
             raise Refusal(500)
         if key not in _NOT_THEIRS:
-            if key == "server":
-                fields["Server"] = value
-            else:
-                fields.add(name, value)
-    return web.Response(
-        status=status, reason=_reason(status), headers=fields, body=None if status in _NO_BODY else body
-    )
+            fields.append((key, value))
+    return Reply(status, fields, body or b"")
 
 
 @lru_cache(maxsize=2048)
 def _checked(name: str, value: str) -> str | None:
     """The name in lower case; None if this is no header: it could be the end of one and the beginning of others."""
     return name.lower() if _TOKEN.fullmatch(name) and _VALUE.fullmatch(value) else None
-
-
-@lru_cache(maxsize=512)
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 __all__ = ["DENIED", "OURS", "PARAMETER", "WILDCARD", "Exchange"]

@@ -6,8 +6,9 @@ import asyncio
 import errno
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -40,11 +41,14 @@ class Bounds:
     idle_timeout: float
 
 
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
 class _Door(web.Server):
     """aiohttp's server with connections of our own."""
 
     def __init__(self, listener: Listener, exchange: Exchange) -> None:
-        super().__init__(exchange.answer)
+        super().__init__(cast(_Handler, exchange.answer))  # `Connection` sends a `Reply` itself.
         self._listener = listener
 
     def __call__(self) -> Connection:
