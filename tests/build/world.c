@@ -94,6 +94,19 @@ static theater_bytes start(theater_bytes program, theater_bytes folder, theater_
                                                           .timeout = argument.size ? 9 : 0}));
 }
 
+static theater_bytes file_info(theater_bytes path) {
+    theater_file_info_result it = theater_file_info(path);
+    theater_bytes all = theater_format("%d %s %" PRIu64 " %" PRIu64, it.exists, it.ok ? it.kind : "", it.size, it.modified);
+    return said(it.ok, all, it.error);
+}
+
+static theater_bytes connections(uint64_t server, theater_bytes path) {
+    theater_connections_result it = theater_connections(server, path);
+    theater_bytes all = theater_text("");
+    for (size_t i = 0; i < it.count && it.ok; i++) all = theater_format("%s[%" PRIu64 "]", text(all), it.items[i]);
+    return said(it.ok, all, it.error);
+}
+
 static theater_bytes create(theater_bytes port, theater_bytes host, theater_bytes certificate) {
     theater_server_config config = {.port = (uint16_t)value(port), .host = host.size ? theater_some(host) : THEATER_NONE,
                                     .certificate = certificate, .key = certificate};
@@ -114,6 +127,15 @@ theater_answer theater_handle_request(theater_option state, theater_bytes id, th
     if (IS("create-folder")) SAY(result(theater_create_folder(a)));
     if (IS("delete-folder")) SAY(result(theater_delete_folder(a)));
     if (IS("path-exists")) SAY(number(theater_path_exists(a)));
+    if (IS("write-bytes")) SAY(result(theater_write_bytes(a, after_a)));
+    if (IS("append-file")) SAY(result(theater_append_file(a, after_a)));
+    if (IS("read-part")) SAY(result(theater_read_part(a, value(b), (uint32_t)value(c))));
+    if (IS("rename")) SAY(result(theater_rename(a, b)));
+    if (IS("file-info")) SAY(file_info(a));
+    if (IS("broadcast-text")) SAY(number(theater_broadcast(value(a), b, (theater_websocket_message){THEATER_TEXT, after_b})));
+    if (IS("broadcast-binary"))
+        SAY(number(theater_broadcast(value(a), b, (theater_websocket_message){THEATER_BINARY, after_b})));
+    if (IS("connections")) SAY(connections(value(a), b));
     if (IS("run")) SAY(ran(theater_run(a, b, &after_b, after_b.size != 0)));
     if (IS("run-nix")) SAY(ran(theater_run_nix(a, after_a)));
     if (IS("now")) SAY(theater_format("%" PRIu64, theater_now()));

@@ -213,6 +213,23 @@ def test_a_middleware_lets_pass_changes_or_answers(shop, framework):
     assert refused["request"]["body"] == b"no"
 
 
+@pytest.mark.parametrize(("answer", "proceeds"), [(True, True), (False, False)])
+def test_a_middleware_may_say_yes_or_no(load, framework, answer, proceeds):
+    actor = load(
+        f"""
+        import theater
+
+        class Guarded(theater.Actor):
+            @theater.http.middleware()
+            def guard(self, request):
+                return {answer}
+        """,
+        framework.answers(),
+    )
+    result = actor.http("handle-middleware", 100, request("GET", "/"))
+    assert (result["proceed"], result["request"]["method"]) == (proceeds, "GET" if proceeds else "403")
+
+
 def test_a_websocket_is_met_heard_and_seen_off(shop, framework):
     ids = framework.handlers
     shop.http("handle-websocket-connect", ids["came"], 3, "/talk", "name=ann")

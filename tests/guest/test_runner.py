@@ -547,6 +547,29 @@ def test_plain_classes_hear_of_ends(load):
     assert actor.end("handle-exit", "a", gone) == Err("actor has no handle_exit")
 
 
+def test_plain_classes_answer_http_and_hear_of_programs(load):
+    actor = load(
+        """
+        from wit_world.imports.http_types import HttpResponse
+
+        class HttpHandlers:
+            def handle_request(self, state, params):
+                handler, request = params
+                return b"seen", (HttpResponse(201, request.headers, request.uri.encode()),)
+
+        class ProcessHandlers:
+            def handle_exit(self, state, params):
+                return (repr(params).encode(),)
+        """
+    )
+    request = {"method": "GET", "uri": "/x", "headers": [("a", "b")], "body": None}
+    answer = actor.http("handle-request", 1, request)
+    assert answer == {"status": 201, "headers": [("a", "b")], "body": b"/x"}
+    assert actor.state == b"seen"
+    assert actor.http("handle-middleware", 1, request) == Err("actor has no handle_middleware")
+    assert actor.program("handle-exit", 5, -9) == Ok((b"(5, -9)",))
+
+
 # ---- figures
 
 

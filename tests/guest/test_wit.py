@@ -196,6 +196,10 @@ FUNCTIONS = {
 }
 
 OTP_TYPES = {
+    "files": {
+        "enum file-kind": "file, folder, other",
+        "record file-info": "kind: file-kind, size: u64, modified: u64",
+    },
     "identity": {"record me": "id: string, name: string, parent: option<string>, incarnation: u64"},
     "exits": {
         "enum exit-kind": "normal, shutdown, trap, error, signal, status, out-of-memory, deadline, start-failed, "
@@ -237,6 +241,18 @@ OTP_FUNCTIONS = {
     "monitor-handlers": {
         "handle-down": handler("u64, string, exit-reason"),
         "handle-exit": handler("string, exit-reason"),
+    },
+    "files": {
+        "write-bytes": f"func(path: string, content: {BYTES}) {DONE}",
+        "append": f"func(path: string, content: {BYTES}) {DONE}",
+        "read-part": f"func(path: string, offset: u64, length: u32) -> result<{BYTES}, string>",
+        "rename": f"func(path: string, to: string) {DONE}",
+        "stat": "func(path: string) -> result<option<file-info>, string>",
+    },
+    "websockets": {
+        "broadcast-text": "func(server-id: u64, path: string, text: string) -> result<u32, string>",
+        "broadcast-binary": f"func(server-id: u64, path: string, data: {BYTES}) -> result<u32, string>",
+        "connections": "func(server-id: u64, path: string) -> result<list<u64>, string>",
     },
     "program": {"load": f"func(modules: list<tuple<string, {BYTES}>>, entry: string) {DONE}"},
 }

@@ -24,6 +24,7 @@
 #define SECRETS "theater:otp/secrets@0.1.0"
 #define LINKS "theater:otp/links@0.1.0"
 #define FILESYSTEM "theater:simple/filesystem"
+#define FILES "theater:otp/files@0.1.0"
 #define TIMING "theater:simple/timing"
 #define RANDOM "theater:simple/random"
 #define ENVIRONMENT "theater:simple/environment"
@@ -159,6 +160,21 @@ typedef struct {
     };
 } ran_memory;
 
+/* result<option<file-info>, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        struct {
+            uint8_t exists;
+            struct {
+                uint8_t kind;
+                uint64_t size, modified;
+            } info;
+        };
+        theater_bytes error;
+    };
+} info_memory;
+
 /* result<f64, string> */
 typedef struct {
     uint8_t failed;
@@ -228,6 +244,11 @@ IMPORT(FILESYSTEM, "delete-dir") void import_delete_folder(BYTES, result_memory 
 IMPORT(FILESYSTEM, "path-exists") void import_path_exists(BYTES, bool_result_memory *);
 IMPORT(FILESYSTEM, "execute-command") void import_run(BYTES, BYTES, const theater_bytes *, size_t, ran_memory *);
 IMPORT(FILESYSTEM, "execute-nix-command") void import_run_nix(BYTES, BYTES, ran_memory *);
+IMPORT(FILES, "write-bytes") void import_write_bytes(BYTES, BYTES, result_memory *);
+IMPORT(FILES, "append") void import_append_file(BYTES, BYTES, result_memory *);
+IMPORT(FILES, "read-part") void import_read_part(BYTES, uint64_t, uint32_t, result_memory *);
+IMPORT(FILES, "rename") void import_rename(BYTES, BYTES, result_memory *);
+IMPORT(FILES, "stat") void import_file_info(BYTES, info_memory *);
 IMPORT(TIMING, "now") uint64_t import_now(void);
 IMPORT(TIMING, "sleep") void import_sleep(uint64_t, result_memory *);
 IMPORT(TIMING, "deadline") void import_sleep_until(uint64_t, result_memory *);
@@ -485,6 +506,43 @@ theater_number_result theater_path_exists(theater_bytes path) {
     bool_result_memory found;
     import_path_exists(B(path), &found);
     return read_bool(&found);
+}
+
+theater_result theater_write_bytes(theater_bytes path, theater_bytes content) {
+    result_memory found;
+    import_write_bytes(B(path), B(content), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_append_file(theater_bytes path, theater_bytes content) {
+    result_memory found;
+    import_append_file(B(path), B(content), &found);
+    return read_outcome(&found);
+}
+
+theater_result theater_read_part(theater_bytes path, uint64_t from, uint32_t size) {
+    result_memory found;
+    import_read_part(B(path), from, size, &found);
+    return read_result(&found);
+}
+
+theater_result theater_rename(theater_bytes path, theater_bytes to) {
+    result_memory found;
+    import_rename(B(path), B(to), &found);
+    return read_outcome(&found);
+}
+
+theater_file_info_result theater_file_info(theater_bytes path) {
+    static const char *const kinds[] = {"file", "folder", "other"};
+    info_memory found;
+    import_file_info(B(path), &found);
+    if (found.failed) return (theater_file_info_result){.ok = false, .error = found.error};
+    if (!found.exists) return (theater_file_info_result){.ok = true, .kind = ""};
+    return (theater_file_info_result){.ok = true,
+                                      .exists = true,
+                                      .kind = kinds[found.info.kind],
+                                      .size = found.info.size,
+                                      .modified = found.info.modified};
 }
 
 static theater_ran read_ran(const ran_memory *found) {

@@ -255,6 +255,22 @@ theater_result theater_delete_file(theater_bytes path);
 theater_result theater_create_folder(theater_bytes path);
 theater_result theater_delete_folder(theater_bytes path);                            /* with everything in it */
 theater_number_result theater_path_exists(theater_bytes path);
+theater_result theater_write_bytes(theater_bytes path, theater_bytes content);       /* as theater_write_file */
+theater_result theater_append_file(theater_bytes path, theater_bytes content);
+theater_result theater_read_part(theater_bytes path, uint64_t from, uint32_t size);  /* shorter only at the end */
+theater_result theater_rename(theater_bytes path, theater_bytes to);
+
+/* What a path leads to, or why that is not known. */
+typedef struct {
+    bool ok;
+    bool exists;
+    const char *kind;   /* file, folder or other */
+    uint64_t size;      /* bytes of a file */
+    uint64_t modified;  /* in ms since the epoch */
+    theater_bytes error;
+} theater_file_info_result;
+
+theater_file_info_result theater_file_info(theater_bytes path);
 
 /* What a program that has run left. */
 typedef struct {

@@ -59,6 +59,15 @@ typedef struct {
     };
 } number_result_memory;
 
+/* result<u32, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        uint32_t value;
+        theater_bytes error;
+    };
+} short_result_memory;
+
 /* list<string>; its items have the layout of theater_bytes */
 typedef struct {
     const theater_bytes *items;
@@ -86,6 +95,11 @@ static inline theater_result read_outcome(const result_memory *found) {
 }
 
 static inline theater_number_result read_number(const number_result_memory *found) {
+    if (found->failed) return (theater_number_result){.ok = false, .error = found->error};
+    return (theater_number_result){.ok = true, .value = found->value};
+}
+
+static inline theater_number_result read_short(const short_result_memory *found) {
     if (found->failed) return (theater_number_result){.ok = false, .error = found->error};
     return (theater_number_result){.ok = true, .value = found->value};
 }

@@ -7,6 +7,7 @@
 
 #define CLIENT "theater:simple/http-client"
 #define FRAMEWORK "theater:simple/http-framework"
+#define WEBSOCKETS "theater:otp/websockets@0.1.0"
 #define HANDLERS "theater:simple/http-handlers"
 
 /* ---- layouts */
@@ -59,6 +60,18 @@ typedef struct {
     };
 } info_memory;
 
+/* result<list<u64>, string> */
+typedef struct {
+    uint8_t failed;
+    union {
+        struct {
+            const uint64_t *items;
+            size_t count;
+        };
+        theater_bytes error;
+    };
+} connections_memory;
+
 /* record websocket-message; the kind is a variant, of which `other` has a text */
 typedef struct {
     uint8_t kind;
@@ -87,6 +100,10 @@ IMPORT(FRAMEWORK, "disable-websocket") void import_disable_websocket(uint64_t, B
 IMPORT(FRAMEWORK, "send-websocket-message")
 void import_send_websocket(uint64_t, uint64_t, int32_t, BYTES, int32_t, BYTES, int32_t, BYTES, result_memory *);
 IMPORT(FRAMEWORK, "close-websocket") void import_close_websocket(uint64_t, uint64_t, result_memory *);
+
+IMPORT(WEBSOCKETS, "broadcast-text") void import_broadcast_text(uint64_t, BYTES, BYTES, short_result_memory *);
+IMPORT(WEBSOCKETS, "broadcast-binary") void import_broadcast_binary(uint64_t, BYTES, BYTES, short_result_memory *);
+IMPORT(WEBSOCKETS, "connections") void import_connections(uint64_t, BYTES, connections_memory *);
 
 /* ---- values */
 
@@ -318,6 +335,20 @@ theater_result theater_close_websocket(uint64_t server, uint64_t connection) {
     result_memory found;
     import_close_websocket(server, connection, &found);
     return read_outcome(&found);
+}
+
+theater_number_result theater_broadcast(uint64_t server, theater_bytes path, theater_websocket_message message) {
+    short_result_memory found;
+    if (message.kind == THEATER_TEXT) import_broadcast_text(server, B(path), B(message.content), &found);
+    else import_broadcast_binary(server, B(path), B(message.content), &found);
+    return read_short(&found);
+}
+
+theater_connections_result theater_connections(uint64_t server, theater_bytes path) {
+    connections_memory found;
+    import_connections(server, B(path), &found);
+    if (found.failed) return (theater_connections_result){.ok = false, .error = found.error};
+    return (theater_connections_result){.ok = true, .items = found.items, .count = found.count};
 }
 
 /* ---- handlers */

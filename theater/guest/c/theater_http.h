@@ -112,6 +112,19 @@ typedef struct {
 theater_result theater_send_websocket(uint64_t server, uint64_t connection, theater_websocket_message message);
 theater_result theater_close_websocket(uint64_t server, uint64_t connection);
 
+/* To all websockets on a path, given as it was enabled, and to how many that was. */
+theater_number_result theater_broadcast(uint64_t server, theater_bytes path, theater_websocket_message message);
+
+/* Which they are, or why that is not known. */
+typedef struct {
+    bool ok;
+    const uint64_t *items;
+    size_t count;
+    theater_bytes error;
+} theater_connections_result;
+
+theater_connections_result theater_connections(uint64_t server, theater_bytes path);
+
 /* ---- handlers: what you write; each is told the id that theater_register_handler gave */
 
 /* What theater_handle_http returns: made by theater_http_reply, theater_http_respond or theater_http_fail. */

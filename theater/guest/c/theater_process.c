@@ -7,15 +7,6 @@
 #define OF_PROGRAMS "theater:simple/process-handlers"
 #define USUAL_BUFFER (64 << 10)
 
-/* result<u32, string> */
-typedef struct {
-    uint8_t failed;
-    union {
-        uint32_t value;
-        theater_bytes error;
-    };
-} short_result_memory;
-
 /* result<process-status, string> */
 typedef struct {
     uint8_t failed;
@@ -52,8 +43,7 @@ theater_number_result theater_start_program(theater_program it) {
 theater_number_result theater_write_input(uint64_t process, theater_bytes data) {
     short_result_memory found;
     import_write_input(process, B(data), &found);
-    if (found.failed) return (theater_number_result){.ok = false, .error = found.error};
-    return (theater_number_result){.ok = true, .value = found.value};
+    return read_short(&found);
 }
 
 theater_process_status_result theater_process_status(uint64_t process) {

@@ -56,8 +56,10 @@ class HttpHandlers:
         except Abort as abort:
             self._calls.forget()
             answer = abort.response
-        if answer is None:
+        if answer is None or answer is True:
             return _types.MiddlewareResult(True, record)
+        if answer is False:
+            answer = Response(None, 403)
         if isinstance(answer, Request):
             return _types.MiddlewareResult(True, answer.record())
         return _types.MiddlewareResult(False, _as_request(response_of(answer), record))

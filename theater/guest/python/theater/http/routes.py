@@ -103,7 +103,8 @@ def delete(path: str) -> Callable[[F], F]:
 def middleware(path: str = "/") -> Callable[[F], F]:
     """Marks a method that sees requests before the routes do: `handler(self, request)`.
 
-    None lets the request go on, a `Request` goes on in its place, a `Response` or a raised `Abort` is the answer.
+    None or True lets the request go on, a `Request` goes on in its place; a `Response`, what one is made of, or a raised
+    `Abort` is the answer, False the status 403.
     Several are asked in the order in which they are written.
 
     Args:
