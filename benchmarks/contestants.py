@@ -93,10 +93,10 @@ CONTESTANTS = (
             "http-slow",
             "websocket-rate",
             "gateway-idle",
-            "http-client",
         ),
         deadline=600,
     ),
+    Contestant(THEATER, "benchmarks.theater_rows.fetching", ("http-client",)),
     Contestant(THEATER, "benchmarks.theater_rows.commands", ("list", "help")),
     # The first Python actor of a machine has the runner built, which takes a minute or two.
     Contestant(THEATER, "benchmarks.theater_rows.memory", ("memory", "memory-python"), deadline=600, once=True),

@@ -3,33 +3,27 @@
 The actor is tests/actors/http.wat, the smallest there can be, and for one row one in Python. wrk asks on 16 connections
 that it keeps. Slow clients send a byte of a request's head each second, and are not done before the measurement is.
 Websockets are sent messages by a process of this benchmark, which has as many on their way as it has connections.
-
-What `send-http` takes beyond the library is the median of requests that an actor makes within one call, read from its
-chain, less that of the same requests by the library in a process of its own, to the same server on this machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import aiohttp
 import uvloop
 
 from benchmarks.effort import Effort
 from benchmarks.figures import Figure, rate
-from benchmarks.peers import aiohttp_server
 from benchmarks.processes import private_memory
 from benchmarks.theater_rows.server import Server, server
-from benchmarks.web import BODY, free_port, load, measured, serving
+from benchmarks.web import BODY, free_port, load, measured
 from theater.build import build
 from theater.core.manifest import parse
 from theater.wasm.assemble import assemble
@@ -55,16 +49,6 @@ _PYTHON = {
             def hello(self, request):
                 return "e" * 100
     """,
-    "asker": """
-        import theater
-        from theater import http
-
-
-        class Asker(theater.Actor):
-            def handle_request(self, message):
-                for _ in range(message["times"]):
-                    http.fetch(message["url"])
-    """,
 }
 
 
@@ -85,9 +69,6 @@ def measure(effort: Effort) -> Iterator[Figure]:
             _start_python(running, "greeter", "http-framework", f'listen = ["127.0.0.1:{port}"]', port)
             found = next(measured(f"http://127.0.0.1:{port}/", effort))
             yield Figure("http-python", found.median, samples=found.samples)
-        if effort.wants("http-client"):
-            with serving(aiohttp_server.__name__) as remote:
-                yield _client(running, remote, effort)
 
 
 # ---- actors
@@ -182,56 +163,3 @@ async def _talk(session: aiohttp.ClientSession, url: str, count: int) -> None:
             await talking.send_str(text)
             if await talking.receive_str() != text:
                 raise ValueError("another message came back")
-
-
-# ---- requests of an actor
-
-
-def _client(running: Server, remote: str, effort: Effort) -> Figure:
-    address = remote.removeprefix("http://").rstrip("/")
-    granted = f'allow = ["GET {remote}*"]\nprivate = ["{address}"]'
-    _start_python(running, "asker", "http-client", granted)
-    count = effort.of(_REQUESTS, 20)
-    body = json.dumps({"times": count, "url": remote}).encode()
-    own: list[float] = []
-    alone: list[float] = []
-    for _ in range(2):
-        running.client.request("asker", body, timeout=120)
-        own.append(statistics.median(_asked(running, count)))
-        alone.append(statistics.median(uvloop.run(_alone(remote, count))))
-    overhead = statistics.median(own) - statistics.median(alone)
-    return Figure("http-client", overhead, samples=2 * count, note=f"{statistics.median(alone) * 1e3:.2f} ms alone")
-
-
-def _asked(running: Server, count: int) -> list[float]:
-    """Seconds of the newest requests, from the entries of the host call and its result."""
-    found: list[float] = []
-    begun: int | None = None
-    since = max(0, running.row("asker").entries - 2 * count - 2)
-    while len(found) < count:
-        page = running.client.events("asker", since=since, limit=1000)
-        if not page.events:
-            break
-        since = page.next
-        for event in page.events:
-            if event.type == "host-call" and _is_send(event.data):
-                begun = event.time_ns
-            elif event.type == "host-result" and begun is not None:
-                found.append((event.time_ns - begun) / 1e9)
-                begun = None
-    return found
-
-
-def _is_send(data: Any) -> bool:
-    return bool(data["function"] == "send-http")
-
-
-async def _alone(url: str, count: int) -> list[float]:
-    found = []
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        for _ in range(count):
-            begin = time.perf_counter()
-            async with session.get(url) as answer:
-                await answer.read()
-            found.append(time.perf_counter() - begin)
-    return found

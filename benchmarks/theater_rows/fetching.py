@@ -19,14 +19,12 @@ import aiohttp
 import uvloop
 
 from benchmarks.effort import Effort
-from benchmarks.figures import Figure, of_samples
+from benchmarks.figures import Figure
 from benchmarks.theater_rows.server import Server, server
 from benchmarks.web import BODY, serving
 from theater.wasm.assemble import assemble
 
-ROWS = ("http-client", "http-client-alone", "http-client-overhead")
-
-FETCHER = Path(__file__).parents[1] / "tests" / "actors" / "fetch.wat"
+FETCHER = Path(__file__).parents[2] / "tests" / "actors" / "fetch.wat"
 _AT_ONCE = 50
 _BATCHES = 40
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -44,9 +42,7 @@ private = ["127.0.0.1"]
 
 def measure(effort: Effort) -> Iterator[Figure]:
     """Both, in turns, so that what else goes on on the machine meets both."""
-    if not any(map(effort.wants, ROWS)):
-        return
-    with serving("benchmarks.http_client") as url, server() as running, _Library(url) as library:
+    with serving(__name__) as url, server() as running, _Library(url) as library:
         actor = _start(running, url)
         through: list[float] = []
         alone: list[float] = []
@@ -55,10 +51,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
             if batch >= 0:
                 through.append(pair[0])
                 alone.append(pair[1])
-    note = f"each sample is the mean of {_AT_ONCE} requests"
-    yield of_samples("http-client", through, note)
-    yield of_samples("http-client-alone", alone, note)
-    yield Figure("http-client-overhead", statistics.median(through) - statistics.median(alone), samples=len(alone))
+    overhead = statistics.median(through) - statistics.median(alone)
+    yield Figure("http-client", overhead, samples=len(alone), note=f"{statistics.median(alone) * 1e3:.2f} ms alone")
 
 
 def _start(running: Server, url: str) -> str:
@@ -127,14 +121,5 @@ def _answer(port: int) -> None:
     uvloop.run(serve())
 
 
-def main() -> None:
-    """The server, on the port that is the argument; or, without one, all figures."""
-    if sys.argv[1:]:
-        _answer(int(sys.argv[1]))
-        return
-    for figure in measure(Effort(frozenset(ROWS))):
-        print(f"{figure.row:24} {figure.median * 1e6:8.0f} µs   {figure.note}")
-
-
 if __name__ == "__main__":
-    main()
+    _answer(int(sys.argv[1]))
