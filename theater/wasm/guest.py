@@ -32,6 +32,7 @@ from theater.wasm.hatch import FUNCTIONS, GUEST, Hatch
 from theater.wasm.keeping import Keeping, Reach
 from theater.wasm.memories import Memory, linear_memories
 from theater.wasm.mode import Mode
+from theater.wasm.shape import shape
 from theater.wasm.traps import Trap, TrapKind, is_link_error, read_trap
 from theater.wasm.types import Interface, Signature
 from theater.wasm.wasi import PREFIX, Exit, Refused, Wasi, WasiHost
@@ -150,6 +151,17 @@ class Guest:
             self._die(Trap(TrapKind.TIMEOUT, f"the call took longer than {timeout:g} s"))
         self._state = _State.READY
         return value
+
+    def shaped(self, interface: str, function: str, params: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Parameters of a handler, without the state, that came over a wire: as `call` takes them.
+
+        The handler is one of `exports`; what is no value of its types is returned as it is.
+        """
+        own = self._own[interface]
+        _, (_, type_) = self._described.exports[own].functions[function].params
+        make = shape(type_)
+        shaped: tuple[Any, ...] = params if make is None else make(params)
+        return shaped
 
     @property
     def is_alive(self) -> bool:

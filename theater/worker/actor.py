@@ -480,7 +480,8 @@ class Actor:
             return
         self._now = _Circumstances(None, errand.deadline_ns)
         try:
-            result = self._call(errand.interface, errand.function, errand.params, None, None, None)
+            params = self._guest.shaped(errand.interface, errand.function, errand.params)
+            result = self._call(errand.interface, errand.function, params, None, None, None)
         finally:
             self._now = _Circumstances()
         # It leaves when the next call has begun, or the actor rests: what records both goes to the disk together.

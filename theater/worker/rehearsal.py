@@ -91,6 +91,9 @@ class _Understudy:
         self.set_fuel, self.fuel_consumed = guest.set_fuel, guest.fuel_consumed
         self.state_root, self.keep, self.unportable = guest.state_root, guest.keep, guest.unportable
 
+    def shaped(self, interface: str, function: str, params: tuple[Any, ...]) -> tuple[Any, ...]:
+        return params
+
     def call(self, interface: str, function: str, args: tuple[Any, ...], timeout: float | None = None) -> Ok:
         return Ok((b"state", (b"",)) if function != "init" else (b"state",))
 
