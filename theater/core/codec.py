@@ -182,7 +182,10 @@ def _in_order(value: Any, room: int) -> Any:
         raise ValueError(f"values nest more than {MAX_NESTING} deep")
     if isinstance(value, dict):
         "".join(value)  # the quickest check that all keys are text
-        return {key: _in_order(value[key], room - 1) for key in sorted(value)}
+        room -= 1
+        return {key: item if type(item := value[key]) in _LEAVES else _in_order(item, room) for key in sorted(value)}
+    if _LEAVES.issuperset(map(type, value)):  # as most are: without a step of Python for each item
+        return value
     return [item if type(item) in _LEAVES else _in_order(item, room - 1) for item in value]
 
 
