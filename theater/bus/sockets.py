@@ -30,6 +30,7 @@ _MORE_NOW = int(zmq.SNDMORE | zmq.DONTWAIT)
 _EVENTS = int(zmq.EVENTS)
 _READABLE = int(zmq.POLLIN)
 _MORE_TO_COME = int(zmq.RCVMORE)
+_EVENTS, _IN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class Full(Exception):
@@ -128,6 +129,11 @@ class Router:
         except zmq.ZMQError as error:
             raise Gone from error
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether `receive` has something to give. Costs a quarter of a `receive` that has not."""
+        return bool(int(self.socket.get(_EVENTS)) & _IN)
+
     def has_left(self, peer: bytes) -> bool:
         """Whether no such peer is connected now; frames of one that has left may still wait in `receive`.
 
@@ -166,6 +172,11 @@ class Dealer:
         except zmq.Again:
             return None
         return b"" if _skip_rest(self.socket) else frame
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether `receive` has something to give. Costs a quarter of a `receive` that has not."""
+        return bool(int(self.socket.get(_EVENTS)) & _IN)
 
     def receive_within(self, seconds: float) -> bytes | None:
         """The next frame, as soon as there is one; None when the time is over."""

@@ -126,8 +126,9 @@ class Office:
         for desk in desks:
             self._ops.update(desk.ops)
         self._loop.add_reader(self._router.fileno(), self._drain)
-        self._loop.add_reader(self._supervisor.fileno(), self._drain)
+        self._loop.add_reader(self._supervisor.fileno(), self._hear_out)
         self._supervisor.send(encode(Serving(self.name)))
+        self._hear_out()
         self._drain()
 
     async def close(self) -> None:
@@ -223,7 +224,7 @@ class Office:
             self._supervisor.send(encode(message))
         except Full:
             self.refused += 1
-        self._soon()
+        self._loop.call_soon(self._hear_out)
 
     def _answer(self, peer: bytes, message: Message) -> None:
         try:
@@ -243,16 +244,20 @@ class Office:
     def _drain(self) -> None:
         self._is_due = False
         for _ in range(_AT_ONCE):
-            frame = self._supervisor.receive()
-            if frame is None:
-                break
-            self._hear_supervisor(frame)
-        for _ in range(_AT_ONCE):
-            received = self._router.receive()
+            received = self._router.receive() if self._router.has_frames else None
             if received is None:
                 return
             self._hear_worker(*received)
         self._soon()
+
+    def _hear_out(self) -> None:
+        """Takes in what the supervisor says; after a word to it, too, as in `_soon`."""
+        for _ in range(_AT_ONCE):
+            frame = self._supervisor.receive()
+            if frame is None:
+                return
+            self._hear_supervisor(frame)
+        self._loop.call_soon(self._hear_out)
 
     def _hear_supervisor(self, frame: bytes) -> None:
         try:

@@ -61,6 +61,7 @@ class Services:
 
     Attributes:
         owes: whether there is something for `post`.
+        needs_tending: whether there is something for `tend`.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Services:
         self._lines: dict[str, _Line] = {name: _Line() for name in endpoints}
         self._saying_again = False
         self.owes = False
+        self.needs_tending = False
         self.refused = 0
 
     # ---- the port
@@ -113,6 +115,7 @@ class Services:
         line = self._line(service)
         line.hooks.append(again)
         line.knows_us = False
+        self._look_after()
 
     def on_call(self, service: str, interface: str, function: str, seen: Callable[[Sequence[Any]], None]) -> None:
         self._line(service).seen[interface, function] = seen
@@ -124,10 +127,10 @@ class Services:
         for service, line in self._lines.items():
             if not line.knows_us and not line.down:
                 self._say_again(service, line)
+        self._look_after()
 
-    @property
-    def needs_tending(self) -> bool:
-        return any(not line.knows_us and not line.down for line in self._lines.values())
+    def _look_after(self) -> None:
+        self.needs_tending = any(not line.knows_us and not line.down for line in self._lines.values())
 
     def changed(self, service: str, up: bool) -> None:
         """The supervisor says that a service has ended, or is there again."""
@@ -139,6 +142,7 @@ class Services:
         line.down = not up
         if was_connected or line.hooks:
             line.knows_us = not line.hooks
+        self._look_after()
 
     def post(self) -> None:
         """Sends the ends of calls. The entries that record them must be on the disk."""
@@ -214,11 +218,12 @@ class Services:
             self._say(f"the {service} could not be told of this actor: {error}")
         finally:
             self._saying_again = False
+            self._look_after()
 
     # ---- what comes
 
     def _drain(self, service: str, line: _Line, dealer: Dealer) -> None:
-        while line.dealer is dealer and (frame := dealer.receive()) is not None:
+        while line.dealer is dealer and dealer.has_frames and (frame := dealer.receive()) is not None:
             self._take(service, line, frame)
 
     def _take(self, service: str, line: _Line, frame: bytes) -> None:
