@@ -23,7 +23,7 @@ _HEADINGS = ("HANDLER", "CALLS", "REFUSED", "GRANTED", "USED")
 @click.option("--suggest", is_flag=True, help="Writes the smallest manifest that the recorded runs need.")
 @json_option
 def command(app: App, actor: str, suggest: bool) -> None:
-    """Shows what an actor is granted, and what of it it has used.
+    """Shows what an actor may do, and has done.
 
     What it has used is in its chain: each call with its arguments. That is read from the files of the home, with the
     server up or down. What of the chain is not kept any more is not looked at.

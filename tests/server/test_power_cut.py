@@ -129,7 +129,7 @@ def test_what_a_durable_actor_has_acknowledged_survives(machine: Machine, seed: 
         assert set(handed_over) <= set(calls(house, sender.id))
         sent += len(handed_over)
         report = verdict(house)
-        assert report.ok, report
+        assert report.ok, [str(each.error) for each in (report.supervisor, *report.actors)]
         assert not any(loss.known for each in report.actors for loss in each.lost), report
     assert counted > ROUNDS
 
@@ -155,7 +155,7 @@ def test_what_was_lost_without_durability_is_written_down_and_the_actor_goes_on(
         house.await_row(row.id, lambda row: row.state == "running", house.log_text)
         assert house.count(row.id) <= counted + 1
         report = verdict(house)
-        assert report.ok, report
+        assert report.ok, [str(each.error) for each in (report.supervisor, *report.actors)]
         (actor,) = report.actors
         if len(actor.lost) > len(lost) and actor.lost[-1].known is not None:
             assert str(actor.lost[-1]) in house.log_text()

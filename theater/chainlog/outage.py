@@ -61,7 +61,7 @@ def take_stock(path: Path, marks: Sequence[Mark]) -> Left | None:
     """Looks for what a dying machine takes; changes nothing.
 
     Args:
-        marks: all that is known of this chain, oldest first.
+        marks: all that is known of this chain, oldest first: from the shortest chain on.
 
     Returns:
         what is left; None if nothing is missing, and if what is there is not the beginning of what was known.
@@ -149,15 +149,15 @@ def _note(payload: Payload, marks: dict[str, list[Mark]]) -> None:
 
 
 def _look(file: ChainFile, marks: Sequence[Mark]) -> Left | None:
-    index = next((at for at in reversed(range(len(marks))) if _holds(file, marks[at])), -1)
-    begin = marks[index] if index >= 0 else None
-    walk, tracker = Walk(file, begin.head if begin else START), Tracker(begin)
+    # From the beginning, whatever is known: what was written last may be there, and a page before it be lost.
+    walk, tracker = Walk(file), Tracker(None)
     for record in walk:
         if record.kind_number in FOLLOWED:
             tracker.note(record.entry().read(), record.offset)
     left = tracker.mark(walk.scanner.head)
-    missing = marks[index + 1 :]
-    if missing and min(mark.entries for mark in missing) <= left.entries:
+    there = [mark for mark in marks if mark.entries <= left.entries]
+    missing = [mark for mark in marks if mark.entries > left.entries]
+    if there and not _holds(file, there[-1]):
         return None  # It does not have what it had there: it was written anew.
     ending = walk.scanner.end()
     if isinstance(ending, Damage) and not _is_page_lost(file, left.offset):
