@@ -14,6 +14,7 @@ from page_example import Scene, fits, manifest_of, read_example
 
 from theater.core import schema
 from theater.core.handlers import GRANTED_TO_ALL, HANDLERS, OWN_TYPES
+from theater.wasm.wit import known_interfaces
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [pytest.param(page, id=page.stem) for page in sorted(DOCS.glob("handlers/*.md")) if page.stem in OWN_TYPES]
@@ -22,6 +23,19 @@ HEADINGS = ["What it does", "Permissions", "Limits", "Errors", "What is recorded
 
 def test_every_handler_has_a_page() -> None:
     assert {page.stem for page in DOCS.glob("handlers/*.md")} == OWN_TYPES | {"your-own"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_every_function(page: Path) -> None:
+    """In backticks, with its parameters or without: what actors may call, and what is called in them.
+
+    Of an interface that several handlers have, the page of the first one tells.
+    """
+    told = {quoted.partition("(")[0] for quoted in re.findall(r"`([^`\n]+)`", page.read_text())}
+    teller = {each: kind for kind, row in reversed(HANDLERS.items()) for each in row.imports | row.exports}
+    its_own = [each for each, kind in teller.items() if kind == page.stem]
+    wanted = {function for each in its_own for function in known_interfaces()[each].functions}
+    assert sorted(wanted - told) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
