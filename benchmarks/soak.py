@@ -23,13 +23,13 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "server"))
+sys.path[:0] = [str(ROOT / "tests" / "server"), str(ROOT / "tests")]
 
 from house import RESTLESS, House, asking, count, descriptors, eventually, is_running, make_house, sending  # noqa: E402
 
@@ -176,22 +176,22 @@ class Soak:
 
     def _talk(self, client: Client, chance: random.Random) -> None:
         while not self._over.is_set():
-            to, other = chance.sample(sorted(self._ids), 2)
-            kind = chance.choice(("count", "count", "ask", "send", "pass on"))
-            if kind == "count":
-                self._note(kind, to, lambda to=to: client.request(to, b"c", _TIMEOUT_S))
-            elif kind == "ask":
-                body = asking(other, b"c")
-                self._note(kind, other, lambda to=to, body=body: client.request(to, body, _TIMEOUT_S))
-            elif kind == "send":
-                self._note(kind, to, lambda to=to: client.send(to, b"c", _TIMEOUT_S))
-            else:
-                body = sending(other, b"c")
-                self._note(kind, to, lambda to=to, body=body: client.request(to, body, _TIMEOUT_S))
+            self._talk_once(client, chance)
 
-    def _note(self, kind: str, counter: str, talk: object) -> None:
+    def _talk_once(self, client: Client, chance: random.Random) -> None:
+        to, other = chance.sample(sorted(self._ids), 2)
+        kind = chance.choice(("count", "count", "ask", "send", "pass on"))
+        if kind == "count":
+            self._note(kind, to, lambda: client.request(to, b"c", _TIMEOUT_S))
+        elif kind == "ask":
+            self._note(kind, other, lambda: client.request(to, asking(other, b"c"), _TIMEOUT_S))
+        elif kind == "send":
+            self._note(kind, to, lambda: client.send(to, b"c", _TIMEOUT_S))
+        else:
+            self._note(kind, to, lambda: client.request(to, sending(other, b"c"), _TIMEOUT_S))
+
+    def _note(self, kind: str, counter: str, talk: Callable[[], Any]) -> None:
         """Notes how a request ended, and what it acknowledged about `counter`."""
-        assert callable(talk)
         try:
             answer = talk()
         except TheaterError as error:
@@ -210,7 +210,7 @@ class Soak:
             self._ends.tally[how] += 1
 
     def _kill_all(self) -> None:
-        while len(self._killed) < self._kills:
+        while not self._is_enough():
             time.sleep(self._random.expovariate(1 / self.pause_s))
             if self._everyone and self._random.random() < 0.2:
                 self._kill_somebody_else()
@@ -224,6 +224,9 @@ class Soak:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     self._killed.append((pid, time.time_ns()))
+
+    def _is_enough(self) -> bool:
+        return len(self._killed) >= self._kills
 
     def _kill_somebody_else(self) -> None:
         """A spare, a template, or a spawner that has lived for a while: one that dies at once is replaced slowly."""
