@@ -9,6 +9,9 @@ import click
 from ..options import App, theater_command
 from ..output import progress
 
+_STEP_S = 900.0
+"""What a service manager is asked to allow for one step of preparing a tree: the longest is building a component."""
+
 
 @theater_command("server")
 @click.option("--tree", type=click.Path(path_type=Path), metavar="FILE", help="Starts the supervision tree of FILE.")
@@ -30,18 +33,29 @@ def command(app: App, tree: Path | None, log_format: str, log_level: str) -> int
     """Runs a server in the foreground.
 
     It starts the actors of its home again, with their last state. Ctrl-C, SIGTERM and `theater stop --server` end
-    it in order; asked a second time, it kills everything. Its own log goes to standard error; what actors say is
-    shown by `theater logs`.
+    it in order; asked a second time, it kills everything. SIGHUP is `theater reload`. Its own log goes to standard
+    error; what actors say is shown by `theater logs`. What it tells a service manager is sd_notify(3).
     """
+    import os
+
     from theater import config, log
     from theater.server.main import serve
+    from theater.server.notify import Notifier
 
     from ..application import application
 
     log.configure(log_format, log_level)
+    notifier = Notifier.from_environment(os.environ)
     home = app.files()
     if tree is None:
-        return serve(home, config.address(app.address, home))
+        return serve(home, config.address(app.address, home), notifier=notifier)
     with progress(f"preparing {tree}") as say:
-        planned = application(tree, say)
-    return serve(home, config.address(app.address, home), planned)
+
+        def tell(text: str) -> None:
+            notifier.status(text)
+            notifier.extend(_STEP_S)
+            say(text)
+
+        tell(f"preparing {tree}")
+        planned = application(tree, tell)
+    return serve(home, config.address(app.address, home), planned, notifier=notifier)

@@ -101,6 +101,14 @@ class Client:
         if not self._link.wait_gone(timeout):
             raise TimedOut(f"the server at {self.address} still runs after {timeout:g} s")
 
+    def reload(self, timeout: float = 30.0) -> list[str]:
+        """Has the server read its settings again; returns what was read.
+
+        Raises:
+            InvalidInput: something could not be read, and what was in force still is.
+        """
+        return [str(what) for what in self.call("reload", {}, timeout)["read"]]
+
     def checkpoint(self, actors: Iterable[str] = (), timeout: float = 30.0) -> answers.GivenCheckpoint:
         """A signed checkpoint of the server's own chain and those of `actors`, or of all if none is named."""
         return answers.GivenCheckpoint.read(self.call("checkpoint", {"actors": [*actors]}, timeout))

@@ -36,6 +36,7 @@ from theater.server.outage import Machine
 from theater.server.parenthood import Parenthood
 from theater.server.processes import Processes
 from theater.server.records import Records
+from theater.server.reload import Reload
 from theater.server.services import Services
 from theater.server.stage import Stage
 from theater.server.switchboard import Switchboard
@@ -62,6 +63,7 @@ class House:
         self.version = importlib.metadata.version("theater")
         self.started_ms = time.time_ns() // 1_000_000
         self.loop = Loop()
+        self.reload = Reload()
         self.processes = Processes(self.loop)
         self.nursery = Nursery(self.loop, self.processes, log)
         self.nursery.start()  # Before any ZeroMQ context exists: the spawner must not inherit one.

@@ -15,8 +15,10 @@ from theater.durable import sync_folder
 from theater.errors import InvalidInput
 from theater.host import extensions
 from theater.server.control import Control
+from theater.server.heartbeat import Heartbeat
 from theater.server.house import House
 from theater.server.lock import locked
+from theater.server.notify import Notifier
 from theater.server.operations import Operations
 from theater.server.wishes import Application
 
@@ -28,6 +30,7 @@ def serve(
     address: str,
     application: Callable[[House], Application] | None = None,
     on_up: Callable[[House], None] = lambda house: None,
+    notifier: Notifier | None = None,
 ) -> int:
     """Runs a server until it is told to stop.
 
@@ -36,6 +39,7 @@ def serve(
         address: of the control socket.
         application: called once the home is open; gives the tree to run, instead of the one that the home keeps.
         on_up: called when the control socket answers.
+        notifier: the service manager that started this process; the one that its environment names, if there is any.
 
     Returns:
         the exit code of the process.
@@ -44,6 +48,7 @@ def serve(
         HomeInUse: another server runs on this home.
         InvalidInput: the home cannot be used.
     """
+    notifier = notifier or Notifier.from_environment(os.environ)
     extensions.offer()
     home.create()
     _make_durable(home)
@@ -52,9 +57,10 @@ def serve(
         _sweep(home)
         house = House(home, log.logger())
         try:
-            return _Server(house, address, application, on_up).run()
+            return _Server(house, address, application, on_up, notifier).run()
         finally:
             house.close()
+            notifier.close()
 
 
 class _Server:
@@ -64,8 +70,10 @@ class _Server:
         address: str,
         application: Callable[[House], Application] | None,
         on_up: Callable[[House], None],
+        notifier: Notifier,
     ) -> None:
         self._house = house
+        self._heartbeat = Heartbeat(house, notifier)
         self._on_up = on_up
         self._application = application(house) if application is not None else None
         self._asked = 0
@@ -78,16 +86,27 @@ class _Server:
         house = self._house
         for number in (signal.SIGINT, signal.SIGTERM):
             house.loop.on_signal(number, self._stop)
-        house.loop.on_signal(signal.SIGHUP, lambda: None)
+        house.loop.on_signal(signal.SIGHUP, self._reload)
+        house.reload.on_begin = self._heartbeat.reloading
+        house.reload.on_end = self._heartbeat.reloaded
         house.log.info("serving", home=str(house.home.root), pid=os.getpid(), version=house.version)
         try:
             house.revive(self._application)
             self._on_up(house)
+            house.loop.soon(self._heartbeat.begin)
             house.loop.run()
         finally:
             self._control.close()
         house.log.info("stopped")
         return house.grove.failure.exit_code if house.grove.failure is not None else 0
+
+    def _reload(self) -> None:
+        """By a signal there is nobody to answer to but the log."""
+        for step in self._house.reload.carry_out():
+            if step.error is None:
+                self._house.log.info("read again", what=step.what)
+            else:
+                self._house.log.error("not read again: what was in force still is", what=step.what, why=step.error)
 
     def _stop(self) -> None:
         """Ends in order; whoever asks a second time is in a hurry, and everything is killed."""
@@ -95,6 +114,7 @@ class _Server:
         house = self._house
         if self._asked == 1:
             house.log.info("stopping")
+            self._heartbeat.stopping()
             house.stop(house.loop.stop)
         else:
             house.log.warning("killing everything: asked to stop a second time")

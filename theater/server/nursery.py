@@ -172,6 +172,11 @@ class Nursery:
             self._young.remove(pid)
             self._work()
 
+    @property
+    def has_spawner(self) -> bool:
+        """Whether workers can be born."""
+        return self._spawner is not None
+
     def processes(self) -> dict[str, object]:
         """Process ids of the spawner and of the templates, for `inspect` and for tests."""
         return {"spawner": self._spawner, "templates": [t.pid for t in self._templates.values() if t.pid]}

@@ -18,6 +18,7 @@ from theater.server.control import Arguments, Caller, Operation
 from theater.server.graft import Graft, Wishes
 from theater.server.house import House
 from theater.server.pages import Pages
+from theater.server.reload import require_success
 from theater.server.vigil import note_growth
 from theater.server.wishes import Application, Role, role_of_child
 
@@ -45,7 +46,7 @@ class Operations:
         names = (
             "hello have put start stop restart list inspect state events logs message dead_letters "
             "channels channel_open channel_send channel_receive channel_close "
-            "tree tree_apply checkpoint adopt stop_server"
+            "tree tree_apply checkpoint adopt reload stop_server"
         )
         return {name: getattr(self, f"_{name}") for name in names.split()}
 
@@ -84,6 +85,11 @@ class Operations:
             house.ledger.event("imported", {"actor": actor.id, "name": actor.manifest.name})
         house.ledger.checkpoint(adopted)
         caller.reply([house.view.row(actor) for actor in adopted])
+
+    def _reload(self, args: Arguments, caller: Caller) -> None:
+        done = self._house.reload.carry_out()
+        require_success(done)
+        caller.reply({"read": [step.what for step in done]})
 
     def _stop_server(self, args: Arguments, caller: Caller) -> None:
         caller.reply({"stopping": True})
