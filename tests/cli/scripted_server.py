@@ -155,6 +155,18 @@ class Script:
         facts |= {"services": {"gateway": {"listens": ["127.0.0.1:8080", "127.0.0.1:8443"]}}}
         return self.rows[self.find(actor)] | facts | {"call": None}
 
+    def _why(self, actor: str | None) -> dict[str, Any]:
+        if actor is None:
+            facts = {"actors": 2, "in_calls": 1, "looked_at": 1, "circles": [], "services_down": ["gateway"]}
+            return facts | {"dead_letters": 2, "suspicious": [self._why(PINGER)]}
+        row = self.rows[self.find(actor)]
+        wait = {"who": row["id"], "kind": "reply", "for": "the reply of b", "on": None, "entry": 3}
+        told = {name: row[name] for name in ("id", "name", "state", "incarnation", "pid")}
+        told |= {"activity": "waiting", "since_ns": None, "call": None, "waits": wait, "path": [wait], "circle": None}
+        told |= {"waiters": [], "held_up": 0, "mailbox": {"waiting": 0, "room": 9, "outside": 0}, "bonds": {}}
+        told |= {"sentences": ["it waits for the reply of \x1b[2Jb"], "advice": ["`theater why b`"], "attempt_ns": None}
+        return told | {"unreadable": None, "last": self.chains[row["id"]]}
+
     def _state(self, actor: str) -> dict[str, Any]:
         found = self.find(actor)
         state = b'{"count": 2}\x1b[2J' if found == COUNTER else None

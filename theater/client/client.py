@@ -249,6 +249,11 @@ class Client:
         """All that the server knows of one actor."""
         return answers.Inspection.read(self.call("inspect", {"actor": actor}, timeout))
 
+    def why(self, actor: str | None = None, timeout: float = 30.0) -> dict[str, Any]:
+        """What an actor waits for, who waits for it, and why it is not up if it is not; without an actor everything on
+        the server that is stuck or suspicious (docs/control.md, "Why")."""
+        return dict(self.call("why", {"actor": actor}, timeout))
+
     def state(self, actor: str, timeout: float = 30.0) -> answers.State:
         """The actor's state after its last committed call."""
         return answers.State.read(self.call("state", {"actor": actor}, timeout))

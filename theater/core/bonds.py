@@ -158,6 +158,14 @@ class Bonds:
         else:
             self._trapping.discard(actor)
 
+    def linked(self, actor: str) -> list[str]:
+        """Those that end with it, or hear of its end."""
+        return sorted(self._links.get(actor, {}))
+
+    def watchers(self, actor: str) -> list[str]:
+        """Those that monitor it."""
+        return sorted({watcher for watcher, _ in self._watched.get(actor, {})})
+
     # ---- what happens
 
     def is_up(self, actor: str) -> None:

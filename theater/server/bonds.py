@@ -50,6 +50,10 @@ class Registrar:
         switchboard.on_dead = self._on_dead
         switchboard.on_down = self._on_down
 
+    def bonds_of(self, actor: str) -> dict[str, list[str]]:
+        """Those that an actor is linked to, and those that monitor it, by id."""
+        return {"linked": self._bonds.linked(actor), "monitored_by": self._bonds.watchers(actor)}
+
     # ---- what workers ask for
 
     def _on_monitor(self, worker: Worker, message: Monitor) -> None:

@@ -45,6 +45,7 @@ from theater.server.vault import Vault
 from theater.server.view import View
 from theater.server.vigil import Vigil
 from theater.server.watch import Watch
+from theater.server.why import Why
 from theater.server.wishes import Application
 from theater.server.workshop import Workshop
 from theater.store.content import ContentStore
@@ -127,6 +128,16 @@ class House:
         self.grafts = Grafts(self.grove)
         self.vigil = Vigil(self.loop, self.cast, self.processes, self.switchboard, self.ledger)
         self.view = View(self.cast, self.stage, self.switchboard, self.services, self.dead_letters)
+        self.why = Why(
+            home,
+            self.cast,
+            self.stage,
+            self.switchboard,
+            self.services,
+            self.registrar,
+            self.dead_letters,
+            self.loop.now,
+        )
         self.tree_view = TreeView(self.loop, self.cast, self.view, self.grove)
         self.caretaker = Caretaker(home, self.loop, self.processes, self.cast, self.ledger, log)
         self.control: Control | None = None

@@ -44,7 +44,7 @@ class Operations:
     def table(self) -> dict[str, Operation]:
         """Operation by name."""
         names = (
-            "hello have put start stop restart list inspect state events logs message dead_letters "
+            "hello have put start stop restart list inspect why state events logs message dead_letters "
             "channels channel_open channel_send channel_receive channel_close "
             "tree tree_apply checkpoint adopt reload stop_server"
         )
@@ -177,6 +177,11 @@ class Operations:
 
     def _inspect(self, args: Arguments, caller: Caller) -> None:
         caller.reply(self._house.view.inspection(self._house.find(args.text("actor"))))
+
+    def _why(self, args: Arguments, caller: Caller) -> None:
+        words = args.text_or_none("actor")
+        house = self._house
+        caller.reply(house.why.everybody() if words is None else house.why.of(house.find(words)))
 
     def _state(self, args: Arguments, caller: Caller) -> None:
         actor = self._house.find(args.text("actor"))

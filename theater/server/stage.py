@@ -132,7 +132,7 @@ class Stage:
         self.families = Families(home, content, loop, cast, self)
         self._vault = Vault(home, os.environ)
         self.services: Services | None = None
-        self._paused: set[str] = set()
+        self._paused: dict[str, float] = {}
         self.on_ready: Callable[[Actor], None] = lambda actor: None
         self.on_supervisor: Callable[[Branch], None] = lambda branch: None
         self.on_supervisor_down: Callable[[str], None] = lambda name: None
@@ -153,7 +153,7 @@ class Stage:
         again = found.incarnation > 0 and found.last_exit is not None and branch.machine.phase is Phase.RUNNING
         if again and found.id not in self._paused:
             self._ledger.event("restarting", {"actor": found.id, "old": found.incarnation, "delay_ms": 0})
-        self._paused.discard(found.id)
+        self._paused.pop(found.id, None)
         found.state = State.RESTARTING if again else State.STARTING
         found.branch = branch
         taken = self._take_name(found)
@@ -222,12 +222,16 @@ class Stage:
             self._processes.kill(worker.pid)
 
     def pauses(self, child: ChildRef, seconds: float) -> None:
-        self._paused.add(child.id)
+        self._paused[child.id] = self._loop.now() + seconds
         delay_ms = round(seconds * 1000)
         self._ledger.event("restarting", {"actor": child.id, "old": child.incarnation, "delay_ms": delay_ms})
         actor = self._cast.get(child.id)
         if actor is not None and self.switchboard is not None:
             self.switchboard.comes_back(actor)
+
+    def attempt_at(self, actor: str) -> float | None:
+        """When the next attempt is made to start an actor that its supervisor has paused; on the loop's clock."""
+        return self._paused.get(actor)
 
     def end_with(self, worker: Worker, reason: ExitReason) -> None:
         """Kills a worker that was linked to one that has ended, for this reason; one that is dying already may die."""

@@ -63,6 +63,9 @@ _UNDECIDED_S = 1.0
 _BACKLOG_S = 0.05
 """How often it is tried to send to a worker whose queue was full."""
 
+_SOON_NS = 1800 * 1_000_000_000
+"""Whoever asks where an actor is and has more time than this does not stand still meanwhile (worker/mail.py)."""
+
 Signal = TypeVar("Signal", bound=tuple[Any, ...])
 
 
@@ -416,6 +419,20 @@ class Switchboard:
             in_call = worker.pulse.call_since() is not None
             count += max(worker.pulse.read_gauges()[0], len(worker.outstanding) - int(in_call))
         return max(count, 0)
+
+    def from_outside(self, actor: Actor) -> int:
+        """Messages from outside that this actor has not ended, be they on their way or at work."""
+        worker = actor.worker
+        return len(self._pending.get(actor.id, ())) + (len(worker.outstanding) if worker is not None else 0)
+
+    def sought_by(self, worker: Worker) -> list[str]:
+        """The actors, not up yet, that a worker waits for to tell them something now."""
+        soon = time.monotonic_ns() + _SOON_NS
+        return [
+            actor
+            for actor, waiting in self._waiting.items()
+            if any(entry.asker is worker and entry.question.deadline_ns < soon for entry in waiting)
+        ]
 
     # ---- ends
 

@@ -657,7 +657,7 @@ class Actor:
 
     def sleep(self, seconds: float) -> None:
         """Sleeps as long as the call may last, and wakes up early when the actor is to end."""
-        self._post.let_out()
+        self._make_way()  # That it sleeps is on the disk, so that whoever wonders what it does can read it.
         left = self._remaining()
         until = time.monotonic() + (seconds if left is None else min(seconds, left + 0.001))
         while (rest := until - time.monotonic()) > 0 and not self._mail.stopping:
