@@ -351,3 +351,13 @@ def test_programs_that_have_ended_take_no_descriptor_and_leave_no_process(keepin
         assert len(os.listdir("/proc/self/fd")) == before
 
     run(story)
+
+
+def test_a_program_has_no_capability_and_no_way_to_one_also_where_the_server_is_root(keeping: Keeping) -> None:
+    async def story() -> None:
+        program = await launch(shell("grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status"), keeping)
+        values = (await everything(program)).decode().split()[1::2]
+        assert [int(each, 16) for each in values] == [0, 0, 0, 0]
+        await finish(program)
+
+    run(story)

@@ -7,7 +7,11 @@ process in it, and the program its child: when that first process ends, for what
 in the namespace, whether they have daemonized, ignore signals or fork all the time. It ends when its keeper does, and
 that when the launcher does, by parent-death signals of which no process in the namespace knows. Where there is no
 namespace the keeper adopts orphans (a child subreaper) and kills all its descendants, over and over, until it has none;
-that is second best, since the program could kill its keeper.
+that is second best, since the program could kill its keeper, where Landlock does not forbid it.
+
+Before the program is executed the keeper builds the walls around it that the order asks for (theater/launcher/walls.py
+says which, and why): the folders that it may not know of are covered by empty ones, no capability is left, also none of
+root's, and a Landlock domain and a seccomp filter are entered. One that was asked for and fails is a failed start.
 
 This file is executed by itself: it uses nothing but the standard library, and of that little, for the sake of the
 time that a program takes to start. Descriptors: 0, 1 and 2 are the program's; 3 is the socket to the launcher, 4 the
@@ -27,6 +31,7 @@ import marshal
 import os
 import resource
 import select
+import stat
 import sys
 
 TYPE_CHECKING = False
@@ -41,11 +46,20 @@ CONTROL, FOLDER = 3, 4
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 _NEWNS, _NEWUSER, _NEWPID = 0x00020000, 0x10000000, 0x20000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+_PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 28, 47, 4
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 16384, 1 << 18
+_NO_ROOT_LOCKED = 0x2F  # No rights by being root, nor by becoming it; none kept over a change; all locked.
+_CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPABILITY_VERSION = 0x20080522
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT, _SECCOMP = 444, 445, 446, {"x86_64": 317, "aarch64": 277}
+_BENEATH_A_PATH, _SECCOMP_FILTER = 1, 1
+_OF_FILES = 0x1 | 0x2 | 0x4 | 0x4000 | 0x8000
+"""The rights of Landlock that a file can have: execute, write, read, truncate, ioctl."""
 _LENGTH = 8
 _KEEPERS = 2
 """Processes of ours in a user namespace."""
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
 
 
 def main() -> int:
@@ -69,6 +83,8 @@ def main() -> int:
     else:
         adopt_orphans()
     _prctl(_PR_SET_DUMPABLE, 0)  # Its program is the same user, but has no business in here.
+    if not order["namespace"]:
+        _drop_capabilities()
     # Once more: new credentials, such as a new user namespace brings, have cleared the request.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if order["namespace"] else signal.SIGTERM)
     if os.getppid() != launcher:
@@ -139,6 +155,7 @@ def _wait_for_init(order: dict[str, Any]) -> int:
     if pid == 0:
         os.close(theirs)
         _be_init(order, ours)
+    _drop_capabilities()
     # Only the pipe's writing end stays: it says that the keeper lives.
     for descriptor in (0, 1, 2, CONTROL, FOLDER, ours):
         os.close(descriptor)
@@ -153,6 +170,9 @@ def _be_init(order: dict[str, Any], keeper: int) -> NoReturn:
         # Its parent's pid is 0 from here, dead or not; the pipe says whether that died before the request.
         if not select.select([keeper], [], [], 0)[0]:
             _own_proc()
+            for folder in order["hidden"]:
+                _hide(folder)
+            _drop_capabilities()
             os._exit(_Warden(order, is_init=True).keep())
     finally:
         os._exit(1)
@@ -163,6 +183,61 @@ def _own_proc() -> None:
     the numbers that others see."""
     _libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
     _libc.mount(b"proc", b"/proc", b"proc", ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC), None)
+
+
+def _hide(folder: bytes) -> None:
+    """Covers a folder with an empty one, for everybody in here. Who has it open already goes on."""
+    flags = ctypes.c_ulong(_MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    if _libc.mount(b"theater", folder, b"tmpfs", flags, b"size=4k,nr_inodes=1,mode=0") != 0:
+        raise OSError(ctypes.get_errno(), "hide")
+
+
+# ---- walls
+
+
+def _drop_capabilities() -> None:
+    """Leaves none in any set, and no way to get one, also for root. A user without rights has none to drop."""
+    capability = 0
+    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
+        capability += 1
+    _libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    _libc.prctl(_PR_SET_SECUREBITS, _NO_ROOT_LOCKED, 0, 0, 0)
+    header = _CAPABILITY_VERSION.to_bytes(4, sys.byteorder) + bytes(4)
+    _call(_CAPSET[os.uname().machine], header, bytes(24))
+
+
+def _enter_domain(ruleset: bytes, rules: list[tuple[bytes, int]]) -> None:
+    """Enters a Landlock domain. What a rule is for need not be there."""
+    domain = _call(_LANDLOCK_CREATE, ruleset, len(ruleset), 0)
+    for path, rights in rules:
+        try:
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        mode = os.fstat(place).st_mode
+        if not stat.S_ISDIR(mode):
+            rights &= _OF_FILES
+        if rights and not stat.S_ISLNK(mode):  # Where a link leads to has a rule of its own, or none.
+            rule = rights.to_bytes(8, sys.byteorder) + place.to_bytes(4, sys.byteorder)
+            _call(_LANDLOCK_ADD, domain, _BENEATH_A_PATH, rule, 0)
+        os.close(place)
+    _call(_LANDLOCK_RESTRICT, domain, 0)
+    os.close(domain)
+
+
+def _filter_calls(code: bytes) -> None:
+    """Lets the kernel ask a classic BPF program about each system call from here on."""
+    text = ctypes.create_string_buffer(code, len(code))
+    program = (len(code) // 8).to_bytes(8, sys.byteorder) + ctypes.addressof(text).to_bytes(8, sys.byteorder)
+    _call(_SECCOMP[os.uname().machine], _SECCOMP_FILTER, 0, program)
+
+
+def _call(number: int, *values: int | bytes) -> int:
+    arguments = [ctypes.c_char_p(each) if isinstance(each, bytes) else ctypes.c_long(each) for each in values]
+    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"system call {number}")
+    return result
 
 
 # ---- the program
@@ -337,6 +412,11 @@ def _become(order: dict[str, Any], warden: int, trouble: int) -> NoReturn:
         doing = "prepare"
         os.umask(order["umask"])
         _default_signals()
+        doing = "walls"
+        if order["ruleset"]:
+            _enter_domain(order["ruleset"], order["rules"])
+        if order["filter"]:
+            _filter_calls(order["filter"])
         doing = "execute"
         os.execve(order["path"], order["argv"], order["env"])
     except OSError as error:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from theater.errors import InvalidInput, StartFailed, TheaterError, WrongState
 from theater.launcher.keeper import adopt_orphans, children, descendants
@@ -34,6 +34,25 @@ _UMASK = 0o077
 _LOOK_S = 0.01
 
 
+class Walls(Protocol):
+    """What is built around a program; theater/launcher/walls.py has the real ones."""
+
+    def around(self, writable: Sequence[str], *, namespace: bool) -> Mapping[str, Any]:
+        """What a keeper is told of them: `hidden`, `ruleset`, `rules` and `filter`.
+
+        Args:
+            writable: absolute folders that the program may write into.
+            namespace: whether it has namespaces of its own.
+        """
+
+
+class NoWalls:
+    """Nothing but the loss of all capabilities."""
+
+    def around(self, writable: Sequence[str], *, namespace: bool) -> Mapping[str, Any]:
+        return {"hidden": [], "ruleset": b"", "rules": [], "filter": b""}
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is executed.
@@ -43,14 +62,16 @@ class Order:
         argv: its arguments, its name first.
         env: its whole environment.
         limits: of `resource`: (number, value).
+        writable: absolute folders that it may write into.
     """
 
     path: str
     argv: Sequence[str]
     env: Mapping[str, str]
     limits: Sequence[tuple[int, int]] = ()
+    writable: Sequence[str] = ()
 
-    def encoded(self, namespace: bool) -> bytes:
+    def encoded(self, namespace: bool, walls: Walls) -> bytes:
         """As the keeper reads it."""
         body = marshal.dumps(
             {
@@ -60,6 +81,7 @@ class Order:
                 "limits": list(self.limits),
                 "umask": _UMASK,
                 "namespace": namespace,
+                **walls.around(self.writable, namespace=namespace),
             }
         )
         return len(body).to_bytes(_LENGTH, "big") + body
@@ -72,10 +94,12 @@ class Keeping:
         namespace: whether each may have a PID namespace of its own.
         adopts: whether this process adopts what a program leaves that has killed its keeper, which it can where there
             is no namespace. Then every child of this process that is no keeper is killed.
+        walls: around each.
     """
 
-    def __init__(self, *, namespace: bool = True, adopts: bool = False) -> None:
+    def __init__(self, *, namespace: bool = True, adopts: bool = False, walls: Walls | None = None) -> None:
         self.namespace = namespace
+        self.walls = walls or NoWalls()
         self._adopts = adopts
         self._keepers: set[int] = set()
         if adopts:
@@ -302,6 +326,8 @@ def _why_not(order: Order, trouble: str) -> TheaterError:
         if int(number) == errno.ENOEXEC:
             why += " (a script begins with #! and its interpreter)"
         return StartFailed(f"{order.path} cannot be executed: {why}")
+    if doing == "walls":
+        return StartFailed(f"the walls around {order.path} cannot be built: {os.strerror(int(number))}")
     if doing == "folder":
         return StartFailed(f"{order.path} cannot run in its folder: {os.strerror(int(number))}")
     return StartFailed(f"{order.path} cannot be started: its keeper failed ({trouble})")
@@ -309,7 +335,7 @@ def _why_not(order: Order, trouble: str) -> TheaterError:
 
 async def _attempt(order: Order, folder: int, keeping: Keeping) -> Program:
     loop = asyncio.get_running_loop()
-    encoded = order.encoded(keeping.namespace)
+    encoded = order.encoded(keeping.namespace, keeping.walls)
     ours, theirs = socket.socketpair()
     pipes = [os.pipe() for _ in range(3)]
     given = [pipes[0][0], pipes[1][1], pipes[2][1], theirs.fileno(), folder]
