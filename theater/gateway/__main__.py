@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +10,20 @@ from pathlib import Path
 from theater.core.handlers import GATEWAY
 from theater.gateway.http_client import HttpClientDesk
 from theater.gateway.http_servers import HttpServers
+from theater.gateway.lent_files import Lent
 from theater.service.office import Desk, Office
 from theater.service.process import run
 
 
-def desks(office: Office, home: Path) -> Sequence[Desk]:
-    """What the gateway does."""
-    return HttpServers(office), HttpClientDesk(home, office.log)
+def main() -> int:
+    """Serves until the supervisor says that it is over. The last argument is the line on which files are lent."""
+    opened = Lent(socket.socket(fileno=int(sys.argv.pop())))
+
+    def desks(office: Office, home: Path) -> Sequence[Desk]:
+        return HttpServers(office, opened), HttpClientDesk(home, office.log, opened)
+
+    return run(GATEWAY, desks)
 
 
 if __name__ == "__main__":
-    sys.exit(run(GATEWAY, desks))
+    sys.exit(main())

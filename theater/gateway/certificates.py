@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theater.errors import InvalidInput, NotFound
+from theater.gateway.lent_files import Opened, as_path, opened_directly
 
 Stamp = tuple[tuple[int, int, int], ...]
 """What tells that a file is not the one that it was: inode, size and time of change, of each."""
@@ -73,14 +74,18 @@ def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
 class Certificate:
     """A TLS context and the files that it is made from.
 
+    Args:
+        opened: how they are opened.
+
     Raises:
         InvalidInput: they are no certificate and its key.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, opened: Opened = opened_directly) -> None:
         self._files = files
+        self._opened = opened
         self._stamp = _stamp(files)
-        self.context = _context(files)
+        self.context = _context(files, opened)
 
     def renew(self) -> bool:
         """Takes up the files if they have changed; says whether they had.
@@ -92,8 +97,8 @@ class Certificate:
         if stamp == self._stamp:
             return False
         self._stamp = stamp
-        _context(self._files)
-        _load(self.context, self._files)
+        _context(self._files, self._opened)
+        _load(self.context, self._files, self._opened)
         return True
 
 
@@ -106,18 +111,19 @@ def _stamp(files: Files) -> Stamp:
         raise NotFound(f"the certificate {files.certificate} cannot be read: {error.strerror}") from error
 
 
-def _context(files: Files) -> ssl.SSLContext:
+def _context(files: Files, opened: Opened) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    _load(context, files)
+    _load(context, files, opened)
     return context
 
 
-def _load(context: ssl.SSLContext, files: Files) -> None:
+def _load(context: ssl.SSLContext, files: Files, opened: Opened) -> None:
     try:
-        # Without a password that is given, a key that has one would be asked for at the terminal.
-        context.load_cert_chain(files.certificate, files.key, password=lambda: b"")
+        with as_path(files.certificate, opened) as certificate, as_path(files.key, opened) as key:
+            # Without a password that is given, a key that has one would be asked for at the terminal.
+            context.load_cert_chain(certificate, key, password=lambda: b"")
     except ssl.SSLError as error:
         why = error.reason or str(error)
         if why == "KEY_VALUES_MISMATCH":

@@ -29,6 +29,7 @@ from theater.core.secrets import LEAST, MOST, NAME, Secret, Veil
 from theater.core.toml_text import LONGEST_TEXT, Document, document
 from theater.core.url_patterns import UrlPattern
 from theater.errors import InvalidInput, ManifestError, TheaterError, UnknownSecret
+from theater.gateway.lent_files import Opened, opened_directly
 from theater.log import Logger
 
 FILE: Final = "credentials.toml"
@@ -82,9 +83,13 @@ class Credentials:
     Args:
         home: the home's folder.
         environment: of the server.
+        opened: how a file is opened.
     """
 
-    def __init__(self, home: Path, environment: Mapping[str, str], log: Logger) -> None:
+    def __init__(
+        self, home: Path, environment: Mapping[str, str], log: Logger, opened: Opened = opened_directly
+    ) -> None:
+        self._opened = opened
         self._path = home / FILE
         self._environment = environment
         self._log = log
@@ -120,7 +125,7 @@ class Credentials:
             self._log.error("cannot use the credentials", file=str(self._path), why=error.message)
 
     def _load(self) -> Mapping[str, Credential]:
-        text = _read(self._path, LONGEST_TEXT + 1)
+        text = _read(self._path, LONGEST_TEXT + 1, self._opened)
         found = _parsed(text, str(self._path))
         rows = {name: _row(found, name, table) for name, table in found.values.items()}
         return {name: self._credential(name, row, Place(found, (name,))) for name, row in rows.items()}
@@ -141,7 +146,7 @@ class Credentials:
             if row.env not in self._environment:
                 raise place.error_about("env", f"the server's environment has no variable {row.env}")
             return self._environment[row.env]
-        return _read(self._path.parent / str(row.file), MOST + 2).removesuffix("\n").removesuffix("\r")
+        return _read(self._path.parent / str(row.file), MOST + 2, self._opened).removesuffix("\n").removesuffix("\r")
 
 
 def _looks(path: Path) -> object:
@@ -153,12 +158,10 @@ def _looks(path: Path) -> object:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _read(path: Path, most: int) -> str:
+def _read(path: Path, most: int, opened: Opened) -> str:
     """The text of a file that nobody else may read."""
     try:
-        # Not to wait for whoever writes into a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        with open(descriptor, "rb") as file:
+        with open(opened(path), "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidInput(f"{path} is no file")

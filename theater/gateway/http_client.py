@@ -30,6 +30,7 @@ from theater.errors import InvalidInput, LimitExceeded, NoServer, TheaterError, 
 from theater.gateway import bodies, dialling
 from theater.gateway.credentials import Credential, Credentials, added, veil
 from theater.gateway.dialling import Lookup
+from theater.gateway.lent_files import Opened, opened_directly
 from theater.log import Logger
 from theater.service.admitted import Admitted
 from theater.service.office import Operation
@@ -170,10 +171,11 @@ class HttpClientDesk:
 
     Args:
         home: the home's folder, where the credentials are.
+        opened: how their files are opened.
     """
 
-    def __init__(self, home: Path, log: Logger) -> None:
-        self._credentials = Credentials(home, os.environ, log)
+    def __init__(self, home: Path, log: Logger, opened: Opened = opened_directly) -> None:
+        self._credentials = Credentials(home, os.environ, log, opened)
         self._senders: dict[Admitted, Sender] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._tls = functools.cache(dialling.tls)  # Reading all authorities takes a while.

@@ -13,6 +13,7 @@ from theater.core.http_sharing import claim
 from theater.core.permissions.http_framework import HttpFramework as Permissions
 from theater.errors import Conflict, InvalidInput, LimitExceeded, NotFound, TheaterError
 from theater.gateway.certificates import Certificate, granted_files
+from theater.gateway.lent_files import Opened, opened_directly
 from theater.gateway.listener import Listener
 from theater.gateway.numbers import Numbers
 from theater.gateway.site import Site
@@ -35,8 +36,9 @@ _RETRY_S = 1.0
 class HttpServers:
     """The desk."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, opened: Opened = opened_directly) -> None:
         self._office = office
+        self._opened = opened
         self._tenants: dict[str, Tenant] = {}
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._numbers = Numbers(time.time_ns)
@@ -168,7 +170,7 @@ class HttpServers:
         certificate = None
         if plain["tls"] is not None:
             beside = tenant.life.where.parent
-            certificate = Certificate(granted_files(plain["tls"], granted.certificates, beside))
+            certificate = Certificate(granted_files(plain["tls"], granted.certificates, beside), self._opened)
         site = Site(tenant, plain, claim(granted.hosts, granted.prefixes), certificate)
         listener = self._take_over(site, plain) or await self._listen(site, plain, granted)
         tenant.sites[site.number] = site

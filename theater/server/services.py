@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from theater import log as logs
@@ -26,6 +27,7 @@ from theater.errors import WireError
 from theater.log import Logger
 from theater.server.cast import Actor
 from theater.server.ledger import Ledger
+from theater.server.lending import Lending
 from theater.server.loop import Alarm, Loop
 from theater.server.processes import Ended, Processes
 
@@ -79,6 +81,7 @@ class Services:
         self._address = f"ipc://{home.run / 'services'}"
         self._router = context.router(self._address, queue=_QUEUE)
         self._closed = False
+        self._lending = Lending(home, loop, self._certificates)
         self.switchboard: Switchboard | None = None
         self.refused = 0
         loop.drain(self._router.fileno(), self._drain)
@@ -161,7 +164,7 @@ class Services:
         command = [sys.executable, "-m", MODULES[service.name]]
         command += [str(self._home.root), self._address, str(os.getpid()), style, level]
         try:
-            pid = os.posix_spawn(command[0], command, os.environ, setsid=True)
+            pid = self._lend_and_spawn(command) if service.name == GATEWAY else _spawn(command)
         except OSError as error:
             self._log.error("cannot start a service", service=service.name, why=str(error))
             self._start_later(service)
@@ -169,6 +172,17 @@ class Services:
         service.pid, service.began = pid, self._loop.now()
         self._ledger.event("service-started", {"service": service.name, "pid": pid})
         self._processes.adopt(pid, lambda ended: self._ended(service, ended))
+
+    def _lend_and_spawn(self, command: list[str]) -> int:
+        with self._lending.open() as line:
+            line.set_inheritable(True)
+            return _spawn([*command, str(line.fileno())])
+
+    def _certificates(self) -> Iterator[Path]:
+        """The folders of certificates that running lives have."""
+        for _, admission in self._services[GATEWAY].lives.values():
+            granted = admission.permissions.get(_HTTP_FRAMEWORK, {})
+            yield from (Path(admission.where).parent / folder for folder in granted.get("certificates", ()))
 
     def _start_later(self, service: _Service) -> None:
         steady = service.pid is not None and self._loop.now() - service.began > _STEADY_S
@@ -196,6 +210,7 @@ class Services:
                 self._processes.kill(service.pid, signal.SIGTERM)
 
     def close_socket(self) -> None:
+        self._lending.close()
         self._loop.forget(self._router.fileno())
         self._router.close()
 
@@ -265,6 +280,11 @@ class Services:
                 self.switchboard.tell(worker, ServiceIs(service.name, up))
 
 
+def _spawn(command: list[str]) -> int:
+    return os.posix_spawn(command[0], command, os.environ, setsid=True)
+
+
+_HTTP_FRAMEWORK = "http-framework"
 _TAKEN = frozenset({"service", "actor", "name", "event", "level", "timestamp"})
 
 
