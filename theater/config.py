@@ -81,6 +81,11 @@ class Home:
         return self.root / "supervisors"
 
     @property
+    def websockets(self) -> Path:
+        """What the gateway writes down, the only folder that it may write into: which websockets are open."""
+        return self.root / "websockets"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 
@@ -113,7 +118,7 @@ class Home:
         """
         longest = self.run / f"{'0' * 16}.{2**31}"
         check_socket_path(longest)
-        for path in (self.root, self.actors, self.content, self.labels, self.run):
+        for path in (self.root, self.actors, self.content, self.labels, self.websockets, self.run):
             private_directory(path)
         return self
 

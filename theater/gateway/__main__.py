@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from theater.config import Home
 from theater.core.handlers import GATEWAY
 from theater.gateway.http_client import HttpClientDesk
 from theater.gateway.http_servers import HttpServers
@@ -20,7 +21,7 @@ def main() -> int:
     opened = Lent(socket.socket(fileno=int(sys.argv.pop())))
 
     def desks(office: Office, home: Path) -> Sequence[Desk]:
-        return HttpServers(office, opened), HttpClientDesk(home, office.log, opened)
+        return HttpServers(office, Home(home).websockets, opened), HttpClientDesk(home, office.log, opened)
 
     return run(GATEWAY, desks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aiohttp import WSCloseCode
@@ -34,10 +35,16 @@ _RETRY_S = 1.0
 
 
 class HttpServers:
-    """The desk."""
+    """The desk.
 
-    def __init__(self, office: Office, opened: Opened = opened_directly) -> None:
+    Args:
+        sockets: the folder in which open websockets are written down, so that the next gateway knows them.
+        opened: how files of certificates are opened.
+    """
+
+    def __init__(self, office: Office, sockets: Path, opened: Opened = opened_directly) -> None:
         self._office = office
+        self._written = sockets
         self._opened = opened
         self._tenants: dict[str, Tenant] = {}
         self._listeners: dict[tuple[str, int], Listener] = {}
@@ -64,7 +71,9 @@ class HttpServers:
             return
         tenant = self._tenants.get(life.actor)
         if tenant is None:
-            tenant = self._tenants[life.actor] = Tenant(self._office, life.actor, self._numbers)
+            tenant = self._tenants[life.actor] = Tenant(
+                self._office, life.actor, self._numbers, self._written / life.actor
+            )
         tenant.begins(life)
 
     def dismissed(self, life: Admitted, for_good: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from theater.core.handlers import HTTP_HANDLERS
@@ -38,6 +39,9 @@ class NotThere(TheaterError):
 class Tenant:
     """See the module.
 
+    Args:
+        sockets: where its open websockets are written down.
+
     Attributes:
         sites: its servers that run, by number.
         sockets: its websockets, by number.
@@ -47,7 +51,8 @@ class Tenant:
         epoch: which of its inits its servers are of.
     """
 
-    def __init__(self, office: Office, actor: str, numbers: Numbers) -> None:
+    def __init__(self, office: Office, actor: str, numbers: Numbers, sockets: Path) -> None:
+        self._sockets = sockets
         self.office = office
         self.numbers = numbers
         self.actor = actor
@@ -75,7 +80,7 @@ class Tenant:
         """A life begins; it is not called before it has said what its servers are."""
         self.life, self._is_up = life, False
         if self.open is None:
-            self.open = OpenSockets(life.folder / "websockets", self.office.log)
+            self.open = OpenSockets(self._sockets, self.office.log)
             self._farewells = self.open.read()
 
     def is_up(self, epoch: int) -> None:

@@ -8,6 +8,7 @@ it must know.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -118,6 +119,8 @@ class Services:
 
     def rest(self, actor: Actor) -> None:
         """No further life of an actor is coming."""
+        with contextlib.suppress(OSError):
+            (self._home.websockets / actor.id).unlink()
         for service in self._services.values():
             service.facts.pop(actor.id, None)
             if service.name in _needed(actor.manifest):
