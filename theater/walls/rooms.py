@@ -1,0 +1,154 @@
+"""What each kind of process still needs, and nothing else.
+
+The processes of an actor descend from each other, so they become narrower in three steps: the *spawner* gives up what
+no descendant of it ever needs, and has hostile calls reported; a *template*, when it has mapped its component's code
+and before any of it runs; a *worker*, when its files are open and before its guest runs.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from theater.walls import landlock, privileges, resources, seccomp
+from theater.walls.landlock import Right
+from theater.walls.seccomp import Filter, Masked
+
+_EXEC_MEMORY = 4
+_F_SETFL, _O_APPEND, _F_DUPFD_CLOEXEC, _F_GETFD, _F_SETFD, _F_GETFL = 4, 0o2000, 1030, 1, 2, 3
+_PR_SET_NAME = 15
+_THREAD = 0x10F00
+"""CLONE_VM, _FS, _FILES, _SIGHAND and _THREAD: a thread, and not a process."""
+
+_WORD = 0xFFFFFFFF
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+HOSTILE = _names(
+    "execve execveat ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd "
+    "mount umount2 pivot_root chroot fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount "
+    "mount_setattr setns unshare bpf perf_event_open keyctl add_key request_key init_module finit_module "
+    "delete_module kexec_load kexec_file_load io_uring_setup io_uring_enter io_uring_register open_by_handle_at "
+    "name_to_handle_at fanotify_init reboot swapon swapoff acct quotactl quotactl_fd settimeofday clock_settime "
+    "clock_adjtime adjtimex sethostname setdomainname iopl ioperm modify_ldt uselib userfaultfd lookup_dcookie "
+    "syslog vhangup personality mknod mknodat memfd_secret migrate_pages move_pages "
+)
+"""Calls that no process of an actor makes by mistake. Whoever makes one is ended, and the reason names it."""
+
+_ORDINARY = _names(
+    "read write readv writev pread64 preadv preadv2 pwritev2 close close_range fstat lseek poll ppoll select "
+    "pselect6 brk munmap mremap madvise mincore futex futex_waitv futex_wait futex_wake sched_yield getpid "
+    "getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgid getpgrp getsid "
+    "rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack rt_sigtimedwait rt_sigpending restart_syscall "
+    "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time exit exit_group set_robust_list "
+    "get_robust_list rseq set_tid_address membarrier getrandom getrusage times sysinfo uname getcpu "
+    "sched_getaffinity sched_getparam sched_getscheduler getrlimit dup timer_create timer_settime timer_gettime "
+    "timer_getoverrun timer_delete getsockname getpeername getsockopt recvfrom recvmsg sendto sendmsg shutdown "
+    "epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 pipe2 fsync fdatasync getdents64 "
+    "openat openat2 open mkdir mkdirat unlink unlinkat rename renameat renameat2 rmdir link linkat fchmod "
+    "readlink readlinkat newfstatat stat lstat statx access faccessat faccessat2 statfs fstatfs fadvise64 getcwd "
+    "umask arch_prctl flock fchdir sync_file_range getpriority getitimer setitimer "
+)
+"""What Python and a guest in it need while they work, where files are confined by Landlock."""
+
+_NO_CODE = (Masked(2, _EXEC_MEMORY, 0),)
+_NEVER = {"clone3": errno.ENOSYS, "ioctl": errno.ENOTTY, "prlimit64": errno.EPERM}
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The walls of one kind of process.
+
+    Args:
+        name: what kind.
+        filter: of its system calls.
+        limits: of resources (`resources.NAMES`).
+        keeps_code: no memory that it could write becomes code.
+        network: TCP is allowed.
+    """
+
+    name: str
+    filter: Filter
+    limits: Mapping[str, int] = field(default_factory=dict)
+    keeps_code: bool = False
+    network: bool = False
+
+
+def enter(room: Room, paths: Mapping[str, Right] | None = None, *, report: bool = False) -> int | None:
+    """Puts this process into a room, for good.
+
+    Args:
+        paths: what it may do with which files; None confines nothing.
+        report: have a listener made for hostile calls.
+
+    Returns:
+        the listener, if one was wanted and can be had.
+
+    Raises:
+        OSError: the kernel has a wall, and refuses it.
+    """
+    privileges.hide_memory()
+    privileges.gain_no_more()
+    privileges.drop_capabilities()
+    resources.limit(room.limits)
+    if paths is not None:
+        landlock.confine(paths, network=room.network)
+    if room.keeps_code:
+        privileges.keep_code_as_it_is()
+    if not seccomp.is_there():
+        return None
+    listens = report and seccomp.can_notify()
+    return seccomp.install(room.filter.program(notify=listens), listener=listens)
+
+
+SPAWNER = Room(
+    "spawner",
+    Filter(errors={"clone3": errno.ENOSYS}, hostile=HOSTILE, otherwise=None),
+    {"core": 0, "locked": 0, "queues": 0},
+)
+"""What no process of an actor ever does. Everything else is for the next rooms to refuse."""
+
+TEMPLATE = Room(
+    "template",
+    Filter(
+        # What is hostile stays with the filter of the spawner, which reports it.
+        allowed=_ORDINARY
+        | HOSTILE
+        | frozenset({"clone", "wait4", "setrlimit", "prlimit64", "seccomp", "capset", "capget", "fcntl", "ftruncate"})
+        | frozenset({"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "prctl", "socketpair"})
+        | frozenset({"tgkill", "fallocate", "setsockopt"}),
+        when={"mmap": [_NO_CODE], "mprotect": [_NO_CODE]},
+        errors=_NEVER,
+    ),
+    keeps_code=True,
+)
+"""A component that is mapped: what it needs to run, and to be forked."""
+
+
+def worker(pid: int) -> Room:
+    """The room of an actor, of process `pid`."""
+    return Room(
+        "worker",
+        Filter(
+            allowed=(_ORDINARY | HOSTILE) - {"dup"},
+            when={
+                "mmap": [_NO_CODE],
+                "mprotect": [_NO_CODE],
+                "clone": [(Masked(0, _THREAD, _THREAD),)],
+                "prctl": [(Masked(0, _WORD, _PR_SET_NAME),)],
+                "tgkill": [(Masked(0, _WORD, pid),)],
+                # A chain that is open for appending stays so.
+                "fcntl": [
+                    (Masked(1, _WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),
+                    *[(Masked(1, _WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC)],
+                ],
+            },
+            errors=_NEVER,
+        ),
+        {"core": 0, "locked": 0, "queues": 0},
+        keeps_code=True,
+    )
