@@ -17,6 +17,8 @@ from typing import TextIO
 
 import click
 
+from theater.core.printable import safe as safe
+
 STYLES = {
     "running": "green",
     "starting": "yellow",
@@ -31,22 +33,7 @@ STYLES = {
 }
 """Words that stand in colour wherever they fill a cell."""
 
-_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
 # ---- text
-
-
-def safe(text: str) -> str:
-    """`text` on one line, with everything escaped that a terminal would obey: control characters, and those that
-    turn the direction of writing (CVE-2021-42574). What is escaped stands as in a JSON string."""
-    if text.isprintable() and _DIRECTION.isdisjoint(text):
-        return text
-    return "".join(char if char.isprintable() and char not in _DIRECTION else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
 
 
 def when(time_ns: int) -> str:

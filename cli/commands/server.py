@@ -17,10 +17,8 @@ _STEP_S = 900.0
 @click.option("--tree", type=click.Path(path_type=Path), metavar="FILE", help="Starts the supervision tree of FILE.")
 @click.option(
     "--log-format",
-    type=click.Choice(("console", "json")),
-    default="console",
-    show_default=True,
-    help="For people, or for a journal.",
+    type=click.Choice(("console", "json", "journal")),
+    help="For people, programs, or a journal. Default: what fits to standard error.",
 )
 @click.option(
     "--log-level",
@@ -29,7 +27,7 @@ _STEP_S = 900.0
     show_default=True,
     help="The lowest level that is logged.",
 )
-def command(app: App, tree: Path | None, log_format: str, log_level: str) -> int:
+def command(app: App, tree: Path | None, log_format: str | None, log_level: str) -> int:
     """Runs a server in the foreground.
 
     It starts the actors of its home again, with their last state. Ctrl-C, SIGTERM and `theater stop --server` end
@@ -44,7 +42,7 @@ def command(app: App, tree: Path | None, log_format: str, log_level: str) -> int
 
     from ..application import application
 
-    log.configure(log_format, log_level)
+    log.configure(log_format or log.fitting(), log_level)
     notifier = Notifier.from_environment(os.environ)
     home = app.files()
     if tree is None:

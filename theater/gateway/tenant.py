@@ -138,8 +138,7 @@ class Tenant:
         now = time.monotonic()
         if now - self._complained > 1.0:
             self._complained = now
-            name = self.life.name if self.life is not None else None
-            self.office.log.warning(what, actor=self.actor, name=name, **facts)
+            self.office.log.warning("an answer of an actor is of no use", actor=self.actor, why=what, **facts)
 
     # ---- the ends of websockets
 

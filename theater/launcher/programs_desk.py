@@ -250,7 +250,7 @@ class ProgramsDesk:
         raise _no_program(pid)
 
     def _saying(self, life: Admitted) -> Callable[[str], None]:
-        return lambda line: self._log.warning(line, actor=life.actor, name=life.name)
+        return lambda line: self._log.warning("trouble with a program", actor=life.actor, why=line)
 
     def _task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)

@@ -117,6 +117,11 @@ class Actor:
             self.renewal = None
             self.take(role)
 
+    def facts(self) -> dict[str, Any]:
+        """What a line of the log about it says of it (theater/log.py)."""
+        entry = self.head.entries - 1 if self.head is not None and self.head.entries else None
+        return {"name": self.manifest.name, "incarnation": self.incarnation or None, "entry": entry}
+
     def known(self, registered: list[str]) -> Known:
         return Known(self.id, self.manifest.name, frozenset(registered))
 

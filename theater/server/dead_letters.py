@@ -100,12 +100,12 @@ class DeadLetters:
             fresh.write_bytes(pack(list(letter)))
             os.replace(fresh, self._folder / str(number))
         except OSError as error:
-            self._log.error("a dead letter could not be kept", receiver=receiver, error=str(error))
+            self._log.error("a dead letter could not be kept", actor=receiver, why=str(error))
             with contextlib.suppress(OSError):
                 fresh.unlink()
             return
         self._note(letter)
-        self._log.warning("dead letter", number=number, sender=sender, receiver=receiver, why=letter.why)
+        self._log.warning("dead letter", actor=receiver, number=number, sender=sender, why=letter.why)
         while len(self._rows) > MOST or self._bytes > MOST_BYTES:
             oldest = next(iter(self._rows))
             self._log.warning("too many dead letters; the oldest is dropped", number=oldest)

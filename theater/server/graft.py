@@ -401,7 +401,7 @@ class Graft:
 
     def _failed_row(self, row: Row, error: TheaterError, done: Next) -> None:
         self.errors[row.name] = error
-        self.grove.ground.log.warning("a part of the tree was not applied", name=row.name, why=error.message)
+        self.grove.ground.log.warning("a part of the tree was not applied", row=row.name, why=error.message)
         done()
 
     def _report(self) -> None:

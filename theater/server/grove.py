@@ -150,7 +150,9 @@ class Grove:
             else:
                 self._plant(asleep, anew)
 
-        self.prepare(self.applied.roles, ready, self._fail, lambda text: self.ground.log.info(text))
+        self.prepare(
+            self.applied.roles, ready, self._fail, lambda text: self.ground.log.info("preparing the tree", what=text)
+        )
 
     def prepare(
         self,
@@ -275,7 +277,7 @@ class Grove:
         gone = {row.name for row in kept.tree.children} - {row.name for row in wished.tree.children}
         for name, actor in self.known().items():
             if name in gone:
-                self.ground.log.warning("no longer in the tree, stays down", actor=actor.id, name=name)
+                self.ground.log.warning("no longer in the tree, stays down", actor=actor.id)
                 self.ground.ledger.event("retired", {"actor": actor.id, "name": name})
                 self.release(actor)
 
@@ -376,7 +378,7 @@ class Grove:
         try:
             self.keep(self.applied)
         except DiskFull as error:
-            self.ground.log.error("a child that was removed may come back", name=name, why=error.message)
+            self.ground.log.error("a child that was removed may come back", actor=actor.id, why=error.message)
         if self.root is not None:
             self.sync(self.root, bough(self.applied.tree, self.applied.tree.root, self.actors), lambda: None)
         if branch is not None:
@@ -442,7 +444,7 @@ class Grove:
         try:
             self.ground.kept.save_standings()
         except OSError as error:
-            self.ground.log.error("cannot write how the supervisors fare", error=str(error))
+            self.ground.log.error("cannot write how the supervisors fare", why=str(error))
 
 
 def kind_of(part: Actor | Role) -> Kind:

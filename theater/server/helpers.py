@@ -68,7 +68,7 @@ def start(
         told, tell = os.pipe2(os.O_CLOEXEC)
         spent += (told, tell)
         os.write(tell, order)
-        actions = [(os.POSIX_SPAWN_DUP2, told, 0), (os.POSIX_SPAWN_DUP2, into, 1)]
+        actions = [(os.POSIX_SPAWN_DUP2, told, 0), (os.POSIX_SPAWN_DUP2, into, 1), *processes.standard_error()]
         pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
     except OSError:
         os.close(out)
@@ -78,5 +78,6 @@ def start(
             os.close(fd)
     helper = Helper(pid, out, loop, on_line, on_end)
     loop.reader(out, helper._read)
+    processes.introduce(pid, process=command[command.index("-m") + 1] if "-m" in command else "helper")
     processes.adopt(pid, helper._ended)
     return helper

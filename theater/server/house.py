@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from theater import config
+from theater import log as logs
 from theater.bus.sockets import Context
 from theater.chainlog import keys
 from theater.config import Home
@@ -33,6 +34,7 @@ from theater.server.lives import Lives
 from theater.server.loop import Loop
 from theater.server.nursery import Nursery
 from theater.server.outage import Machine
+from theater.server.overheard import Overheard
 from theater.server.parenthood import Parenthood
 from theater.server.processes import Processes
 from theater.server.records import Records
@@ -66,6 +68,7 @@ class House:
         self.loop = Loop()
         self.reload = Reload()
         self.processes = Processes(self.loop)
+        self.processes.overheard = Overheard(self.loop, log)
         self.nursery = Nursery(self.loop, self.processes, log)
         self.nursery.start()  # Before any ZeroMQ context exists: the spawner must not inherit one.
         self.content = ContentStore(home.content)
@@ -140,6 +143,8 @@ class House:
         )
         self.tree_view = TreeView(self.loop, self.cast, self.view, self.grove)
         self.caretaker = Caretaker(home, self.loop, self.processes, self.cast, self.ledger, log)
+        self.processes.overheard.redact = self._redact
+        logs.identify(self._facts)
         self.control: Control | None = None
         self._every(caretaker.EVERY_S, self.caretaker.look)
         self._every(vigil.EVERY_S, self.vigil.look)
@@ -246,9 +251,25 @@ class House:
         self.switchboard.close()
         self.services.close_socket()
         self.context.close()
+        logs.identify(None)
+        if self.processes.overheard is not None:
+            self.processes.overheard.close()
         self.loop.close()
 
     # ---- small things
+
+    def _facts(self, actor: str) -> dict[str, Any]:
+        """What a line of the log about an actor says of it."""
+        found = self.cast.get(actor)
+        if found is None:
+            return {}
+        self.stage.current_mark(found)
+        return found.facts()
+
+    def _redact(self, actor: str, text: str) -> str:
+        """What a worker printed, with names in place of its actor's secrets."""
+        veil = Vault(self.home, os.environ).veil(actor)
+        return text if veil is None else str(veil.redact(text))
 
     def _on_ready(self, actor: Actor) -> None:
         self.watch.attend(actor.id)

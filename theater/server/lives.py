@@ -297,7 +297,7 @@ class Lives:
             return
 
         def failed(error: TheaterError) -> None:
-            self._log.error("did not start again", actor=actor.id, name=actor.manifest.name, why=error.message)
+            self._log.error("did not start again", actor=actor.id, why=error.message)
             self._stage.rest(actor, State.FAILED)
 
         self.with_artefact(actor, lambda: self._begin_solo(actor, lambda: None, failed), failed)

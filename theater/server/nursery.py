@@ -136,12 +136,13 @@ class Nursery:
         environment = {**os.environ, **_MALLOC, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-P", "-m", "theater.server.spawner", str(theirs.fileno()), str(os.getpid())]
         with open(os.devnull, "rb") as nothing:
-            actions = [(os.POSIX_SPAWN_DUP2, nothing.fileno(), 0)]
+            actions = [(os.POSIX_SPAWN_DUP2, nothing.fileno(), 0), *self._processes.standard_error()]
             # A session of its own: Ctrl-C in the terminal is for the supervisor, which ends the rest in order.
             pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
         theirs.close()
         self._spawner, self._spawner_line, self._spawner_born = pid, ours, self._loop.now()
         self._loop.reader(ours.fileno(), lambda: self._on_spawner(ours))
+        self._processes.introduce(pid, process="spawner")
         self._processes.adopt(pid, lambda ended: self._on_spawner_end(ours, ended))
 
     def order(self, breed: Breed, order: Order) -> None:
@@ -211,6 +212,7 @@ class Nursery:
         if "pid" in answer and self._asked:
             template = self._asked.popleft()
             template.pid = answer["pid"]
+            self._processes.introduce(answer["pid"], process="template", component=template.breed.component)
             self._loop.after(_LOAD_LIMIT, lambda: self._check_loaded(template))
             self._processes.adopt(template.pid, lambda ended: self._on_template_end(template, ended))
         elif "error" in answer and self._asked:
@@ -241,7 +243,7 @@ class Nursery:
         try:
             self.start()
         except OSError as error:
-            self._log.error("there is no spawner, and none can be started", error=str(error))
+            self._log.error("there is no spawner, and none can be started", why=str(error))
             self._loop.after(_SPAWNER_PAUSE, self._restart_spawner)
             return
         for template in list(self._templates.values()):

@@ -85,7 +85,7 @@ class Machine:
             durable.sync_everything(self._home.root)
             durable.replace(self._home.boot, f"{self._boot} {_ENDED}\n".encode(), mode=0o600)
         except OSError as error:
-            self._log.warning("it cannot be noted that the server ended in order", error=error.strerror)
+            self._log.warning("it cannot be noted that the server ended in order", why=error.strerror)
 
     def _one(self, name: str, cast: Cast, known: Known, ledger: Ledger) -> bool:
         """One actor; returns whether there is nothing left to do for it."""
@@ -125,7 +125,7 @@ class Machine:
         try:
             cast.save(actor)
         except OSError as error:
-            self._log.error("cannot write the actor's row", actor=actor.id, error=str(error))
+            self._log.error("cannot write the actor's row", actor=actor.id, why=str(error))
             return False
         return True
 

@@ -172,11 +172,11 @@ class Parenthood:
         if parent.manifest.supervision.children is None or refused.reason is None:
             self._stay_away(child, error)
         else:
-            self._log.error("did not come back", actor=child.id, name=child.manifest.name, why=error.message)
+            self._log.error("did not come back", actor=child.id, why=error.message)
             family.stop(ExitReason.start_failed(child.manifest.name, refused.reason))
 
     def _stay_away(self, child: Actor, error: TheaterError) -> None:
-        self._log.error("did not come back", actor=child.id, name=child.manifest.name, why=error.message)
+        self._log.error("did not come back", actor=child.id, why=error.message)
         self._stage.rest(child, State.FAILED)
         self._stage.families.tell_of_failure(child, error)
 

@@ -12,8 +12,10 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from theater.server.loop import Loop
+from theater.server.overheard import Overheard
 
 _UNCLAIMED_MAX = 4096
 _AT_ONCE = 8
@@ -39,12 +41,17 @@ class Ended:
 
 
 class Processes:
-    """The table of children."""
+    """The table of children.
+
+    Attributes:
+        overheard: hears what they print on standard error; None leaves them the server's own.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self._ending: dict[int, Callable[[Ended], None]] = {}
         self._unclaimed: dict[int, Ended] = {}
         self._loop = loop
+        self.overheard: Overheard | None = None
         loop.on_signal(signal.SIGCHLD, self.reap)
 
     def adopt(self, pid: int, on_end: Callable[[Ended], None]) -> None:
@@ -54,6 +61,15 @@ class Processes:
             self._ending[pid] = on_end
         else:
             self._loop.soon(lambda: on_end(early))
+
+    def standard_error(self) -> list[tuple[int, int, int]]:
+        """The file actions (`os.posix_spawn`) that give a child its standard error."""
+        return [] if self.overheard is None else [(os.POSIX_SPAWN_DUP2, self.overheard.descriptor, 2)]
+
+    def introduce(self, pid: int, **facts: Any) -> None:
+        """Says who a child is, for what it prints."""
+        if self.overheard is not None:
+            self.overheard.know(pid, **facts)
 
     def keep(self, pid: int, ended: Ended) -> None:
         """Keeps the end of a child for whoever adopts it next, or has adopted it after it had ended."""

@@ -166,20 +166,27 @@ class Services:
         style, level = logs.chosen()
         command = [sys.executable, "-m", MODULES[service.name]]
         command += [str(self._home.root), self._address, str(os.getpid()), style, level]
+        command.append(logs.TO_STDOUT)
         try:
-            pid = self._lend_and_spawn(command) if service.name == GATEWAY else _spawn(command)
+            pid = self._lend_and_spawn(command) if service.name == GATEWAY else self._spawn(command)
         except OSError as error:
             self._log.error("cannot start a service", service=service.name, why=str(error))
             self._start_later(service)
             return
         service.pid, service.began = pid, self._loop.now()
         self._ledger.event("service-started", {"service": service.name, "pid": pid})
+        self._processes.introduce(pid, process=service.name)
         self._processes.adopt(pid, lambda ended: self._ended(service, ended))
 
     def _lend_and_spawn(self, command: list[str]) -> int:
         with self._lending.open() as line:
             line.set_inheritable(True)
-            return _spawn([*command, str(line.fileno())])
+            return self._spawn([*command, str(line.fileno())])
+
+    def _spawn(self, command: list[str]) -> int:
+        """Its log goes where the server's does; what else it prints is heard by the server."""
+        actions = [(os.POSIX_SPAWN_DUP2, 2, 1), *self._processes.standard_error()]
+        return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
 
     def _certificates(self) -> Iterator[Path]:
         """The folders of certificates that running lives have."""
@@ -249,16 +256,14 @@ class Services:
     def _announced(self, service: _Service, message: Announce) -> None:
         if message.actor not in service.lives:
             return
-        worker, _ = service.lives[message.actor]
         if message.facts:
             service.facts[message.actor] = message.facts
         else:
             service.facts.pop(message.actor, None)
         self._log.info(
-            "service",
+            "what a service does for an actor",
             service=service.name,
             actor=message.actor,
-            name=worker.actor.manifest.name,
             **{key.replace(" ", "_"): value for key, value in message.facts.items() if key not in _TAKEN},
         )
 
@@ -281,10 +286,6 @@ class Services:
         for worker, _ in service.lives.values():
             if worker.actor.worker is worker and worker.pid is not None:
                 self.switchboard.tell(worker, ServiceIs(service.name, up))
-
-
-def _spawn(command: list[str]) -> int:
-    return os.posix_spawn(command[0], command, os.environ, setsid=True)
 
 
 _HTTP_FRAMEWORK = "http-framework"

@@ -261,10 +261,10 @@ class Stage:
             actor.last_exit = note.reason
             self._say(actor, f"did not start: {note.reason.describe()}")
             self.families.tell_of_failed_restart(actor, note.child, note.reason)
-            self._log.warning("did not start", reason=note.reason.describe(), **facts)
+            self._log.warning("did not start", why=note.reason.describe(), **facts)
         elif note.kind in (NoteKind.SHUTDOWN_ERROR, NoteKind.UNKILLABLE):
             why = note.reason.describe() if note.reason else "it outlived its kill"
-            self._log.warning("did not end in order", reason=why, **facts)
+            self._log.warning("did not end in order", why=why, **facts)
 
     def supervisor_begins(self, branch: Branch) -> None:
         self.on_supervisor(branch)
@@ -347,6 +347,8 @@ class Stage:
         worker.identity = str(newborn.pid).encode()
         self._by_identity[worker.identity] = worker
         self._ledger.event("spawned", {"actor": actor.id, "incarnation": worker.incarnation, "pid": newborn.pid})
+        facts = {"name": actor.manifest.name, "incarnation": worker.incarnation}
+        self._processes.introduce(newborn.pid, process="worker", actor=actor.id, **facts)
         self._processes.adopt(newborn.pid, lambda ended: self._ended(worker, ended))
 
     def _turn_away(self, newborn: Newborn) -> None:
@@ -448,7 +450,8 @@ class Stage:
         self._ledger.event("ready", {"actor": actor.id, "incarnation": worker.incarnation})
         if worker.successor_of:
             self._ledger.event("restarted", {"actor": actor.id, "old": worker.successor_of, "new": worker.incarnation})
-        facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": worker.incarnation}
+        self.current_mark(actor)
+        facts = {"actor": actor.id, **actor.facts()}
         self._loop.later(lambda: self._log.info("running", **facts))
         worker.branch.started(worker.child)
         self._save(actor)
@@ -514,8 +517,8 @@ class Stage:
         self._home.inbox(actor.id, worker.incarnation).unlink(missing_ok=True)
         self._say(actor, f"ended: {reason.describe()}")
         level = 20 if reason.is_normal or reason.commanded else 30
-        facts = {"actor": actor.id, "name": actor.manifest.name, "incarnation": worker.incarnation}
-        self._loop.later(lambda: self._log.log(level, "ended", **facts, reason=reason.describe()))
+        facts = {"actor": actor.id, **actor.facts()}
+        self._loop.later(lambda: self._log.log(level, "ended", **facts, why=reason.describe()))
         if self.switchboard is not None:
             worker.spoke_to_parent = self.switchboard.directory.has_asked(actor.id, actor.parent or "")
             self.switchboard.worker_is_dead(worker, reason)
@@ -612,7 +615,7 @@ class Stage:
         try:
             self._cast.save(actor)
         except OSError as error:
-            self._log.error("cannot write the actor's row", actor=actor.id, error=str(error))
+            self._log.error("cannot write the actor's row", actor=actor.id, why=str(error))
 
     def _say(self, actor: Actor, text: str) -> None:
         incarnation = actor.incarnation

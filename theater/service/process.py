@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from theater import log
 from theater.bus.sockets import Context
@@ -27,7 +28,7 @@ def run(name: str, desks: Desks) -> int:
     """
     home, supervisor, parent, style, level = sys.argv[1:6]
     die_with(int(parent))
-    log.configure(style, level)
+    log.configure(style, level, sys.stdout if sys.argv[6:7] == [log.TO_STDOUT] else sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends it to everybody; the supervisor says when to end.
     # uvloop costs half as much; where it is not there, asyncio's own loop does.
     with asyncio.Runner(loop_factory=_best_loop()) as runner:
@@ -41,10 +42,16 @@ async def _serve(name: str, home: Path, supervisor: str, desks: Desks) -> None:
     loop.add_signal_handler(signal.SIGTERM, over.set)
     context = Context()
     office = Office(name, context, f"ipc://{home / 'run' / name}", supervisor, log.logger())
+    log.identify(lambda actor: _facts(office, actor))
     office.open(*desks(office, home))
     await over.wait()
     await office.close()
     context.end(_LINGER_MS)
+
+
+def _facts(office: Office, actor: str) -> dict[str, Any]:
+    life = office.life(actor)
+    return {} if life is None else {"name": life.name, "incarnation": life.incarnation}
 
 
 def _best_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -48,8 +48,7 @@ _TEXT_CONTROLS: Final = frozenset(b"\t\n\r\f")
 def main(arguments: list[str] | None = None) -> int:
     """Compiles as the command line says and reports on standard output; returns the exit code."""
     options = _parse(arguments)
-    with contextlib.suppress(OSError):  # A hardened service may forbid it.
-        os.nice(_NICENESS)  # actors go first
+    os.nice(_NICENESS)  # actors go first
     report = Report()
     with report.ticking():
         try:
