@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check bench examples clean
+.PHONY: help run test test-long test-systemd check bench examples clean
 
 help: ## Says what can be made.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: $(VENV)/installed-dev ## Runs all tests.
 
 test-long: $(VENV)/installed-dev ## Runs all tests, and tries ten times as long what depends on chance.
 	THEATER_TESTS=long $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-systemd: $(VENV)/installed-dev ## Runs the unit under a real systemd, in a container; takes root and systemd-nspawn.
+	$(BIN)/python tests/systemd/run.py
 
 check: $(VENV)/installed-dev ## Checks form and types.
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ and dies with its parent. Being killed does no harm.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -181,7 +182,8 @@ def main() -> int:
     """Does what standard input says."""
     order = json.loads(sys.stdin.readline())
     die_with(order["parent"])
-    os.nice(_GENTLE)
+    with contextlib.suppress(OSError):  # A hardened service may forbid it.
+        os.nice(_GENTLE)
     try:
         upkeep = Upkeep(Home(Path(order["home"])), time.time_ns())
         dropped = 0

@@ -48,7 +48,8 @@ _TEXT_CONTROLS: Final = frozenset(b"\t\n\r\f")
 def main(arguments: list[str] | None = None) -> int:
     """Compiles as the command line says and reports on standard output; returns the exit code."""
     options = _parse(arguments)
-    os.nice(_NICENESS)  # actors go first
+    with contextlib.suppress(OSError):  # A hardened service may forbid it.
+        os.nice(_NICENESS)  # actors go first
     report = Report()
     with report.ticking():
         try:
