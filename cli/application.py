@@ -13,6 +13,7 @@ from theater.client.deploy import prepare_tree
 from theater.core.tree_file import parse
 from theater.server.house import House
 from theater.server.wishes import Application, Role, role_of_child
+from theater.server.wishes import application as held_application
 from theater.store.deployment import Deployment
 
 
@@ -29,7 +30,7 @@ def application(tree: Path, say: Callable[[str], None]) -> Callable[[House], App
     """
     ready = prepare_tree(tree, say)
     rows = parse(ready.tree, ready.where)
-    return lambda house: Application(
+    return lambda house: held_application(
         ready.where, rows, {name: _role(house, name, found) for name, found in ready.children.items()}
     )
 

@@ -27,7 +27,14 @@ _STEP_S = 900.0
     show_default=True,
     help="The lowest level that is logged.",
 )
-def command(app: App, tree: Path | None, log_format: str | None, log_level: str) -> int:
+@click.option(
+    "--max-actors",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Living actors that there may be.",
+)
+def command(app: App, tree: Path | None, log_format: str | None, log_level: str, max_actors: int) -> int:
     """Runs a server in the foreground.
 
     It starts the actors of its home again, with their last state. Ctrl-C, SIGTERM and `theater stop --server` end
@@ -46,7 +53,7 @@ def command(app: App, tree: Path | None, log_format: str | None, log_level: str)
     notifier = Notifier.from_environment(os.environ)
     home = app.files()
     if tree is None:
-        return serve(home, config.address(app.address, home), notifier=notifier)
+        return serve(home, config.address(app.address, home), notifier=notifier, max_actors=max_actors)
     with progress(f"preparing {tree}") as say:
 
         def tell(text: str) -> None:
@@ -56,4 +63,4 @@ def command(app: App, tree: Path | None, log_format: str | None, log_level: str)
 
         tell(f"preparing {tree}")
         planned = application(tree, tell)
-    return serve(home, config.address(app.address, home), planned, notifier=notifier)
+    return serve(home, config.address(app.address, home), planned, notifier=notifier, max_actors=max_actors)

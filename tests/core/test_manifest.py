@@ -180,7 +180,7 @@ def test_each_handler_of_this_version_is_accepted(handler: str) -> None:
         ('"counter"', '"two words"', r":1: name: found \"two words\"; allowed: letters, digits"),
         ('"counter"', '"../x"', r":1: name: found"),
         ("[limits]", "[limit]", r":30: limit is not a key; .*; did you mean limits\?"),
-        ("[chain]", "chain = 3\n[chian]", r":40: \[limits\] chain is not a key"),
+        ("[chain]", "chains = 3\n[chian]", r":40: \[limits\] chains is not a key"),
         ("[actor]", "actor = 3\n[x]", r":14: \[\[handler\]\] of type store: actor is not a key; allowed: type"),
         (
             'durability = "host"',

@@ -4,7 +4,8 @@ A parent that needs less itself than its children do names that as `[[grant]]`, 
 the parent's own, and may be a child's. What a child may pass on is held to the same. So nobody in a family has more
 than what somebody outside it has written into the manifest of its first parent.
 
-What an actor may use up (`[limits]`) is no right, and every manifest's own.
+What an actor may use up (`[limits]`) is no right: a child that wants more of it than its parent has gets as much as
+that (core/held_limits.py).
 """
 
 from __future__ import annotations

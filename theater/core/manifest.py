@@ -22,8 +22,9 @@ back; its digest names the manifest in the actor's chain, so a new default makes
                                           started by itself
     [supervision.children]                as a parent: strategy, intensity, period, auto_shutdown, backoff,
                                           max_children, stop, stop_deadline
-    [limits]                              memory, call_timeout, request_timeout, fuel, mailbox, state, message,
-                                          record, log
+    [limits]                              memory, cpu, cpu_weight, call_timeout, request_timeout, fuel,
+                                          messages_per_second, mailbox, state, message, record, chain, log,
+                                          descriptors, children, actors
     [chain]                               durability, state_root, snapshot, retention
     [secrets]                             a name each, with where the server finds the value: env or file
 
@@ -127,6 +128,18 @@ def read_shutdown(value: object, place: Place) -> int | ShutdownRule:
         allowed = 'a duration up to 24h such as 5000 (ms) or "5s", "brutal_kill", "infinity"'
         raise InvalidInput(f"found {show(value)}; allowed: {allowed}")
     return time
+
+
+_PERCENT = re.compile(r"([0-9]{1,6})%")
+
+
+def read_cpu(value: object, place: Place) -> int:
+    """A share of one processor in percent: "50%" or 50; "200%" is two processors."""
+    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    percent = int(found[1]) if found is not None else value
+    if not isinstance(percent, int) or isinstance(percent, bool) or not 1 <= percent <= 100_000:
+        raise InvalidInput(f'found {show(value)}; allowed: "1%" to "100000%" of one processor, such as "50%"')
+    return percent
 
 
 def _component(value: object, place: Place) -> str:
@@ -260,29 +273,43 @@ class Supervision:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an actor may use.
+    """What an actor may use. A child has no more of it than its parent (core/held_limits.py).
 
     Args:
         memory: bytes of linear memory.
+        cpu: percent of one processor; None for any share.
+        cpu_weight: its part of the processors when there are not enough, beside the 100 of others.
         call_timeout: ms one call may take; None for any time.
         request_timeout: ms a request of this actor waits, unless it says otherwise.
         fuel: instructions one call may execute; None for any number, and no metering.
+        messages_per_second: messages that it may send, and that it may be sent, in a second; None for any number.
         mailbox: messages that may wait.
         state: bytes of the state it may return.
         message: bytes of one message to it.
         record: bytes of chain that one call may write.
+        chain: bytes of chain that may be on the disk; None for any number.
         log: bytes of its log that are kept.
+        descriptors: open files of its process.
+        children: how many children it may have.
+        actors: how many living actors there may be among its children, their children, and so on.
     """
 
     memory: int = key(schema.bytes_from(64 * KIB, 4 * GIB), 64 * MIB)
+    cpu: int | None = key(optional(read_cpu), None)
+    cpu_weight: int = key(schema.integer(1, 10_000), 100)
     call_timeout: int | None = key(schema.milliseconds(1, DAY, infinity=True), 30_000)
     request_timeout: int = key(schema.milliseconds(1, DAY), 5_000)
     fuel: int | None = key(optional(schema.integer(1, 2**63 - 1)), None)
+    messages_per_second: int | None = key(optional(schema.integer(1, 1_000_000)), None)
     mailbox: int = key(schema.integer(1, 1_000_000), 1000)
     state: int = key(schema.bytes_from(0, LARGEST_PAYLOAD), 8 * MIB)
     message: int = key(schema.bytes_from(0, LARGEST_PAYLOAD), 1 * MIB)
     record: int = key(schema.bytes_from(64 * KIB, 4 * GIB), 16 * MIB)
+    chain: int | None = key(optional(schema.bytes_from(1 * MIB, 1024 * GIB)), None)
     log: int = key(schema.bytes_from(0, 4 * GIB), 8 * MIB)
+    descriptors: int = key(schema.integer(64, 1 << 20), 1024)
+    children: int = key(schema.integer(1, 1_000_000), 1000)
+    actors: int = key(schema.integer(1, 1_000_000), 10_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,10 @@ _REFUSALS: dict[Refusal, tuple[type[errors.TheaterError], str]] = {
     Refusal.RESTARTING: (errors.WrongState, "Child {id!r} is being restarted; terminate it first."),
     Refusal.START_FAILED: (errors.StartFailed, "Child {id!r} did not start: it {because}."),
     Refusal.BAD_SPEC: (errors.SpecError, "The spec of child {id!r} is wrong."),
-    Refusal.MAX_CHILDREN: (errors.LimitExceeded, "Child {id!r} would be one more than the supervisor may have."),
+    Refusal.MAX_CHILDREN: (
+        errors.LimitExceeded,
+        "Child {id!r} would be one more than the supervisor may have (max_children, [limits] children).",
+    ),
     Refusal.DYNAMIC: (
         errors.WrongState,
         "Child {id!r} can be neither restarted nor deleted: its supervisor is dynamic and keeps nothing of who ended.",

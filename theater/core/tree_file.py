@@ -1,7 +1,7 @@
 """The tree file: supervisors and actors of an application, in the order in which they start.
 
     [[supervisor]]                        name, strategy, intensity, period, auto_shutdown, backoff, max_children, stop,
-    name = "pool"; under = "root"         stop_deadline; as a child of the one it is under: restart, significant
+    name = "pool"; under = "root"         stop_deadline, limits; as a child of the one it is under: restart, significant
     [[child]]                             name, manifest; in place of what the manifest says: restart, shutdown,
     name = "a"; under = "pool"            significant, backoff, start_timeout
     manifest = "a/manifest.toml"
@@ -24,6 +24,7 @@ from typing import Any, Final, Literal
 
 from theater.core import schema
 from theater.core.child_spec import AutoShutdown, Restart, ShutdownRule, StopOrder, Strategy
+from theater.core.held_limits import Ceiling, read_ceiling
 from theater.core.manifest import (
     DAY,
     Backoff,
@@ -68,6 +69,7 @@ class SupervisorRow:
         stop_deadline: ms that this may take; whoever is left then is killed. None for any time.
         restart: which of its own ends are answered with a restart.
         significant: whether its own end counts for the `auto_shutdown` of the one it is under.
+        limits: over which no actor under it gets, at any depth.
     """
 
     name: str = key(read_name)
@@ -82,6 +84,7 @@ class SupervisorRow:
     stop_deadline: int | None = key(optional(read_stop_deadline), None)
     restart: Restart = key(schema.one_of(Restart), Restart.PERMANENT)
     significant: bool = key(schema.boolean, False)
+    limits: Ceiling | None = key(optional(read_ceiling), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,15 @@ class TreeFile:
 
     root: SupervisorRow
     rows: tuple[Row, ...]
+
+    def ceilings(self, row: Row) -> tuple[Ceiling, ...]:
+        """The limits of the supervisors that a row is under, up to the root."""
+        above = {each.name: each for each in self.supervisors}
+        found, name = [self.root.limits], row.under
+        while name in above:
+            found.append(above[name].limits)
+            name = above[name].under
+        return tuple(limits for limits in found if limits is not None)
 
     def under(self, name: str) -> tuple[Row, ...]:
         """The children of a supervisor, in starting order."""
@@ -251,7 +263,7 @@ def _check_root(row: Row, place: Place) -> None:
     for name in ("under", "restart", "significant"):
         if getattr(row, name) != getattr(plain, name):
             sentence = "the server's own supervisor is under no other; allowed for it: strategy, intensity, period"
-            more = ", auto_shutdown, backoff, max_children, stop, stop_deadline"
+            more = ", auto_shutdown, backoff, max_children, stop, stop_deadline, limits"
             raise (place / name).error_of_key(sentence + more)
 
 

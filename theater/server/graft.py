@@ -31,7 +31,7 @@ from theater.errors import NameTaken, SpecError, StartFailed, TheaterError, Time
 from theater.server.cast import COMING, Actor, State, plain_manifest
 from theater.server.grove import Failed, Grove, Kind, has_failed, in_turn, kind_of
 from theater.server.tree import Bough, Branch
-from theater.server.wishes import Application, Role, bough, new_actor
+from theater.server.wishes import Application, Role, application, bough, new_actor
 from theater.wasm.artefacts import Artefact
 
 _PATIENCE_S: Final = 10.0
@@ -208,16 +208,17 @@ class Graft:
                 grove.put_manifest(self.parts[name])
             for part in new:
                 part.number = grove.ground.cast.next_number()
+                grove.ground.lives.crowd.admit(part)
                 grove.ground.lives.enlist(part)
                 admitted.append(part)
             leaving = (actor.id for name, actor in grove.actors.items() if name not in roles)
-            grove.keep(Application(self.wished.where, tree, roles), leaving)
+            grove.keep(application(self.wished.where, tree, roles), leaving)
         except TheaterError:
             for part in admitted:
                 grove.ground.directory.release(part.id)
                 grove.ground.cast.remove(part)
             raise
-        self._adopt(Application(self.wished.where, tree, roles))
+        self._adopt(application(self.wished.where, tree, roles))
         beginning = self._supervisors(Verdict.ADDED, Verdict.STARTED, Verdict.MOVED)
         grove.transfer(self._supervisors(Verdict.MOVED), beginning)
         self._record()

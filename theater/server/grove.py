@@ -315,6 +315,7 @@ class Grove:
             if actor.number == 0:
                 actor.number = ground.cast.next_number()
             if ground.cast.get(actor.id) is None:
+                ground.lives.crowd.admit(actor)
                 ground.lives.enlist(actor)
                 continue
             if actor.manifest.actor.register and name not in asleep:

@@ -15,6 +15,7 @@ from theater.core.tree_file import ROOT
 from theater.errors import ComponentError, DiskFull, NameTaken, TheaterError, UnknownActor, WrongState
 from theater.log import Logger
 from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
+from theater.server.crowd import Crowd
 from theater.server.ledger import Ledger
 from theater.server.loop import Loop
 from theater.server.stage import OUTSIDE, Stage
@@ -33,6 +34,7 @@ class Lives:
 
     Attributes:
         tops: the topmost supervisors, in the order of their start.
+        crowd: how many actors there may be.
         stopping: the server is about to end, and starts nothing any more.
         on_removed: called when a user has removed an actor.
     """
@@ -57,6 +59,7 @@ class Lives:
         self._content = content
         self._ledger = ledger
         self._log = log
+        self.crowd = Crowd(cast)
         self.tops: list[Branch] = []
         self.stopping = False
         self.on_removed: Callable[[Actor], None] = lambda actor: None
@@ -80,6 +83,7 @@ class Lives:
             try:
                 self.refuse_while_stopping()
                 self.check(actor)
+                self.crowd.admit(actor)
                 self.enlist(actor)
             except TheaterError as error:
                 on_failed(error)
@@ -223,6 +227,7 @@ class Lives:
         ended = branch is None or branch.ended is not None
         if ended and actor.supervisor != ROOT:
             raise WrongState(f"the supervisor {actor.supervisor!r} of {actor.manifest.name} has ended")
+        self.crowd.admit(actor)
         self.recall(actor)
         self._want(actor, True)
         if branch is None or branch.ended is not None:

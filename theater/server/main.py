@@ -15,6 +15,7 @@ from theater.durable import sync_folder
 from theater.errors import InvalidInput
 from theater.host import extensions
 from theater.server.control import Control
+from theater.server.crowd import MOST
 from theater.server.heartbeat import Heartbeat
 from theater.server.house import House
 from theater.server.lock import locked
@@ -31,6 +32,7 @@ def serve(
     application: Callable[[House], Application] | None = None,
     on_up: Callable[[House], None] = lambda house: None,
     notifier: Notifier | None = None,
+    max_actors: int = MOST,
 ) -> int:
     """Runs a server until it is told to stop.
 
@@ -40,6 +42,7 @@ def serve(
         application: called once the home is open; gives the tree to run, instead of the one that the home keeps.
         on_up: called when the control socket answers.
         notifier: the service manager that started this process; the one that its environment names, if there is any.
+        max_actors: living actors that it may have.
 
     Returns:
         the exit code of the process.
@@ -56,6 +59,7 @@ def serve(
     with locked(home):
         _sweep(home)
         house = House(home, log.logger())
+        house.lives.crowd.most = max_actors
         try:
             return _Server(house, address, application, on_up, notifier).run()
         finally:

@@ -20,7 +20,7 @@ from theater.server.house import House
 from theater.server.pages import Pages
 from theater.server.reload import require_success
 from theater.server.vigil import note_growth
-from theater.server.wishes import Application, Role, role_of_child
+from theater.server.wishes import Role, application, role_of_child
 
 SUPERVISOR = "supervisor"
 """Name under which `events` gives the server's own chain."""
@@ -113,8 +113,8 @@ class Operations:
         def done(told: list[dict[str, Any]]) -> None:
             caller.reply({"dry_run": wishes.dry_run, "rows": told})
 
-        application = Application(where, rows, roles)
-        self._house.grafts.add(Graft(self._house.grove, application, wishes, done, caller.fail, caller.progress))
+        wished = application(where, rows, roles)
+        self._house.grafts.add(Graft(self._house.grove, wished, wishes, done, caller.fail, caller.progress))
 
     def _role_of_child(self, name: str, args: Arguments) -> Role:
         component, program, initial = self._contents(args)

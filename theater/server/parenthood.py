@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from theater.core.codec import DIGEST_SIZE
 from theater.core.exit_reason import ExitReason
+from theater.core.held_limits import held
 from theater.core.ids import is_id
 from theater.core.supervision import Accepted, Refusal, Refused, Result
 from theater.core.wire import Missing, Named, OfChild, Spawn, Told
@@ -74,6 +75,7 @@ class Parenthood:
         if len(wish.origin) != DIGEST_SIZE:
             raise InvalidInput(f"{wish.origin.hex()} is no digest of an entry")
         role = self._larder.role(parent, wish.manifest)
+        role = replace(role, manifest=held(role.manifest, parent.manifest.limits))
         if wish.resume or wish.state is not None:
             role = replace(role, init_state=self._content.put(wish.state) if wish.state is not None else None)
 
@@ -103,6 +105,7 @@ class Parenthood:
         child.resumed = wish.resume
         child.branch = family
         self._lives.check(child)
+        self._lives.crowd.admit(child)
         self._lives.enlist(child)
 
         def answer(result: Result) -> None:
@@ -127,6 +130,7 @@ class Parenthood:
             if child.branch is not family and child.wanted and child.state is not State.FAILED
         ]
         for child in missing:
+            child.manifest = held(child.manifest, parent.manifest.limits)  # The parent may be another by now.
             child.branch = family
             child.state = State.RESTARTING
         self._bring_back(parent, family, deque(missing))

@@ -10,6 +10,7 @@ from theater.core import child_spec as specs
 from theater.core import ids
 from theater.core import manifest as manifests
 from theater.core.child_spec import ChildSpec, ChildType, Restart, ShutdownRule, SupervisorFlags
+from theater.core.held_limits import held
 from theater.core.manifest import Backoff, Children, Manifest
 from theater.core.tree_file import FOREVER, ChildRow, SupervisorRow, TreeFile
 from theater.server.cast import Actor
@@ -59,6 +60,15 @@ class Application:
     where: str
     tree: TreeFile
     roles: Mapping[str, Role]
+
+
+def application(where: str, tree: TreeFile, roles: Mapping[str, Role]) -> Application:
+    """The tree that a user wishes, with each of its actors held to the limits of the supervisors that it is under."""
+    rows = {row.name: row for row in tree.children}
+    held_roles = {
+        name: replace(role, manifest=held(role.manifest, *tree.ceilings(rows[name]))) for name, role in roles.items()
+    }
+    return Application(where, tree, held_roles)
 
 
 def new_actor(role: Role, number: int, randomness: bytes) -> Actor:
@@ -125,7 +135,10 @@ def solo(actor: Actor) -> Bough:
 def family(parent: Actor) -> Bough:
     """The supervisor of an actor's children; they come one by one."""
     wished = parent.manifest.supervision.children
-    return Bough(parent.id, SupervisorFlags() if wished is None else flags(wished))
+    limit = parent.manifest.limits.children
+    if wished is None:
+        return Bough(parent.id, SupervisorFlags(max_children=limit))
+    return Bough(parent.id, replace(flags(wished), max_children=min(wished.max_children or limit, limit)))
 
 
 def member(child: Actor, parent: Actor) -> ChildSpec:

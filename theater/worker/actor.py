@@ -53,10 +53,11 @@ from theater.worker.folders import open_folders
 from theater.worker.kept import Kept
 from theater.worker.letters import Errand, Letter, News, Opening, Word
 from theater.worker.mail import Mail
+from theater.worker.paced import Gate, Leisure, PacedChannels, PacedPost
 from theater.worker.past import Past
 from theater.worker.post import Post
 from theater.worker.promises import Promises
-from theater.worker.record import Record
+from theater.worker.record import Record, Room
 from theater.worker.recovery import take_up
 from theater.worker.retrace import remember
 from theater.worker.services import Services
@@ -70,6 +71,7 @@ _LETTERS_BETWEEN_LOOKS = 16
 _RESTS_BETWEEN_MEASURES = 16
 _ENVELOPE = 65536
 _SLEEP_STEP_S = 0.25
+_BIDE_STEP_S = 0.05
 _LOOK_BACK = 10_000
 """Newest entries of the chain among which a call is looked for that an earlier life has begun."""
 _SECRETS_IN_MEMORY = "it knows secrets, and they stand in its memory as they are"
@@ -115,12 +117,18 @@ class Actor:
         self._rests = 0
         self._memory = 0
         self._ending: ExitReason | None = None
+        self._leisure = Leisure(self._limits.messages_per_second, self._limits.cpu)
         self._poison = set(assignment.poison)
         self._log = ActorLog(assignment.path("log"), self._limits.log)
         durable = assignment.durability == "host"
         content = ContentStore(assignment.content, durable=durable)
         self.signals = signals
-        beginning = take_up(assignment, warm.artefact.meta, content)
+        limit = self._limits.chain
+        self._room = Room(assignment.path(""), limit) if limit is not None else None
+        put = self._room.counted(content.put) if self._room is not None else None
+        beginning = take_up(assignment, warm.artefact.meta, content, put)
+        if self._room is not None:
+            self._room.require(beginning.writer.offset)
         self._writer, self._state, self._begun = beginning.writer, beginning.state, beginning.goes_on
         self._warm, self._content, self._life, self._past = warm, content, beginning.life, beginning.past
         self._loaded: Sequence[Answered] = list(warm.seam.asked)
@@ -166,7 +174,7 @@ class Actor:
         self._log.write(time.time_ns(), self._is.incarnation, "system", text)
 
     def _new_record(self, durable: bool) -> Record:
-        args = self._writer, self._pulse, self.signals, self._limits.record, durable
+        args = self._writer, self._pulse, self.signals, self._limits.record, durable, self._room
         return Record(*args) if self._veil is None else VeiledRecord(self._veil, self._state, *args)
 
     def _attach(self, warm: Warm, content: ContentStore) -> None:
@@ -194,9 +202,10 @@ class Actor:
         permissions = {name: permissions_of(name, plain) for name, plain in self._is.permissions.items()}
         granted_stores = permissions.get("store")
         store_permissions = granted_stores if isinstance(granted_stores, StorePermissions) else StorePermissions()
+        outgoing = Gate(self._limits.messages_per_second)
         ports = catalogue.Ports(
             life=self,
-            post=post,
+            post=PacedPost(post, outgoing),
             later=self._promises,
             circumstances=self,
             directory=self._mail,
@@ -211,7 +220,7 @@ class Actor:
             bed=self,
             randomness=source,
             environment=self._is.environment,
-            channels=self._channels,
+            channels=PacedChannels(self._channels, outgoing),
             servers=self._servers,
         )
         interfaces = {**catalogue.build(ports), **self._extensions(permissions)}
@@ -299,14 +308,19 @@ class Actor:
                 raise Ended(self._ending)
             if mail.stopping:
                 raise Ended(ExitReason.shutdown())
+            if (wait := self._leisure.left()) > 0.0:
+                self._bide(wait)
+                continue
             timer = timers.take_due()
             if timer is not None:
                 self._handle(Letter(timer.msg, self._is.actor, timer.cause))
             letter = mail.next_letter()
             if letter is not None:
                 if isinstance(letter, Letter):
+                    self._leisure.took()
                     self._handle(letter)
                 elif isinstance(letter, Word):
+                    self._leisure.took()
                     self._follow(letter)
                 elif isinstance(letter, Errand):
                     self._run(letter)
@@ -351,6 +365,13 @@ class Actor:
             self._memory = self._guest.memory_bytes()
         self._pulse.gauges(len(self._mail.letters), self._memory, len(self._state or b""))
         self._mail.wait(timeout)
+
+    def _bide(self, seconds: float) -> None:
+        """Takes nothing for a while but what the supervisor says; what others send stays where it waits."""
+        self._make_way()
+        self._mail.confirm()
+        time.sleep(min(seconds, _BIDE_STEP_S))
+        self._mail.take_signals()
 
     def redact(self, text: str) -> str:
         """What anybody may read of a text about this life."""
@@ -557,6 +578,7 @@ class Actor:
         if self._limits.fuel is not None:
             self._guest.set_fuel(self._limits.fuel)
         timeout = self._limits.call_timeout
+        self._leisure.begins()
         self._call_until = time.monotonic() + timeout if timeout is not None else None
         try:
             result = self._guest.call(interface, function, (self._state, params), timeout)
@@ -572,6 +594,7 @@ class Actor:
             raise
         finally:
             self._pulse.end()
+            self._leisure.ends()
 
     def _conclude(self, result: Any) -> Any:
         """Records what the handler returned and takes over its state."""

@@ -30,6 +30,10 @@ class Limits:
         message: bytes of one message or reply.
         record: bytes that one call may write into the chain.
         log: bytes of log that are kept.
+        chain: bytes of chain that may be on the disk; None for any number.
+        messages_per_second: to send, and to be sent; None for any number.
+        cpu: percent of one processor; None for any share.
+        descriptors: open files.
     """
 
     memory: int
@@ -41,6 +45,10 @@ class Limits:
     message: int
     record: int
     log: int
+    chain: int | None = None
+    messages_per_second: int | None = None
+    cpu: int | None = None
+    descriptors: int = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ effect that cannot wait. `release` is what every effect calls first.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from theater.chainlog.footprint import on_disk
 from theater.chainlog.writer import ChainWriter
 from theater.core.chain import Call, HostCall, HostResult, Kind, Lifecycle, Outcome
 from theater.core.pulse import Pulse
@@ -21,6 +23,43 @@ from theater.worker.signals import Signals
 _STAGED_MAX = 256 * 1024
 
 
+class Room:
+    """How much an actor's record may become on the disk: its chain, and what this life has put beside that because it
+    was too long for an entry. What upkeep has compressed or dropped makes room again.
+
+    Args:
+        folder: the actor's.
+        limit: bytes.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._look_at = limit
+        self._beside = 0
+
+    def counted(self, put: Callable[[bytes], str]) -> Callable[[bytes], str]:
+        """`put` of a content store, counting what it is given."""
+
+        def counting(data: bytes) -> str:
+            self._beside += len(data)
+            return put(data)
+
+        return counting
+
+    def require(self, offset: int) -> None:
+        """Raises LimitExceeded if the chain, which has come to this offset, has become too long."""
+        if offset + self._beside < self._look_at:
+            return
+        size = on_disk(self._folder) + self._beside
+        if size >= self._limit:
+            raise LimitExceeded(
+                f"its chain has {size} bytes on the disk, and may have {self._limit} ([limits] chain): let more of it "
+                "be dropped ([chain] retention), or raise the limit"
+            )
+        self._look_at = offset + self._beside + (self._limit - size)  # It cannot be too long before.
+
+
 class Record:
     """Writes one actor's chain.
 
@@ -29,14 +68,18 @@ class Record:
         pulse: told how far the chain is after every write.
         limit: bytes that one call may write.
         durable: whether the machine's death must not lose what was released.
+        room: of all of the chain.
     """
 
-    def __init__(self, writer: ChainWriter, pulse: Pulse, signals: Signals, limit: int, durable: bool) -> None:
+    def __init__(
+        self, writer: ChainWriter, pulse: Pulse, signals: Signals, limit: int, durable: bool, room: Room | None = None
+    ) -> None:
         self._writer = writer
         self._pulse = pulse
         self._signals = signals
         self._limit = limit
         self._durable = durable
+        self._room = room
         self._call_began_at = writer.offset
         if writer.recovery.mark.entries and not durable:
             pulse.mark(writer.recovery.mark)  # Not what is staged: the disk may refuse it.
@@ -51,6 +94,8 @@ class Record:
     ) -> bytes:
         """Records that a call begins; it is on its way to the disk when this returns."""
         offset = self._call_began_at = self._writer.offset
+        if self._room is not None:
+            self._room.require(offset)
         digest = self._writer.append(Kind.CALL, Call(interface, function, args, cause, sender, request))
         self.release()
         self._pulse.begin(time.monotonic_ns(), offset)
@@ -103,3 +148,5 @@ class Record:
         if written > self._limit:
             self._call_began_at = self._writer.offset  # The words of the end must still fit.
             raise LimitExceeded(f"one call recorded more than {self._limit} bytes ([limits] record)")
+        if self._room is not None:
+            self._room.require(self._writer.offset)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from theater.chainlog.writer import ChainWriter
-from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Mark
+from theater.core.chain import INCARNATION, Genesis, Kind, Lifecycle, Mark, Put
 from theater.core.life import Life, first_life, next_life
 from theater.core.secrets import Veil
 from theater.store.content import ContentStore
@@ -49,8 +49,11 @@ class Beginning:
     why_not: str | None = None
 
 
-def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginning:
+def take_up(assignment: Assignment, meta: Meta, content: ContentStore, put: Put | None = None) -> Beginning:
     """Opens the chain, verified from what the supervisor knows, and begins this life in it.
+
+    Args:
+        put: keeps what is too long for an entry, if that is not just `content`.
 
     Raises:
         ChainBroken: the chain is not what it was.
@@ -62,7 +65,7 @@ def take_up(assignment: Assignment, meta: Meta, content: ContentStore) -> Beginn
         assignment.path("chain"),
         clock=time.time_ns,
         known=assignment.known,
-        put=content.put,
+        put=put or content.put,
         get=content.get,
         durability=assignment.durability,
     )

@@ -14,7 +14,7 @@ from theater.core.secrets import Open, Veil, find
 from theater.errors import UnknownSecret
 from theater.store.secrets import kept
 from theater.worker.assignment import Assignment
-from theater.worker.record import Record
+from theater.worker.record import Record, Room
 from theater.worker.signals import Signals
 
 
@@ -74,8 +74,9 @@ class VeiledRecord(Record):
         signals: Signals,
         limit: int,
         durable: bool,
+        room: Room | None = None,
     ) -> None:
-        super().__init__(writer, pulse, signals, limit, durable)
+        super().__init__(writer, pulse, signals, limit, durable, room)
         self._veil = veil
         veil.hold(state)
 
