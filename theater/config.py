@@ -13,6 +13,9 @@ from pathlib import Path
 
 from theater.errors import InvalidInput, SocketPathTooLong
 
+OWN = "own"
+"""Folder beside the chain for all that an actor's process changes by name, which it may not do with the chain."""
+
 UNIX_PATH_MAX = 107
 """Longest path of a Unix socket in bytes: `sun_path` has 108 with its NUL (unix(7))."""
 
@@ -101,8 +104,12 @@ class Home:
     def chain(self, actor: str) -> Path:
         return self.actor(actor) / "chain"
 
+    def own(self, actor: str) -> Path:
+        """What an actor's sealed process may change by name: its log, its timers, what its handlers keep."""
+        return self.actor(actor) / OWN
+
     def log(self, actor: str) -> Path:
-        return self.actor(actor) / "log"
+        return self.own(actor) / "log"
 
     def inbox(self, actor: str, incarnation: int) -> Path:
         """The socket of one incarnation. The name carries the incarnation so that no successor meets a dead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import subprocess
 import sys
@@ -200,11 +201,23 @@ def test_a_link_in_the_place_of_a_chain_is_not_followed(path: Path, tmp_path: Pa
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_file_that_another_process_opened_can_be_handed_in(path: Path) -> None:
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with ChainWriter.open(path, fd=fd) as writer:
+def test_a_chain_that_is_written_cannot_be_read_or_mapped_through_its_descriptor(path: Path) -> None:
+    """So that whoever takes a writer over can add to its chain, and change nothing of it."""
+    with ChainWriter.open(path) as writer:
         writer.append(Kind.GENESIS, GENESIS)
-    assert verify_chain(path).entries == 1
+        writer.flush()
+        (fd,) = [int(name) for name in os.listdir("/proc/self/fd") if _is(name, path)]
+        with pytest.raises(OSError):
+            os.read(fd, 1)
+        with pytest.raises(PermissionError):
+            mmap.mmap(fd, 1, mmap.MAP_SHARED, mmap.PROT_WRITE)
+
+
+def _is(name: str, path: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}") == str(path)
+    except OSError:
+        return False
 
 
 def test_a_closed_writer_takes_nothing(path: Path) -> None:
@@ -304,7 +317,8 @@ def test_a_write_that_ends_in_the_middle_leaves_whole_entries(path: Path) -> Non
 
 def test_a_disk_that_refuses_to_be_written_is_an_integrity_error(path: Path) -> None:
     begin(path)
-    writer = ChainWriter.open(path, fd=os.open(path, os.O_RDONLY))
+    writer = ChainWriter.open(path)
+    os.dup2(os.open(path, os.O_RDONLY), writer._fd)
     writer.append(Kind.HOST_RESULT, HostResult(1))
     with pytest.raises(IntegrityError, match="writing"):
         writer.flush()

@@ -188,7 +188,7 @@ class Life:
         return [payload for entry in self.entries() if isinstance(payload := entry.read(), kind)]
 
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return (self.folder / "own" / "log").read_text()
 
     def last_words(self) -> dict[str, object] | None:
         """Why it ended, once it has."""

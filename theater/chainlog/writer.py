@@ -83,7 +83,6 @@ class ChainWriter:
         put: Put | None = None,
         get: Get | None = None,
         durability: str = Durability.PROCESS,
-        fd: int | None = None,
         monotonic: Callable[[], int] = time.monotonic_ns,
     ) -> Self:
         """Opens a chain, new or not, verifies it from what is known, and cuts a torn tail.
@@ -95,7 +94,6 @@ class ChainWriter:
             put: keeps what is too long for a record; None to have everything in line.
             get: gives such content back, for the last state.
             durability: `process` or `host`.
-            fd: the file, if another process has opened it already (O_RDWR | O_APPEND); it belongs to the writer now.
             monotonic: gives the time between syncs, ns.
 
         Raises:
@@ -104,14 +102,13 @@ class ChainWriter:
             DiskFull, IntegrityError: the file cannot be opened, or its tail not be cut.
         """
         where = str(path)
-        if fd is None:
-            fd = _open(where)
+        fd = _open(where)
         try:
             _lock(fd, where)
             if durability == Durability.HOST:
                 # An earlier life may have died of a sync that failed: what counts is on the disk.
                 forget_cached(fd)
-            with ChainFile(fd, where) as file:
+            with ChainFile.open(where) as file:
                 recovery = recover(file, known, get)
             if recovery.torn_bytes:
                 _cut(fd, where, recovery.mark.offset)
@@ -274,7 +271,8 @@ class ChainWriter:
 
 
 def _open(path: str) -> int:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    # Not for reading: what a file is open for, its memory could be mapped for, and then what is written be changed.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags, 0o600)
     except OSError as error:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from theater import durable
-from theater.config import Home, private_directory
+from theater.config import OWN, Home, private_directory
 from theater.core import manifest as manifests
 from theater.core.chain import Mark
 from theater.core.codec import pack, unpack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from theater.server.wishes import Role
 
 _ROW_MAX = 4 << 20
+_ONCE_BESIDE_THE_CHAIN = ("log", "log.1", "timers", "servers", "handlers")
 
 
 class State(StrEnum):
@@ -174,6 +176,17 @@ def packed_manifest(manifest: Manifest) -> bytes:
     return pack(plain_manifest(manifest))
 
 
+def _bring_up_to_date(folder: Path) -> None:
+    """Moves what earlier versions kept beside the chain to where a sealed worker may change it."""
+    own = folder / OWN
+    if own.exists():
+        return
+    private_directory(own)
+    for name in _ONCE_BESIDE_THE_CHAIN:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).rename(own / name)
+
+
 @dataclass(slots=True)
 class Cast:
     """All actors of one home, in the order in which they were started first."""
@@ -190,6 +203,7 @@ class Cast:
         for folder in self.home.actors.iterdir():
             if not (folder / "actor").exists():
                 continue  # It was removed; its chain stays.
+            _bring_up_to_date(folder)
             try:
                 found.append(Actor.from_plain(unpack((folder / "actor").read_bytes(), max_len=_ROW_MAX)))
             except (OSError, WireError, TheaterError, KeyError, TypeError, ValueError) as error:
@@ -219,6 +233,7 @@ class Cast:
         """
         self.take_in(actor)
         private_directory(self.home.actor(actor.id))
+        private_directory(self.home.own(actor.id))
         if actor.is_durable:
             durable.sync_folder(self.home.actors)
         if keep:

@@ -53,10 +53,13 @@ class ContentStore:
         root: directory; made when something is put.
         durable: whether content survives the death of the machine once `put` has returned (fsync), or only that of
             the process.
+        drafts: folder on the same file system in which content is written before it is moved to its place; None for
+            that place itself. Who may write in the one and only add to the other can spoil nobody's content.
     """
 
-    def __init__(self, root: Path | str, *, durable: bool = False) -> None:
+    def __init__(self, root: Path | str, *, durable: bool = False, drafts: Path | str | None = None) -> None:
         self._root = str(root)
+        self._drafts = str(drafts) if drafts is not None else None
         self.durable = durable
         self._numbers = itertools.count()
 
@@ -203,7 +206,8 @@ class ContentStore:
         """Whether the content is here, and now safe from `gc` for a while."""
         path = self._path(digest)
         try:
-            os.utime(path)
+            with _File(path) as file:  # By a descriptor: a sealed process may touch what it may open, and nothing else.
+                os.utime(file.fileno())
             # Only now, for the kernel finds the file and sets its time in two steps, between which `gc` may have taken
             # it out of its place. What is in its place after its time was set, `gc` will spare.
             found = os.stat(path)
@@ -219,12 +223,13 @@ class ContentStore:
 
     def _write(self, path: str, data: bytes) -> None:
         folder = os.path.dirname(path)
-        draft = f"{folder}/.{os.getpid()}.{next(self._numbers)}.{os.urandom(4).hex()}"
+        drafts = self._drafts or folder
+        draft = f"{drafts}/.{os.getpid()}.{next(self._numbers)}.{os.urandom(4).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             fd = os.open(draft, flags, 0o600)
         except FileNotFoundError:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            os.makedirs(drafts, mode=0o700, exist_ok=True)
             fd = os.open(draft, flags, 0o600)
         try:
             try:
@@ -233,12 +238,24 @@ class ContentStore:
                     os.fsync(fd)
             finally:
                 os.close(fd)
-            os.rename(draft, path)
+            self._move(draft, path)
         except BaseException:
             os.unlink(draft)
             raise
         if self.durable:
             self._sync_folder(path)
+
+    def _move(self, draft: str, path: str) -> None:
+        try:
+            os.rename(draft, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            os.rename(draft, path)
+        except PermissionError:
+            # A sealed process may add content but not replace any. Somebody else was faster, or the file is damaged.
+            if self.check(os.path.basename(os.path.dirname(path)) + os.path.basename(path)) < 0:
+                raise
+            os.unlink(draft)
 
     def _sync_folder(self, path: str) -> None:
         sync_folder(os.path.dirname(path))

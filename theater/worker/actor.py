@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from theater.bus.sockets import Context
@@ -119,9 +120,10 @@ class Actor:
         self._ending: ExitReason | None = None
         self._leisure = Leisure(self._limits.messages_per_second, self._limits.cpu)
         self._poison = set(assignment.poison)
-        self._log = ActorLog(assignment.path("log"), self._limits.log)
+        _tidy(assignment.own())
+        self._log = ActorLog(assignment.own("log"), self._limits.log)
         durable = assignment.durability == "host"
-        content = ContentStore(assignment.content, durable=durable)
+        content = ContentStore(assignment.content, durable=durable, drafts=assignment.own())
         self.signals = signals
         limit = self._limits.chain
         self._room = Room(assignment.path(""), limit) if limit is not None else None
@@ -154,12 +156,12 @@ class Actor:
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
         self._channels = Channels(self._mail, self._make_way, self._origin, self._remaining, limits.request_timeout)
-        moment = assignment.path("timers"), _wall_ms, self._recorded_origin
+        moment = assignment.own("timers"), _wall_ms, self._recorded_origin
         catch_up = assignment.granted(TimersGranted).catch_up
         self._timers = Timers(
             *moment, self._veil, durable=durable, catch_up=catch_up, up_until_ms=self._newest_entry_ms
         )
-        self._servers = Kept(assignment.path("servers"), self._record.release, self._veil, durable=durable)
+        self._servers = Kept(assignment.own("servers"), self._record.release, self._veil, durable=durable)
         if beginning.why_not is not None:
             self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
         if self._past is None:
@@ -240,7 +242,7 @@ class Actor:
     def _extensions(self, permissions: Mapping[str, Permissions]) -> dict[str, object]:
         """What answers the interfaces that handlers of packages grant."""
         who = self._is.actor, self._is.name, self._is.incarnation
-        folder = self._is.path("")
+        folder = self._is.own()
         return extensions.interfaces(self._is.handlers, who, folder, permissions, self._record.release, self._remaining)
 
     # ---- the life
@@ -727,6 +729,14 @@ def _told(news: News) -> str:
     """What has happened, for a person."""
     who = next(param for param in news.params if isinstance(param, str))
     return f"news of actor {who} came for {news.function}"
+
+
+def _tidy(own: Path) -> None:
+    """Removes the drafts of a life that was killed while it wrote one."""
+    os.makedirs(own, mode=0o700, exist_ok=True)
+    for name in os.listdir(own):
+        if name.startswith("."):
+            os.unlink(own / name)
 
 
 def _wake_on_signals() -> int:

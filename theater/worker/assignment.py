@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
+from theater.config import OWN
 from theater.core.chain import Mark
 from theater.core.handlers import get, permissions_of
 
@@ -150,8 +151,12 @@ class Assignment:
         return kind()
 
     def path(self, name: str) -> Path:
-        """A file in the actor's folder."""
+        """A file in the actor's folder, which the life only reads, but for the chain that it has open."""
         return Path(self.folder) / name
+
+    def own(self, name: str = "") -> Path:
+        """A file that the life may change by name."""
+        return Path(self.folder) / OWN / name
 
 
 _FIELDS = tuple(field.name for field in fields(Assignment))
