@@ -16,7 +16,7 @@ from ..output import colour, line, print_json, safe
 @click.argument("actor", required=False, shell_complete=complete_actor)
 @json_option
 def command(app: App, actor: str | None) -> int:
-    """Says why an actor does not go on, or what is stuck on the server.
+    """Says why an actor does not go on.
 
     It is read from the record: what the actor waits for, since when and until when; who waits for it; circles of
     actors that wait for each other; what it did last; and of one that is not up the reason, and what to do. Without
