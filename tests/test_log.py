@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from theater import log
 from theater.core.printable import safe
@@ -120,3 +122,46 @@ def test_the_form_is_what_fits_to_standard_error(tmp_path: Path) -> None:
 def test_what_is_escaped_stands_as_in_a_json_string() -> None:
     assert safe("a\x1bb\x7f") == "a\\u001bb\\u007f"
     assert json.loads(f'"{safe(NASTY)}"') == NASTY
+
+
+def test_of_what_happens_again_and_again_not_every_line_is_written() -> None:
+    now = 0.0
+    limiter = log.Limiter(lambda: now)
+
+    def passes(event: str, actor: str) -> object:
+        try:
+            return dict(limiter(None, "warning", {"event": event, "actor": actor}))
+        except structlog.DropEvent:
+            return None
+
+    shown = [passes("ended", "a") for _ in range(200)]
+    assert sum(each is not None for each in shown) == 60
+    assert passes("ended", "b") is not None, "another actor is another matter"
+    assert passes("running", "a") is not None
+    now = 1.0
+    assert passes("ended", "a") == {"event": "ended", "actor": "a", "left_out": 140}
+    assert passes("ended", "a") == {"event": "ended", "actor": "a"}
+    assert passes("ended", "a") is None
+
+
+def test_what_is_remembered_of_lines_has_an_end() -> None:
+    limiter = log.Limiter(lambda: 0.0)
+    for number in range(5000):
+        limiter(None, "info", {"event": "ended", "actor": str(number)})
+    assert len(limiter._flows) < 2000
+
+
+def test_a_disk_that_is_full_ends_nobody() -> None:
+    with open("/dev/full", "w") as full:
+        log.configure("json", "info", full)
+        log.logger().error("lost")
+        with contextlib.suppress(OSError):
+            full.close()
+
+
+def test_who_is_asked_about_an_actor_cannot_end_the_line() -> None:
+    def broken(actor: str) -> dict[str, object]:
+        raise RuntimeError("no")
+
+    log.identify(broken)
+    assert json.loads(line("json", actor="c0"))["actor"] == "c0"

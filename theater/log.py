@@ -2,7 +2,8 @@
 
 What actors say is not here: it goes to the actor's log in its home (`theater logs`). What is here of an actor says
 which one: its id, name and incarnation, and its place in the actor's chain, the number of an entry. Every value is
-shortened, and what a terminal would obey is escaped, for names, reasons and tracebacks hold what actors chose.
+shortened, and what a terminal would obey is escaped, for names, reasons and tracebacks hold what actors chose. Of what
+happens again and again not every line is written, and a line that cannot be written is lost: no log ends a server.
 docs/logs.md has the events and their fields.
 """
 
@@ -12,7 +13,10 @@ import contextlib
 import logging
 import os
 import sys
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final, TextIO, cast
 
@@ -51,6 +55,13 @@ TO_STDOUT: Final = "log to stdout"
 _PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _LONGEST = 4000
 """Characters of one value that are shown."""
+
+_BURST = 60
+_A_SECOND = 2.0
+"""So many lines of one event and one actor are written at once, and then so many a second."""
+
+_KEPT = 1024
+"""Events and actors of which it is remembered how many lines there were, those that came last."""
 
 _chosen = ["console", "info"]
 
@@ -97,6 +108,7 @@ def configure(style: str = "console", level: str = "info", stream: TextIO | None
     is_console = style == "console"
     structlog.configure(
         processors=[
+            Limiter(time.monotonic),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _identified,
@@ -105,7 +117,7 @@ def configure(style: str = "console", level: str = "info", stream: TextIO | None
             _console(out) if is_console else _json_line if style == "json" else _journal_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing(out))),
         cache_logger_on_first_use=True,
     )
 
@@ -131,12 +143,69 @@ def identify(who: Who | None) -> None:
 _Event = MutableMapping[str, Any]
 
 
+@dataclass(slots=True)
+class _Flow:
+    """Lines that are alike: how many may still come, and how many were left out since the last."""
+
+    since: float
+    room: float = _BURST
+    left_out: int = 0
+
+
+class Limiter:
+    """Leaves out lines of what happens too often, and says how many in the next: an actor that fails all the time, or
+    whoever sends to nobody, must not fill the disk.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._flows: OrderedDict[tuple[str, str], _Flow] = OrderedDict()
+
+    def __call__(self, logger: Any, method: str, event: _Event) -> _Event:
+        now, key = self._clock(), (str(event.get("event")), str(event.get("actor")))
+        flow = self._flows.pop(key, None) or _Flow(now)
+        self._flows[key] = flow
+        if len(self._flows) > _KEPT:
+            self._flows.popitem(last=False)
+        flow.room = min(_BURST, flow.room + (now - flow.since) * _A_SECOND)
+        flow.since = now
+        if flow.room < 1:
+            flow.left_out += 1
+            raise structlog.DropEvent
+        flow.room -= 1
+        if flow.left_out:
+            event["left_out"], flow.left_out = flow.left_out, 0
+        return event
+
+
+class _Unfailing:
+    """A stream that takes what it can: its disk may be full, its reader gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def _identified(logger: Any, method: str, event: _Event) -> _Event:
     """Says which actor it is about: four fields, of which the line itself may have said some."""
     actor = event.get("actor")
     if not _who or not isinstance(actor, str):
         return event
-    known = {"actor": actor, **_who[0](actor)}
+    try:
+        known = {"actor": actor, **_who[0](actor)}
+    except Exception as error:  # A line without a name is better than none, and than a server that its log has ended.
+        known = {"actor": actor, "name": f"unknown: {error}"}
     return {"event": event.pop("event"), **{name: event.pop(name, value) for name, value in known.items()}, **event}
 
 
