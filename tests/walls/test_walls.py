@@ -77,15 +77,16 @@ def test_a_domain_says_what_may_be_done_with_which_files(tmp_path: Path) -> None
     assert all(answer in ("EACCES", "EXDEV") for answer in found.said[4:]), found.said
 
 
-def test_who_enters_a_room_has_no_capability_no_core_and_nobody_may_look_inside() -> None:
+def test_who_enters_a_room_has_no_capability_no_core_and_filters() -> None:
     found = confined("""
-        rooms.enter(rooms.SPAWNER)
-        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-        import resource
-        say([int(status["CapEff"], 16), int(status["CapPrm"], 16), int(status["NoNewPrivs"]),
-             resource.getrlimit(resource.RLIMIT_CORE)[1], kernel.process_control(3)])
+        status, limits = open("/proc/self/status"), open("/proc/self/limits")
+        rooms.enter(rooms.worker(os.getpid()))
+        status = dict(line.split(":", 1) for line in status)
+        (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
+        say([int(status["CapEff"], 16), int(status["CapPrm"], 16), int(status["NoNewPrivs"]), int(status["Seccomp"]),
+             core[4:6]])
     """)
-    assert found.said == [0, 0, 1, 0, 0]
+    assert found.said == [0, 0, 1, 2, ["0", "0"]]
 
 
 def test_a_worker_may_do_next_to_nothing(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from theater.errors import StartFailed, TheaterError, WireError, from_wire
 from theater.log import Logger
 from theater.server.loop import Loop
 from theater.server.processes import Ended, Processes
+from theater.server.warden import Warden
+from theater.walls.standing import Standing
 
 _LARGEST_ANSWER = 1 << 16
 _TEMPLATE_IDLE = 60.0
@@ -119,6 +121,7 @@ class Nursery:
         self._log = log
         self._spares = spares
         self._templates: dict[Breed, _Template] = {}
+        self.warden = Warden(loop, processes, log)
         self._spawner: int | None = None
         self._spawner_line: socket.socket | None = None
         self._asked: deque[_Template] = deque()
@@ -194,6 +197,7 @@ class Nursery:
         self._closing = True
         for template in list(self._templates.values()):
             self._dismiss(template)
+        self.warden.close()
         if self._spawner_line is not None:
             self._loop.forget(self._spawner_line.fileno())
             self._spawner_line.close()
@@ -205,11 +209,14 @@ class Nursery:
 
     def _on_spawner(self, line: socket.socket) -> None:
         try:
-            answer = unpack(line.recv(_LARGEST_ANSWER), max_len=_LARGEST_ANSWER)
+            data, found, _, _ = socket.recv_fds(line, _LARGEST_ANSWER, 1)
+            answer = unpack(data, max_len=_LARGEST_ANSWER)
         except (OSError, WireError):
             self._loop.forget(line.fileno())  # It is dying; its end is reported by the process table.
             return
-        if "pid" in answer and self._asked:
+        if "walls" in answer:
+            self.warden.begin(found[0] if found else None, Standing.from_plain(answer["walls"]))
+        elif "pid" in answer and self._asked:
             template = self._asked.popleft()
             template.pid = answer["pid"]
             self._processes.introduce(answer["pid"], process="template", component=template.breed.component)
@@ -354,6 +361,8 @@ class Nursery:
         for fork in template.forking.values():
             fork.line.close()
         error = template.error
+        if error is None and template.pid is not None and (offence := self.warden.offence(template.pid)) is not None:
+            error = StartFailed(f"its component was ended while it was loaded: it {offence}")
         if error is None and not template.ready and ended.signal != signal.SIGKILL:
             error = StartFailed(f"the component's template ended while it loaded ({_how(ended)})")
         if error is not None:

@@ -6,8 +6,11 @@ one before it opens anything. The spawner imports everything that a worker needs
 of them are the supervisor's own children: it waits for them itself, and they survive the spawner and the
 template. This is the only module that forks.
 
-Protocol, over a SEQPACKET socket pair, msgpack: the supervisor sends a template's order together with the
-template's end of a fresh socket pair; the spawner answers {"pid": n}. When the socket closes the spawner ends.
+Before it serves it gives up what none of its descendants will ever need, which inherit that (theater/walls/rooms.py).
+
+Protocol, over a SEQPACKET socket pair, msgpack: the spawner says {"ready": its pid, "walls": which stand}, and sends
+with it the listener that tells of hostile calls, if there is one. The supervisor sends a template's order together with
+the template's end of a fresh socket pair; the spawner answers {"pid": n}. When the socket closes the spawner ends.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from typing import NoReturn
 
 from theater.core.codec import pack, unpack
 from theater.tether import die_with
+from theater.walls import namespaces, rooms, standing
+from theater.walls.standing import Standing
 from theater.worker import template
 
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
@@ -56,13 +61,17 @@ def clone() -> int:
 
 def main(descriptor: int, supervisor: int) -> NoReturn:
     """Serves template orders until the supervisor closes the socket."""
-    die_with(supervisor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders = socket.socket(fileno=descriptor)
+    walls, listener = _enter_room()
+    die_with(supervisor)  # Not before: a change of who a process is clears this.
     gc.collect()
     gc.freeze()
     try:
-        orders.send(pack({"ready": os.getpid()}))
+        said = pack({"ready": os.getpid(), "walls": walls.to_plain()})
+        socket.send_fds(orders, [said], [] if listener is None else [listener])
+        if listener is not None:
+            os.close(listener)  # Who is reported by it must not hold it.
         while True:
             data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
             if not data:
@@ -70,6 +79,12 @@ def main(descriptor: int, supervisor: int) -> NoReturn:
             _serve(orders, data, fds[0], supervisor)
     except ConnectionError:
         os._exit(0)  # The supervisor has hung up before it read what was said last.
+
+
+def _enter_room() -> tuple[Standing, int | None]:
+    refusal = namespaces.leave_the_network()
+    listener = rooms.enter(rooms.SPAWNER, report=True)
+    return Standing((*standing.offered().walls, standing.namespaces(refusal))), listener
 
 
 def _serve(orders: socket.socket, data: bytes, line: int, supervisor: int) -> None:

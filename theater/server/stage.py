@@ -485,6 +485,8 @@ class Stage:
     def _judge(self, worker: Worker, ended: Ended) -> ExitReason:
         words = worker.pulse.read_last_words() if worker.pulse is not None else None
         asked = worker.asked_to_end or worker.verdict is not None
+        if worker.pid is not None and (offence := self._nursery.warden.offence(worker.pid)) is not None:
+            return ExitReason.trap("hostile", offence)
         reason = autopsy.judge(ended, words, worker.overdue, asked=asked, oom_kills=self.oom_kills)
         if worker.asked_to_end:
             return reason.as_commanded()

@@ -34,8 +34,8 @@ HOSTILE = _names(
     "mount_setattr setns unshare bpf perf_event_open keyctl add_key request_key init_module finit_module "
     "delete_module kexec_load kexec_file_load io_uring_setup io_uring_enter io_uring_register open_by_handle_at "
     "name_to_handle_at fanotify_init reboot swapon swapoff acct quotactl quotactl_fd settimeofday clock_settime "
-    "clock_adjtime adjtimex sethostname setdomainname iopl ioperm modify_ldt uselib userfaultfd lookup_dcookie "
-    "syslog vhangup personality mknod mknodat memfd_secret migrate_pages move_pages "
+    "clock_adjtime adjtimex sethostname setdomainname iopl ioperm modify_ldt uselib "
+    "syslog vhangup personality mknod mknodat migrate_pages move_pages "
 )
 """Calls that no process of an actor makes by mistake. Whoever makes one is ended, and the reason names it."""
 
@@ -68,6 +68,7 @@ class Room:
         filter: of its system calls.
         limits: of resources (`resources.NAMES`).
         keeps_code: no memory that it could write becomes code.
+        hides: nobody of the same user may look into it. It owns less of /proc then than it would.
         network: TCP is allowed.
     """
 
@@ -75,6 +76,7 @@ class Room:
     filter: Filter
     limits: Mapping[str, int] = field(default_factory=dict)
     keeps_code: bool = False
+    hides: bool = False
     network: bool = False
 
 
@@ -91,7 +93,8 @@ def enter(room: Room, paths: Mapping[str, Right] | None = None, *, report: bool 
     Raises:
         OSError: the kernel has a wall, and refuses it.
     """
-    privileges.hide_memory()
+    if room.hides:
+        privileges.hide_memory()
     privileges.gain_no_more()
     privileges.drop_capabilities()
     resources.limit(room.limits)
@@ -151,4 +154,5 @@ def worker(pid: int) -> Room:
         ),
         {"core": 0, "locked": 0, "queues": 0},
         keeps_code=True,
+        hides=True,
     )

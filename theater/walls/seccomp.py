@@ -15,6 +15,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -178,3 +179,10 @@ def next_offence(listener: int) -> Offence | None:
         return None
     _, pid, _, number, _, _, *arguments = _NOTIF.unpack(buffer)
     return Offence(pid, name_of(number), tuple(arguments))
+
+
+def is_abandoned(listener: int) -> bool:
+    """Whether nobody is left who could be reported by this listener (Linux 5.9)."""
+    waiting = select.poll()
+    waiting.register(listener, select.POLLIN)
+    return any(events & select.POLLHUP for _, events in waiting.poll(0))
