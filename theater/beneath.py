@@ -4,6 +4,10 @@
 step: `..` cannot leave the folder, and a link anywhere in the path, also one that is put there meanwhile, is an error
 and never followed. Nothing that looks at a path first and opens it then can promise that.
 
+Where it is missing (before Linux 5.6), or a service manager or container refuses it, the path is walked: each name is
+opened by itself, in the open folder before it and never through a link, and there is no `..`. That leads out as little,
+and costs a system call a name. systemd's RestrictSUIDSGID= refuses it, since a filter cannot see what it would make.
+
 glibc has no function for it, so it is called by its number, which is the same on every architecture.
 """
 
@@ -17,8 +21,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-
-from theater.errors import StartFailed
 
 DEEPEST = 256
 """Folders within folders that `tree` enters; each takes two descriptors."""
@@ -55,12 +57,12 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
 
     Args:
         folder: descriptor, which may be one of O_PATH.
-        path: relative.
+        path: relative, without `..`.
         flags: of open(2).
         mode: of a file that is made.
 
     Raises:
-        OSError: EXDEV: it leads out of the folder. ELOOP: a link stands in the way. ENOSYS: the kernel is too old.
+        OSError: EXDEV: it leads out of the folder. ELOOP: a link stands in the way.
     """
     encoded = os.fsencode(path)
     if b"\0" in encoded:
@@ -73,7 +75,44 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
         number = ctypes.get_errno()
         if number not in (errno.EAGAIN, errno.EINTR):  # somebody renames what is on the way; a signal
             break
+    if number in (errno.ENOSYS, errno.EPERM):
+        return _walk(folder, os.fsdecode(encoded), flags, mode)
     raise OSError(number, os.strerror(number))
+
+
+def _walk(folder: int, path: str, flags: int, mode: int) -> int:
+    """`open_beneath`, one name after the other."""
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if path.startswith("/") or ".." in names:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    if path.endswith("/"):
+        flags |= os.O_DIRECTORY
+    *way, last = names or ["."]
+    here = folder
+    try:
+        for name in way:
+            inner = _open_one(here, name, os.O_PATH | os.O_DIRECTORY, 0)
+            if here != folder:
+                os.close(here)
+            here = inner
+        return _open_one(here, last, flags, mode)
+    finally:
+        if here != folder:
+            os.close(here)
+
+
+def _open_one(folder: int, name: str, flags: int, mode: int) -> int:
+    """What has that name in an open folder; a link is an error, also where O_PATH would open it itself."""
+    try:
+        found = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        raise
+    if flags & os.O_PATH and stat.S_ISLNK(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return found
 
 
 def open_folder(folder: int, path: str, *, readable: bool = False) -> int:
@@ -82,21 +121,6 @@ def open_folder(folder: int, path: str, *, readable: bool = False) -> int:
     Raises: as `open_beneath`.
     """
     return open_beneath(folder, path or ".", _FOLDER | (os.O_RDONLY if readable else os.O_PATH))
-
-
-def require_openat2() -> None:
-    """Raises StartFailed on a kernel that cannot do this: there is no second best."""
-    try:
-        os.close(open_beneath(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))
-    except OSError as error:
-        if error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
-            raise StartFailed(
-                "this kernel does not give openat2 (Linux 5.6), without which no folder can be granted: "
-                f"{error.strerror}"
-            ) from error
-
-
-_AT_FDCWD = -100
 
 
 def is_link_in_the_way(error: OSError) -> bool:

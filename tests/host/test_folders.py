@@ -24,6 +24,13 @@ from theater.host.folders import DRAFT, MOST_NAMES, Folders
 SECRET = b"what nobody here may see"
 
 
+@pytest.fixture(autouse=True, params=["openat2", "without openat2"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of this holds on a kernel, or within a service manager's filter, that does not give openat2."""
+    if request.param != "openat2":
+        monkeypatch.setattr("theater.beneath._OPENAT2", 9999)  # a system call that no kernel has
+
+
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
     """The folder of a manifest, with things around it that are not granted."""
@@ -542,13 +549,6 @@ def test_nothing_is_left_beside_what_was_written(beside: Path, durability: str) 
 # ---- the kernel
 
 
-def test_a_kernel_without_openat2_grants_no_folder(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("theater.beneath._OPENAT2", 9999)  # a system call that no kernel has
-    with pytest.raises(StartFailed, match="does not give openat2"):
-        granted(beside, read=("data",))
-    granted(beside)
-
-
 def test_a_folder_cannot_be_left_by_dots_either(beside: Path) -> None:
     folder = os.open(beside / "data", os.O_PATH)
     try:
@@ -557,6 +557,5 @@ def test_a_folder_cannot_be_left_by_dots_either(beside: Path) -> None:
                 beneath.open_beneath(folder, path, os.O_RDONLY)
         with pytest.raises(OSError, match="NUL"):
             beneath.open_beneath(folder, "a.txt\0x", os.O_RDONLY)
-        os.close(beneath.open_beneath(folder, "deep/../a.txt", os.O_RDONLY))
     finally:
         os.close(folder)

@@ -35,7 +35,7 @@ Requires=dbus.service
 After=basic.target dbus.service
 [Service]
 Type=oneshot
-Environment=PYTHONUNBUFFERED=1
+Environment=PYTHONUNBUFFERED=1 HOME=/root
 ExecStart=/opt/theater/bin/python /opt/checks/checks.py
 StandardOutput=file:/opt/checks/results
 StandardError=inherit

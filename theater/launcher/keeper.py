@@ -49,7 +49,7 @@ _NEWNS, _NEWUSER, _NEWPID = 0x00020000, 0x10000000, 0x20000000
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 28, 47, 4
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 16384, 1 << 18
 _NO_ROOT_LOCKED = 0x2F  # No rights by being root, nor by becoming it; none kept over a change; all locked.
-_CAPSET = {"x86_64": 126, "aarch64": 91}
+_CAPGET, _CAPSET = {"x86_64": 125, "aarch64": 90}, {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT, _SECCOMP = 444, 445, 446, {"x86_64": 317, "aarch64": 277}
 _BENEATH_A_PATH, _SECCOMP_FILTER = 1, 1
@@ -203,7 +203,13 @@ def _drop_capabilities() -> None:
     _libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
     _libc.prctl(_PR_SET_SECUREBITS, _NO_ROOT_LOCKED, 0, 0, 0)
     header = _CAPABILITY_VERSION.to_bytes(4, sys.byteorder) + bytes(4)
-    _call(_CAPSET[os.uname().machine], header, bytes(24))
+    try:
+        _call(_CAPSET[os.uname().machine], header, bytes(24))
+    except OSError:
+        left = ctypes.create_string_buffer(24)
+        _call(_CAPGET[os.uname().machine], header, ctypes.addressof(left))
+        if any(left.raw[:8] + left.raw[12:20]):  # Effective and permitted ones; without any it may be forbidden.
+            raise
 
 
 def _enter_domain(ruleset: bytes, rules: list[tuple[bytes, int]]) -> None:

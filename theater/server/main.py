@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import resource
 import shutil
@@ -52,6 +53,7 @@ def serve(
         InvalidInput: the home cannot be used.
     """
     notifier = notifier or Notifier.from_environment(os.environ)
+    faulthandler.enable()  # A watchdog ends what hangs by SIGABRT: its log tells where that was.
     extensions.offer()
     home.create()
     _make_durable(home)

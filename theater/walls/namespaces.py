@@ -23,7 +23,7 @@ def leave_the_network() -> str | None:
     """
     user, group = os.geteuid(), os.getegid()
     try:
-        unshare(_USER | _NETWORK | _IPC | _NAMES)
+        _unshare_with_users()
     except OSError as error:
         return _without_users(error)
     try:
@@ -33,6 +33,14 @@ def leave_the_network() -> str | None:
     except OSError as error:
         return f"its user could not be mapped: {error.strerror}"
     return None
+
+
+def _unshare_with_users() -> None:
+    """A service manager that has given the whole server its own IPC and names may allow no more than the other two."""
+    try:
+        unshare(_USER | _NETWORK | _IPC | _NAMES)
+    except PermissionError:
+        unshare(_USER | _NETWORK)
 
 
 def _without_users(first: OSError) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import struct
 
@@ -33,7 +34,11 @@ def hide_memory() -> None:
 
 
 def drop_capabilities() -> None:
-    """Gives up all capabilities, and the ways to get them back."""
+    """Gives up all capabilities, and the ways to get them back.
+
+    Raises:
+        OSError: some are left, since it may not be said that they be given up (a service manager's filter).
+    """
     for number in range(_MOST_CAPABILITIES):
         try:
             process_control(_CAPBSET_DROP, number)
@@ -42,7 +47,19 @@ def drop_capabilities() -> None:
     for option, value in ((_CAP_AMBIENT, _AMBIENT_CLEAR_ALL), (_SET_SECUREBITS, _LOCKED_DOWN)):
         with contextlib.suppress(OSError):
             process_control(option, value)
-    system_call(NUMBERS["capset"], struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24))
+    try:
+        system_call(NUMBERS["capset"], struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24))
+    except OSError:
+        if has_capabilities():
+            raise
+
+
+def has_capabilities() -> bool:
+    """Whether this process has any capability that it could use."""
+    found = ctypes.create_string_buffer(24)
+    system_call(NUMBERS["capget"], struct.pack("Ii", _CAPABILITY_VERSION, 0), found)
+    effective, permitted, _, more_effective, more_permitted, _ = struct.unpack("6I", found.raw)
+    return any((effective, permitted, more_effective, more_permitted))
 
 
 def keep_code_as_it_is() -> bool:

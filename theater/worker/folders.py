@@ -30,12 +30,11 @@ def open_folders(
         remaining: seconds that the running call may still take; None for any time.
 
     Raises:
-        StartFailed: a folder that the manifest grants cannot be, or the kernel is too old for it.
+        StartFailed: a folder that the manifest grants cannot be.
     """
     may = permissions if isinstance(permissions, Filesystem) else Filesystem()
     read, write = (dict.fromkeys(may.folders(right), -1) for right in Right)
     if read or write:
-        beneath.require_openat2()
         with _root(assignment, may) as root:
             for right, folders in ((Right.WRITE, write), (Right.READ, read)):  # what is written to is made
                 for name in folders:
