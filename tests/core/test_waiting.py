@@ -12,7 +12,7 @@ from theater.core import why
 from theater.core.chain import Call, Entry, HostCall, HostResult, Kind, Lifecycle, Outcome
 from theater.core.handlers import HTTP_CLIENT, MESSAGE_SERVER_CLIENT, MESSAGE_SERVER_HOST, REQUESTS, SUPERVISOR, TIMING
 from theater.core.ids import child_id
-from theater.core.waiting import Activity, Asking, Circle, Doing, Running, Wait, WaitKind, Waits, doing
+from theater.core.waiting import Activity, Asking, Circle, Doing, Running, Wait, WaitKind, Waits, doing, has_answered
 from theater.core.why import Absence, Case, Mailbox
 
 S = 1_000_000_000
@@ -24,7 +24,17 @@ def record(*payloads: Any, first: int = 5) -> list[Entry]:
     found = []
     for seq, payload in enumerate(payloads, first):
         kind = KINDS.get(type(payload), Kind.LIFECYCLE)
-        found.append(Entry(seq, kind, seq * S, list(payload), bytes([seq]) * 32, bytes(32), seq * 100))
+        found.append(
+            Entry(
+                seq,
+                kind,
+                seq * S,
+                [list(field) if type(field) is tuple else field for field in payload],
+                bytes([seq]) * 32,
+                bytes(32),
+                seq * 100,
+            )
+        )
     return found
 
 
@@ -102,6 +112,20 @@ def test_arguments_of_any_shape_are_told_somehow() -> None:
         for function in ("request", "sleep", "spawn", "stop-child", "send-http", "request-timeout", "what"):
             for args in ((), (7,), (b"", None), ({"method": 1},), ("a" * 9999, b"", "x")):
                 assert 0 < len(asking(ask(interface, function, *args)).words) < 300
+
+
+def question(digest: bytes) -> Call:
+    return Call(MESSAGE_SERVER_CLIENT, "handle-request", [b"x"], digest, "b", "request-4")
+
+
+def test_an_answer_on_its_way_is_known_by_the_other_record() -> None:
+    mine, other = b"m" * 32, b"o" * 32
+    assert has_answered(record(question(mine), Outcome("ok", [b"reply"], None)), mine)
+    assert has_answered(record(question(mine), Outcome("err", "no", None), call()), mine)
+    assert not has_answered(record(question(mine), ask(TIMING, "now"), TOLD), mine), "it is at work on it"
+    assert not has_answered(record(question(mine), Outcome("ok", [None], None)), mine), "it has promised one for later"
+    assert not has_answered(record(question(other), Outcome("ok", [b"reply"], None)), mine)
+    assert not has_answered([], mine)
 
 
 # ---- the graph

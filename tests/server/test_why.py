@@ -199,3 +199,33 @@ def test_an_actor_that_failed_says_how_to_start_it_again(house: House, name: Nam
     found = house.client.why(row.id)
     assert "its supervisor has given up" in told(found)
     assert f"`theater restart {row.name}`" in told(found)
+
+
+def test_a_reply_that_was_promised_for_later_is_told_on_both_sides(house: House, name: Name) -> None:
+    asker, asked = house.start(name(), limits={"request_timeout": "25s"}), house.start(name())
+    submit(house.connect(), asker.id, asking(asked.name, b"n"))
+    found = why(house, asked.id, lambda found: found["activity"] == "idle" and found["waiters"])
+    assert found["waiters"][0]["who"] == asker.id
+    assert "promised to answer later" in told(found)
+    found = why(house, asker.id, lambda found: found["waits"] is not None)
+    assert found["waits"]["on"] == asked.id
+    assert "promised to answer later" in told(found)
+    house.client.request(asked.id, b"r now")
+
+
+def test_everybody_is_asked_about_without_asking_anybody(house: House, name: Name) -> None:
+    """A hung worker would not answer; so one that is stopped while it waits is told about all the same."""
+    asker, asked = house.start(name(), limits={"request_timeout": "25s"}), house.start(name())
+    submit(house.connect(), asker.id, asking(asked.name, b"n"))
+    why(house, asker.id, lambda found: found["waits"] is not None)
+    for row in (asker, asked):
+        os.kill(row.pid or 0, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        assert house.client.why(asker.id)["waits"]["on"] == asked.id
+        assert house.client.why()["in_calls"] >= 1
+        assert time.monotonic() - begun < 20
+    finally:
+        for row in (asker, asked):
+            os.kill(row.pid or 0, signal.SIGCONT)
+    house.client.request(asked.id, b"r now")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from theater.core.chain import Call, Entry, HostCall, Kind
+from theater.core.chain import Call, Ending, Entry, HostCall, Kind, Outcome
 from theater.core.handlers import (
     FILESYSTEM,
     HTTP_CLIENT,
@@ -132,6 +132,24 @@ def doing(newest: Sequence[Entry], call: Entry | None) -> Doing:
         _running(running) if running is not None else None,
         _asking(asked) if running is not None and asked is not None and asked.seq > running.seq else None,
     )
+
+
+def has_answered(newest: Sequence[Entry], question: bytes) -> bool:
+    """Whether an actor has answered a request, so that the answer is on its way to who waits for it.
+
+    Args:
+        newest: the last entries of its chain, oldest first.
+        question: digest of the entry, in the other chain, that records the request.
+    """
+    handles = False
+    for entry in newest:
+        said = entry.read() if entry.kind in (Kind.CALL, Kind.OUTCOME) else None
+        if isinstance(said, Call):
+            handles = said.cause == question
+        elif isinstance(said, Outcome) and handles:
+            # A handler that returns no reply has promised one for later.
+            return not (said.ending == Ending.OK and isinstance(said.value, (list, tuple)) and [*said.value] == [None])
+    return False
 
 
 def _running(entry: Entry) -> Running | None:

@@ -7,10 +7,11 @@ Nothing here asks a worker, for a worker that hangs would not answer.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from theater.config import Home
 from theater.core import why as why_words
 from theater.core.chain import Entry
 from theater.core.exit_reason import ExitKind
-from theater.core.waiting import Activity, Circle, Doing, Wait, WaitKind, Waits, doing
+from theater.core.waiting import Activity, Circle, Doing, Wait, WaitKind, Waits, doing, has_answered
 from theater.core.why import Absence, Case, Mailbox
 from theater.errors import TheaterError
 from theater.server.bonds import Registrar
@@ -35,6 +36,9 @@ from theater.server.switchboard import Switchboard
 _LAST = 8
 """Entries that are shown of what an actor did last."""
 
+_CONFIRMED = 3
+"""How often circles are looked at again that were none."""
+
 _LOOKED_AT = 500
 """Actors whose records are read for one question, those first that have been in a call for longest."""
 
@@ -46,6 +50,18 @@ class _Look:
     doing: Doing
     newest: Sequence[Entry] = ()
     unreadable: str | None = None
+
+    def has_answered(self, question: bytes) -> bool:
+        """As in core/waiting.py; a record that cannot be read has not."""
+        with contextlib.suppress(TheaterError):
+            return has_answered(self.newest, question)
+        return False
+
+    def events(self) -> list[dict[str, Any]]:
+        """The newest entries as clients see them; none if they are not what they should be."""
+        with contextlib.suppress(TheaterError):
+            return [event_of(entry) for entry in self.newest]
+        return []
 
 
 class Why:
@@ -76,8 +92,7 @@ class Why:
         """All about one actor."""
         scene = _Scene(self, [actor, *self._in_calls()])
         look = scene.look(actor)
-        newest = [event_of(entry) for entry in look.newest]
-        return {**self._told(scene.case(actor), scene.now_ns), "unreadable": look.unreadable, "last": newest}
+        return {**self._told(scene.case(actor), scene.now_ns), "unreadable": look.unreadable, "last": look.events()}
 
     def everybody(self) -> dict[str, Any]:
         """Every actor with which something may be wrong, and every circle."""
@@ -141,7 +156,7 @@ class Why:
         name = found.manifest.name
         return name if self._namesakes[name] == 1 else found.id
 
-    def wait(self, actor: Actor, look: _Look, now_ns: int) -> Wait | None:
+    def wait(self, actor: Actor, look: _Look) -> Wait | None:
         """What an actor waits for, its names resolved and its end known."""
         call, asks = look.doing.call, look.doing.asks
         if call is None or actor.worker is None:
@@ -240,9 +255,41 @@ class _Scene:
         why.count_names()
         self.now_ns = time.time_ns()
         self._looks = {actor.id: why.look(actor) for actor in actors}
-        self._actors = {actor.id: actor for actor in actors}
-        waits = (why.wait(self._actors[actor], look, self.now_ns) for actor, look in self._looks.items())
-        self.waits = Waits(wait for wait in waits if wait is not None)
+        self._waits = {actor.id: wait for actor in actors if (wait := self._wait(actor)) is not None}
+        self.waits = Waits(self._waits.values())
+        for _ in range(_CONFIRMED):
+            if self._are_real(self.waits.circles()):
+                break
+            self.waits = Waits(self._waits.values())
+
+    def _wait(self, actor: Actor) -> Wait | None:
+        """What it waits for; no more for an actor that has answered, when the answer is on its way."""
+        look = self.look(actor)
+        wait = self._why.wait(actor, look)
+        asks = look.doing.asks
+        if wait is None or wait.kind is not WaitKind.REPLY or wait.on is None or asks is None:
+            return wait
+        asked = self._why.actor(wait.on)
+        if asked is None or not self.look(asked).has_answered(asks.digest):
+            return wait
+        return replace(wait, on=None, words=f"{wait.words}, which is on its way")
+
+    def _are_real(self, circles: Sequence[Circle]) -> bool:
+        """Records are read one after the other, so what looks like a circle may never have been one at any moment. It
+        was if all its waits are still the same: then all of them were there in between."""
+        found = True
+        for wait in [wait for circle in circles for wait in circle.members]:
+            actor = self._why.actor(wait.who)
+            if actor is None:
+                continue
+            self._looks[wait.who] = self._why.look(actor)
+            now = self._wait(actor)
+            if now is None or (now.on, now.entry) != (wait.on, wait.entry):
+                found = False
+                self._waits.pop(wait.who, None)
+                if now is not None:
+                    self._waits[wait.who] = now
+        return found
 
     def look(self, actor: Actor) -> _Look:
         if actor.id not in self._looks:
