@@ -1,6 +1,6 @@
 """What several commands share: where the server is, `--json`, and how actors are named.
 
-`--home` and `--address` are understood before and after the command's name, because people write both.
+The options that say where the server is are understood before and after the command's name, because people write both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from theater import config
-from theater.errors import TheaterError
+from theater.errors import InvalidInput, TheaterError
 
 from .output import complain
 
@@ -33,25 +33,37 @@ class App:
     Args:
         home: `--home`.
         address: `--address`.
+        server_key, client_key: `--server-key`, `--client-key`.
         json: whether the command was asked for `--json`.
     """
 
     home: str | None = None
     address: str | None = None
+    server_key: str | None = None
+    client_key: str | None = None
     json: bool = False
 
     def client(self) -> Client:
         """A client of the server that is meant; nothing is opened yet."""
         from theater.client import Client
 
-        return Client(self.address, self.home)
+        return Client(self.address, self.home, self.server_key, self.client_key)
 
     def files(self) -> config.Home:
-        """The home whose files are meant: the one named, or else that of the server whose address is named."""
+        """The home whose files are meant: the one named, or else that of the server whose address is named.
+
+        Raises:
+            InvalidInput: that server is on another machine, and so are its files.
+        """
         named = self.home or os.environ.get("THEATER_HOME")
         if named or not (self.address or os.environ.get("THEATER_ADDRESS")):
             return config.home(named)
         with self.client() as client:
+            if client.is_remote:
+                raise InvalidInput(
+                    f"this reads the files of a home, and those of {client.address} are on its machine: do it there, "
+                    "or name a home of this machine with --home"
+                )
             return config.home(client.hello().home)
 
 
@@ -69,7 +81,7 @@ def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 
 
 def global_options() -> list[click.Parameter]:
-    """`--home` and `--address`."""
+    """Those which say where the server is, and by which keys it is reached."""
     return [
         click.Option(
             ["--home"], metavar="DIRECTORY", expose_value=False, callback=_keep("home"),
@@ -77,7 +89,16 @@ def global_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--address"], metavar="ADDRESS", expose_value=False, callback=_keep("address"),
-            help="The server's control socket, ipc:///PATH. Default: $THEATER_ADDRESS, or that of the home.",
+            help="Where the server is: ipc:///PATH, tcp://HOST:PORT, or the name of a known server. Default: "
+            "$THEATER_ADDRESS, or the home's.",
+        ),
+        click.Option(
+            ["--server-key"], metavar="KEY", expose_value=False, callback=_keep("server_key"),
+            help="The public key of a server elsewhere, or a file with it. Default: $THEATER_SERVER_KEY, or the kept.",
+        ),
+        click.Option(
+            ["--client-key"], metavar="NAME", expose_value=False, callback=_keep("client_key"),
+            help="Your key for a server elsewhere, or a file with it. Default: $THEATER_CLIENT_KEY, or the only one.",
         ),
     ]  # fmt: skip
 

@@ -56,6 +56,15 @@ class Home:
         return self.root / "key.pub"
 
     @property
+    def control_key(self) -> Path:
+        """The secret by which clients elsewhere know the server (0600), where it lets any in."""
+        return self.root / "control-key"
+
+    @property
+    def public_control_key(self) -> Path:
+        return self.root / "control-key.pub"
+
+    @property
     def boot(self) -> Path:
         """Under which boot of the machine the server runs, and whether it ended in order."""
         return self.root / "boot"

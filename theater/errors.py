@@ -11,7 +11,7 @@ from "no server" without reading text.
     4  not found                              11  an actor did not start, or gave up
     5  no server                              12  conflict: a name, a home or a state is taken
     6  the actor answered with an error       13  building or compiling failed
-    7  time ran out
+    7  time ran out                           14  whoever asks may not
 """
 
 from __future__ import annotations
@@ -118,6 +118,28 @@ class NoServer(TheaterError):
     """Nothing answers at the address."""
 
     exit_code = 5
+
+
+# ---- who may
+
+
+class AccessRefused(TheaterError):
+    """Whoever asks may not."""
+
+    exit_code = 14
+
+
+class NotAuthorised(AccessRefused):
+    """The server does not know who asks: a key that it was not given, that was taken away or has expired, another user
+    of its machine, or a process that it started itself."""
+
+
+class RoleRequired(AccessRefused):
+    """The server knows who asks, and that one's role does not include the operation."""
+
+
+class WrongServerKey(AccessRefused):
+    """Whoever listens at the address is not the server whose key is known here."""
 
 
 # ---- calls

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..options import App, theater_command
 from ..output import progress
+
+if TYPE_CHECKING:
+    from theater.server.gate import Remote
 
 _STEP_S = 900.0
 """What a service manager is asked to allow for one step of preparing a tree: the longest is building a component."""
@@ -28,13 +32,30 @@ _STEP_S = 900.0
     help="The lowest level that is logged.",
 )
 @click.option(
+    "--listen", multiple=True, metavar="ADDRESS", help="Takes commands from elsewhere, at tcp://HOST:PORT; repeatable."
+)
+@click.option(
+    "--authorized-keys",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Who may command from elsewhere: a file for each key, as `theater keys new` makes it.",
+)
+@click.option(
     "--max-actors",
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
     help="Living actors that there may be.",
 )
-def command(app: App, tree: Path | None, log_format: str | None, log_level: str, max_actors: int) -> int:
+def command(
+    app: App,
+    tree: Path | None,
+    log_format: str | None,
+    log_level: str,
+    listen: tuple[str, ...],
+    authorized_keys: Path | None,
+    max_actors: int,
+) -> int:
     """Runs a server in the foreground.
 
     It starts the actors of its home again, with their last state. Ctrl-C, SIGTERM and `theater stop --server` end
@@ -49,11 +70,12 @@ def command(app: App, tree: Path | None, log_format: str | None, log_level: str,
 
     from ..application import application
 
+    remote = _remote(listen, authorized_keys)
     log.configure(log_format or log.fitting(), log_level)
     notifier = Notifier.from_environment(os.environ)
     home = app.files()
     if tree is None:
-        return serve(home, config.address(app.address, home), notifier=notifier, max_actors=max_actors)
+        return serve(home, config.address(app.address, home), notifier=notifier, remote=remote, max_actors=max_actors)
     with progress(f"preparing {tree}") as say:
 
         def tell(text: str) -> None:
@@ -63,4 +85,18 @@ def command(app: App, tree: Path | None, log_format: str | None, log_level: str,
 
         tell(f"preparing {tree}")
         planned = application(tree, tell)
-    return serve(home, config.address(app.address, home), planned, notifier=notifier, max_actors=max_actors)
+    return serve(
+        home, config.address(app.address, home), planned, notifier=notifier, remote=remote, max_actors=max_actors
+    )
+
+
+def _remote(listen: tuple[str, ...], authorized_keys: Path | None) -> Remote | None:
+    """Who may command from elsewhere; nobody, unless both options say who, and where."""
+    from theater.client.route import check_listen
+    from theater.server.gate import Remote
+
+    if not listen and authorized_keys is None:
+        return None
+    if not listen or authorized_keys is None:
+        raise click.UsageError("--listen and --authorized-keys go together: where to listen, and who may command there")
+    return Remote(tuple(map(check_listen, listen)), authorized_keys)

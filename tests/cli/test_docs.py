@@ -14,7 +14,7 @@ from theater import errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTIONS = dict(re.findall(r"^### theater ([a-z -]*[a-z])[^\n]*\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
-EVERYWHERE = {"--home", "--address", "--help", "-h"}
+EVERYWHERE = {"--home", "--address", "--server-key", "--client-key", "--help", "-h"}
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

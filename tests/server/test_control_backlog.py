@@ -10,15 +10,24 @@ from pathlib import Path
 import pytest
 from house import PATIENCE
 
+from theater.bus.doors import Porter, local_door
 from theater.bus.sockets import Context, Dealer
-from theater.core.wire import Failure, Reply, Request, decode, encode
+from theater.core.wire import MAX_FRAME, Failure, Reply, Request, decode, encode
 from theater.errors import LimitExceeded, from_wire
 from theater.log import logger
+from theater.server.commands import Pass
 from theater.server.control import Arguments, Bounds, Caller, Control
 from theater.server.loop import Loop
 
 ANSWERS = 200
 SIZE = 64 * 1024
+
+
+class Everybody:
+    """A guard who lets everything pass."""
+
+    def enter(self, user: str, address: str, request: Request) -> Pass:
+        return Pass(lambda: True)
 
 
 class Desk:
@@ -29,8 +38,12 @@ class Desk:
         self.context = Context()
         self.loop = Loop()
         address = f"ipc://{folder / 'c'}"
-        bounds = Bounds(queue=1, answers=ANSWERS, size=1 << 30)
-        self.control = Control(self.context, self.loop, address, {"do": self._do}, logger(), bounds)
+        bounds = Bounds(queue=2, answers=ANSWERS, size=1 << 30)
+        self.porter = Porter(self.context, lambda knock: "everybody")
+        self.loop.drain(self.porter.fileno(), self.porter.answer)
+        door = local_door(self.context, "test", address, largest=MAX_FRAME, queue=bounds.queue)
+        door.bind()
+        self.control = Control(self.loop, [door], {"do": self._do}, Everybody(), logger(), bounds)
         self.client: Dealer = self.context.dealer(address, queue=1)
 
     def _do(self, arguments: Arguments, caller: Caller) -> None:
@@ -61,6 +74,7 @@ class Desk:
     def close(self) -> None:
         self.client.close()
         self.control.close()
+        self.porter.close()
         self.context.close()
         self.loop.close()
 

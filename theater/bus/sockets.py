@@ -55,7 +55,7 @@ class Context:
             largest: bytes; a peer that sends more is disconnected before its message is stored.
             queue: messages held for each peer and direction.
         """
-        socket = self._socket(zmq.ROUTER, largest, queue)
+        socket = self.raw(zmq.ROUTER, largest, queue)
         socket.set(zmq.ROUTER_MANDATORY, 1)
         before = os.umask(0o177)
         try:
@@ -68,7 +68,7 @@ class Context:
         self, endpoint: str, *, identity: bytes = b"", largest: int = MAX_FRAME, queue: int = _QUEUE, linger_ms: int = 0
     ) -> Dealer:
         """A connected socket; connecting succeeds even if nobody listens yet."""
-        socket = self._socket(zmq.DEALER, largest, queue)
+        socket = self.raw(zmq.DEALER, largest, queue)
         socket.set(zmq.LINGER, linger_ms)
         if identity:
             socket.set(zmq.ROUTING_ID, identity)
@@ -84,7 +84,9 @@ class Context:
         over. A process that exits without this leaves behind what it sent last."""
         self._zmq.destroy(linger_ms)
 
-    def _socket(self, kind: int, largest: int, queue: int) -> zmq.Socket[bytes]:
+    def raw(self, kind: int, largest: int = MAX_FRAME, queue: int = _QUEUE) -> zmq.Socket[bytes]:
+        """A socket of ZeroMQ's that is neither bound nor connected, with nothing of its unsafe defaults; for this
+        folder."""
         socket = self._zmq.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.MAXMSGSIZE, largest)

@@ -17,6 +17,8 @@ from theater import config
 from theater.client import answers
 from theater.client.channels import Channel
 from theater.client.link import Link, Outcome
+from theater.client.route import find_route
+from theater.core.codec import content_digest
 from theater.errors import InvalidInput, NoServer, TimedOut, UnknownActor, WireError
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ _LONG_POLL_S = 20.0
 _SLACK_S = 5.0
 """How much longer the client waits than it told the server to, so that the server's own answer arrives."""
 
+_PART = 1 << 19
+"""Bytes of content that go over the network in one piece."""
+
 _PAGE_EVENTS = 500
 _PAGE_LOG_BYTES = 256 << 10
 
@@ -38,20 +43,35 @@ class Client:
     """A connection to one server; use it as a context manager, from one thread.
 
     Args:
-        address: of the control socket; else $THEATER_ADDRESS, else that of the home.
+        address: of the control socket, or the name of a known server; else $THEATER_ADDRESS, else that of the home.
         home: the server's home; else $THEATER_HOME, else the user's.
+        server_key: of a server elsewhere, its public key; else as in theater/client/route.py.
+        client_key: the name or file of one's own key for a server elsewhere; likewise.
 
     Nothing is opened, and nothing waits, before the first operation. After `NoServer` the client may be used
     again: the next operation looks for a server anew.
 
     Raises:
-        InvalidInput: the address is none (SocketPathTooLong: or no kernel accepts it).
+        InvalidInput: the address is none (SocketPathTooLong: or no kernel accepts it), or a key is not known.
+        NotFound: there is no such server or key.
     """
 
-    def __init__(self, address: str | None = None, home: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        home: str | Path | None = None,
+        server_key: str | None = None,
+        client_key: str | None = None,
+    ) -> None:
         self.home = config.home(None if home is None else str(home))
-        self.address = config.address(address, self.home)
-        self._link = Link(self.address)
+        self._route = find_route(address, self.home, server_key, client_key)
+        self.address = self._route.address
+        self._link = Link(self._route)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the server is reached over the network: then its files are not those of this machine."""
+        return self._route.is_remote
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +193,11 @@ class Client:
 
     def put(self, content: bytes, timeout: float = 120.0) -> str:
         """Puts content into the server's store and returns its digest in hex."""
-        return str(self.call("put", {"content": content}, timeout))
+        if not self.is_remote:
+            return str(self.call("put", {"content": content}, timeout))
+        for offset in range(0, max(1, len(content)), _PART):
+            self.call("put_part", {"offset": offset, "content": content[offset : offset + _PART]}, timeout)
+        return str(self.call("put_end", {"digest": content_digest(content).hex()}, timeout))
 
     # ---- the life of actors
 

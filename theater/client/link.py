@@ -4,7 +4,8 @@ Nothing here waits for ever. A request ends in exactly one of a value, the serve
 `NoServer`. Two things make the last one quick. Before ZeroMQ, which connects to nothing as happily as to a
 server, a plain connect() asks the socket file whether somebody listens, and who (SO_PEERCRED, unix(7)). While
 a request is out, that process is watched through its pidfd: its end is seen at once, where ZeroMQ would
-silently connect anew to whoever comes next and leave the request unanswered.
+silently connect anew to whoever comes next and leave the request unanswered. Over the network, where there is no
+process to be watched, the connection itself is (bus/doors.py): it is made once, and its end is the server's.
 
 A reply to a request that was given up is dropped, since its id is no longer known.
 """
@@ -20,9 +21,22 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from theater.bus.doors import REMOTE_FRAME, Event, Monitor, enter
 from theater.bus.sockets import Context, Dealer, Full
+from theater.client.route import Route, host_and_port
 from theater.core import wire
-from theater.errors import InvalidInput, MessageTooLarge, NoServer, TheaterError, TimedOut, WireError, from_wire
+from theater.core.curve import fingerprint, public_of
+from theater.errors import (
+    InvalidInput,
+    MessageTooLarge,
+    NoServer,
+    NotAuthorised,
+    TheaterError,
+    TimedOut,
+    WireError,
+    WrongServerKey,
+    from_wire,
+)
 
 _CONNECT_S = 2.0
 """How long a server may take to accept a connection; it takes microseconds unless its process is stopped."""
@@ -54,14 +68,15 @@ class _Waiting:
 class Link:
     """A connection that is made at the first request, and made anew after the server was lost.
 
-    Args:
-        address: `ipc:///path`.
-
     It belongs to one thread.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self.address = route.address
+        self._monitor: Monitor | None = None
+        self._is_in = False
+        self._over: TheaterError | None = None
         self._context: Context | None = None
         self._dealer: Dealer | None = None
         self._server: int | None = None
@@ -87,8 +102,10 @@ class Link:
         dealer = self._connected()
         self._number += 1
         frame = _frame(wire.Request(self._number, op, args, int(timeout * 1000)))
-        if len(frame) > wire.MAX_FRAME:
-            raise MessageTooLarge(f"a request of {len(frame)} bytes is too large; a server takes {wire.MAX_FRAME}")
+        longest = REMOTE_FRAME if self._route.is_remote else wire.MAX_FRAME
+        if len(frame) > longest:
+            where = " over the network" if self._route.is_remote else ""
+            raise MessageTooLarge(f"a request of {len(frame)} bytes is too large; a server takes {longest}{where}")
         try:
             dealer.send(frame)
         except Full as error:
@@ -129,7 +146,10 @@ class Link:
             self._done.pop(number, None)
 
     def wait_gone(self, timeout: float) -> bool:
-        """Waits `timeout` seconds for the end of the server's process; False if it lives on, or cannot be seen."""
+        """Waits `timeout` seconds for the end of the server's process, or over the network of the connection; False if
+        it lives on, or cannot be seen."""
+        if self._route.is_remote:
+            return self._wait_lost(timeout)
         if self._server is None:
             return False
         poller = select.poll()
@@ -139,6 +159,9 @@ class Link:
     def close(self) -> None:
         """Ends the conversation and gives up its open requests; another request connects anew."""
         self._waiting.clear()
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
         if self._dealer is not None:
             self._dealer.close()
             self._dealer = None
@@ -151,13 +174,57 @@ class Link:
 
     def _connected(self) -> Dealer:
         if self._dealer is None:
-            self._server = _watch(self.address)
+            if self._route.is_remote:
+                _require_host(self.address)
+            else:
+                self._server = _watch(self.address)
             self._context = Context()
-            self._dealer = self._context.dealer(self.address)
-        elif self.wait_gone(0):
-            self._bury()
+            self._is_in, self._over = False, None
+            try:
+                self._dealer, self._monitor = enter(self._context, self.address, self._route.keys)
+            except OSError as error:
+                raise no_server(self.address) from error
+            return self._dealer
+        if self._notice() is not None or self.wait_gone(0):
+            self._bury(None)
             return self._connected()
         return self._dealer
+
+    def _notice(self) -> TheaterError | None:
+        """Why the connection is over, if it is; a server of this machine is watched otherwise."""
+        while self._monitor is not None and self._over is None and (event := self._monitor.next()) is not None:
+            self._is_in = self._is_in or event is Event.IN
+            self._over = self._meaning(event)
+        return self._over
+
+    def _meaning(self, event: Event) -> TheaterError | None:
+        if event is Event.REFUSED:
+            return NotAuthorised(_refused(self._route))
+        if not self._route.is_remote:
+            return None
+        if event is Event.NO_SUCH_LANGUAGE:
+            return WrongServerKey(
+                f"what listens at {self.address} is not the server with the key that is known here; if that server has "
+                "a new one, its admin can tell: `theater keys show`",
+                address=self.address,
+            )
+        if event in (Event.LOST, Event.UNREACHABLE):
+            return _lost(self.address) if self._is_in else no_server(self.address)
+        return None
+
+    def _wait_lost(self, timeout: float) -> bool:
+        """Waits for the end of the connection."""
+        until = time.monotonic() + timeout
+        poller = select.poll()
+        while self._monitor is not None:
+            if self._notice() is not None:
+                return True
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            poller.register(self._monitor.fileno(), select.POLLIN)
+            poller.poll(min(left, 0.1) * 1000)
+        return False
 
     def _hear(self) -> None:
         """Takes in every frame that has arrived."""
@@ -202,7 +269,13 @@ class Link:
         """Sleeps until a frame, the end of the server, the next deadline, or `until`; whether one of the descriptors
         `also` can be read."""
         assert self._dealer is not None, "a request is waited for that was never submitted"
+        over = self._notice()
+        if over is not None:
+            self._bury(over)
+            return False
         poller = select.poll()
+        if self._monitor is not None:
+            poller.register(self._monitor.fileno(), select.POLLIN)
         poller.register(self._dealer.fileno(), select.POLLIN)
         if self._server is not None:
             poller.register(self._server, select.POLLIN)
@@ -213,11 +286,12 @@ class Link:
             descriptor for descriptor, _ in poller.poll(min(max(0.0, due - time.monotonic()), _LONGEST_S) * 1000 + 1)
         }
         if self._server in ready:
-            self._bury()
+            self._bury(None)
         return not ready.isdisjoint(also)
 
-    def _bury(self) -> None:
-        """The server is dead: what it said before is read, then every request that is left ends with NoServer."""
+    def _bury(self, why: TheaterError | None) -> None:
+        """The server is dead: what it said before is read, then every request that is left ends with `why`, by default
+        NoServer."""
         assert self._dealer is not None
         poller = select.poll()
         poller.register(self._dealer.fileno(), select.POLLIN)
@@ -226,7 +300,7 @@ class Link:
             poller.poll(left * 1000)
             self._hear()
         for number in list(self._waiting):
-            self._end(Outcome(number, error=no_server(self.address)))
+            self._end(Outcome(number, error=why or no_server(self.address)))
         self.close()
 
 
@@ -239,7 +313,34 @@ def _frame(request: wire.Request) -> bytes:
 
 def no_server(address: str) -> NoServer:
     """The one sentence for an address at which nobody answers."""
+    if not address.startswith("ipc://"):
+        return NoServer(f"no server answers at {address}: is it up, and does it --listen there?", address=address)
     return NoServer(f"no server at {address}; start one with `theater server`", address=address)
+
+
+def _lost(address: str) -> NoServer:
+    return NoServer(
+        f"the connection to the server at {address} is lost; what was under way may be done", address=address
+    )
+
+
+def _refused(route: Route) -> str:
+    if route.keys is None:
+        return (
+            f"the server at {route.address} refuses this process: it is not of the server's user, or the server has "
+            "started it"
+        )
+    own = fingerprint(public_of(route.keys.own))
+    return f"the server at {route.address} does not authorise the key {own}: it was never added, was removed or expired"
+
+
+def _require_host(address: str) -> None:
+    """Raises NoServer if there is no such host; ZeroMQ would look for it for ever."""
+    try:
+        socket.getaddrinfo(*host_and_port(address), type=socket.SOCK_STREAM)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise NoServer(f"no server answers at {address}: {why}", address=address) from error
 
 
 def _watch(address: str) -> int | None:

@@ -4,6 +4,9 @@ Each operation is one small function in the table `OPERATIONS`. It gets its argu
 once or later, always exactly once. An error becomes the `Failure` that the client raises again as the same class.
 Bytes that are no message are counted and dropped; they cannot stop the server.
 
+Requests come by doors (theater/bus/doors.py), which know whose they are, and a guard lets each of them pass or not
+(server/commands.py). Nothing is said to a client that may not ask any more.
+
 An answer for which a client's connection has no room, since it reads more slowly than it asks, waits here. How much may
 wait is bounded: beyond that a client's requests are refused, so nothing is done whose answer it would not get.
 """
@@ -11,17 +14,21 @@ wait is bounded: beyond that a client's requests are refused, so nothing is done
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-from theater.bus.sockets import Context, Full, Gone
+from theater.bus.doors import Door, Heard
+from theater.bus.sockets import Full, Gone
 from theater.core.wire import Failure, Message, Progress, Reply, Request, StillThere, decode, encode
-from theater.errors import InvalidInput, LimitExceeded, TheaterError, WireError
+from theater.errors import InvalidInput, LimitExceeded, NotAuthorised, TheaterError, WireError
 from theater.log import Logger
 from theater.server.loop import Loop
 
 _LARGEST_NUMBER = 1 << 53
+
+_NO_LONGER = "you may not command this server any more"
 
 _CATCH_UP_S = 0.02
 """How often it is tried to send to a client whose queue was full."""
@@ -61,6 +68,7 @@ class Caller:
     _peer: bytes
     _id: int
     wait_s: float
+    _pass: Pass
     answered: bool = False
 
     @property
@@ -69,24 +77,32 @@ class Caller:
         return self._peer
 
     def is_there(self) -> bool:
-        """Whether that connection is open; it is said something to find out."""
-        return self._control.reaches(self._peer)
+        """Whether that connection is open, and who has it may still ask; it is said something to find out."""
+        return self._pass.may() and self._control.reaches(self._peer)
 
     def reply(self, value: Any) -> None:
         """The end of the request."""
         if not self.answered:
             self.answered = True
-            self._control.send(self._peer, Reply(self._id, value))
+            self._pass.ended(None)
+            self._say(Reply(self._id, value))
 
     def fail(self, error: TheaterError) -> None:
         """The other end of the request."""
         if not self.answered:
             self.answered = True
-            self._control.send(self._peer, Failure(self._id, error.to_wire()))
+            self._pass.ended(error)
+            self._say(Failure(self._id, error.to_wire()))
 
     def progress(self, text: str) -> None:
         if not self.answered:
-            self._control.send(self._peer, Progress(self._id, text))
+            self._say(Progress(self._id, text))
+
+    def _say(self, message: Message) -> None:
+        if self._pass.may():
+            self._control.send(self._peer, message)
+        else:
+            self._control.send(self._peer, Failure(self._id, NotAuthorised(_NO_LONGER).to_wire()))
 
 
 class Arguments:
@@ -143,32 +159,60 @@ class Arguments:
 Operation = Callable[[Arguments, Caller], None]
 
 
+class Pass(Protocol):
+    """The leave to carry out one request."""
+
+    @property
+    def may(self) -> Callable[[], bool]:
+        """Whether who has asked may still be answered."""
+
+    def ended(self, error: TheaterError | None) -> None:
+        """It was carried out, or failed."""
+
+
+class Guard(Protocol):
+    """Lets requests pass."""
+
+    def enter(self, user: str, address: str, request: Request) -> Pass:
+        """Raises a TheaterError if a request may not be carried out.
+
+        Args:
+            user, address: who asks, as the door says.
+        """
+
+
 class Control:
-    """The socket.
+    """The sockets.
 
     Args:
-        address: ipc address to bind.
+        doors: bound ones, by which clients come; closed by `close`.
         operations: by name.
         bounds: of what each client leaves unread.
     """
 
     def __init__(
         self,
-        context: Context,
         loop: Loop,
-        address: str,
+        doors: Sequence[Door],
         operations: Mapping[str, Operation],
+        guard: Guard,
         log: Logger,
         bounds: Bounds = Bounds(),
     ) -> None:
         self._loop = loop
+        self._doors = doors
         self._operations = operations
+        self._guard = guard
         self._log = log
         self._bounds = bounds
-        self._router = context.router(address, queue=bounds.queue)
         self._backlogs: dict[bytes, _Backlog] = {}
         self.refused = 0
-        loop.drain(self._router.fileno(), self._drain)
+        for number, door in enumerate(doors):
+            loop.drain(door.fileno(), partial(self._drain, number, door))
+
+    def _send(self, peer: bytes, frame: bytes) -> None:
+        """Connections of different doors may have the same name, so the number of the door stands before it."""
+        self._doors[peer[0]].send(peer[1:], frame)
 
     def send(self, peer: bytes, message: Message) -> None:
         """Answers a client, behind the answers before; one that is gone needs none, and one that does not read gets it
@@ -176,7 +220,7 @@ class Control:
         backlog, frame = self._backlogs.get(peer), encode(message)
         if backlog is None:
             try:
-                self._router.send(peer, frame)
+                self._send(peer, frame)
                 return
             except Gone:
                 return
@@ -191,7 +235,7 @@ class Control:
         backlog = self._backlogs[peer]
         try:
             while backlog.frames:
-                self._router.send(peer, backlog.frames[0])
+                self._send(peer, backlog.frames[0])
                 backlog.size -= len(backlog.frames.popleft())
         except Full:
             self._loop.after(_CATCH_UP_S, lambda: self._catch_up(peer))
@@ -203,7 +247,7 @@ class Control:
     def reaches(self, peer: bytes) -> bool:
         """Whether a client is still connected."""
         try:
-            self._router.send(peer, encode(StillThere()))
+            self._send(peer, encode(StillThere()))
         except Gone:
             return False
         except Full:
@@ -211,24 +255,24 @@ class Control:
         return True
 
     def close(self) -> None:
-        self._loop.forget(self._router.fileno())
-        self._router.close(linger_ms=500)
+        for door in self._doors:
+            self._loop.forget(door.fileno())
+            door.close(linger_ms=500)
 
-    def _drain(self) -> bool:
+    def _drain(self, number: int, door: Door) -> bool:
         worked = False
         for _ in range(64):
-            received = self._router.receive()
-            if received is None:
+            heard = door.receive()
+            if heard is None:
                 return worked
             worked = True
-            peer, frame = received
             try:
-                message = decode(frame)
+                message = decode(heard.frame)
             except WireError as error:
                 self._refuse(error)
                 continue
             if type(message) is Request:
-                self._serve(peer, message)
+                self._serve(bytes((number,)) + heard.peer, heard, message)
             else:
                 self._refuse(WireError(f"a {type(message).__name__} from a client"))
         return worked
@@ -237,15 +281,20 @@ class Control:
         self.refused += 1
         self._log.debug("refused on the control socket", why=error.message)
 
-    def _serve(self, peer: bytes, request: Request) -> None:
+    def _serve(self, peer: bytes, heard: Heard, request: Request) -> None:
         backlog = self._backlogs.get(peer)
         if backlog is not None and not self._may_ask(peer, backlog, request):
             return
-        caller = Caller(self, peer, request.id, min(max(request.wait_ms, 0), 86_400_000) / 1000)
         operation = self._operations.get(request.op)
         try:
             if operation is None:
-                raise InvalidInput(f"this server does not know the request {request.op!r}")
+                raise InvalidInput(f"this server does not know the request {request.op[:100]!r}")
+            granted = self._guard.enter(heard.user, heard.address, request)
+        except TheaterError as error:
+            self.send(peer, Failure(request.id, error.to_wire()))
+            return
+        caller = Caller(self, peer, request.id, min(max(request.wait_ms, 0), 86_400_000) / 1000, granted)
+        try:
             operation(Arguments(request.op, request.args), caller)
         except TheaterError as error:
             caller.fail(error)

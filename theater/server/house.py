@@ -25,6 +25,7 @@ from theater.server.cast import Actor, Cast, State
 from theater.server.channels import Channels
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
+from theater.server.gate import Gate
 from theater.server.graft import Grafts
 from theater.server.grove import Ground, Grove
 from theater.server.kept_tree import KeptTree
@@ -146,6 +147,7 @@ class House:
         self.processes.overheard.redact = self._redact
         logs.identify(self._facts)
         self.control: Control | None = None
+        self.gate: Gate | None = None
         self._every(caretaker.EVERY_S, self.caretaker.look)
         self._every(vigil.EVERY_S, self.vigil.look)
         self._every(_TIDY_EVERY_S, self._tidy)

@@ -134,6 +134,11 @@ class Ledger:
         """Whether the disk has not taken everything."""
         return bool(self._unwritten)
 
+    @property
+    def waiting(self) -> int:
+        """How many entries the disk has not taken."""
+        return len(self._unwritten)
+
     def close(self) -> None:
         self.sign()
         self.commit()

@@ -15,8 +15,10 @@ from theater.config import Home
 from theater.durable import sync_folder
 from theater.errors import InvalidInput
 from theater.host import extensions
+from theater.server.authority import keep_descendants
 from theater.server.control import Control
 from theater.server.crowd import MOST
+from theater.server.gate import Gate, Remote
 from theater.server.heartbeat import Heartbeat
 from theater.server.house import House
 from theater.server.lock import locked
@@ -33,6 +35,7 @@ def serve(
     application: Callable[[House], Application] | None = None,
     on_up: Callable[[House], None] = lambda house: None,
     notifier: Notifier | None = None,
+    remote: Remote | None = None,
     max_actors: int = MOST,
 ) -> int:
     """Runs a server until it is told to stop.
@@ -42,6 +45,7 @@ def serve(
         address: of the control socket.
         application: called once the home is open; gives the tree to run, instead of the one that the home keeps.
         on_up: called when the control socket answers.
+        remote: who may command it from elsewhere; None for nobody.
         notifier: the service manager that started this process; the one that its environment names, if there is any.
         max_actors: living actors that it may have.
 
@@ -63,7 +67,7 @@ def serve(
         house = House(home, log.logger())
         house.lives.crowd.most = max_actors
         try:
-            return _Server(house, address, application, on_up, notifier).run()
+            return _Server(house, address, application, on_up, notifier, remote).run()
         finally:
             house.close()
             notifier.close()
@@ -77,6 +81,7 @@ class _Server:
         application: Callable[[House], Application] | None,
         on_up: Callable[[House], None],
         notifier: Notifier,
+        remote: Remote | None,
     ) -> None:
         self._house = house
         self._heartbeat = Heartbeat(house, notifier)
@@ -84,7 +89,11 @@ class _Server:
         self._application = application(house) if application is not None else None
         self._asked = 0
         operations = Operations(house, self._stop)
-        self._control = Control(house.context, house.loop, address, operations.table(), house.log)
+        keep_descendants()
+        self._gate = Gate(house.home, address, remote, house.context, house.loop, house.ledger, house.log)
+        house.gate = self._gate
+        house.reload.add("authorized keys", self._gate.authority.look)
+        self._control = Control(house.loop, self._gate.doors, operations.table(), self._gate.commands, house.log)
         house.control = self._control
         house.grove.on_failure = self._stop
 
@@ -102,6 +111,7 @@ class _Server:
             house.loop.soon(self._heartbeat.begin)
             house.loop.run()
         finally:
+            self._gate.close()
             self._control.close()
         house.log.info("stopped")
         return house.grove.failure.exit_code if house.grove.failure is not None else 0

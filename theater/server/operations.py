@@ -19,6 +19,7 @@ from theater.server.graft import Graft, Wishes
 from theater.server.house import House
 from theater.server.pages import Pages
 from theater.server.reload import require_success
+from theater.server.uploads import Uploads
 from theater.server.vigil import note_growth
 from theater.server.wishes import Role, application, role_of_child
 
@@ -40,12 +41,13 @@ class Operations:
         self._house = house
         self._on_stop = on_stop
         self._pages = Pages(house.content.get)
+        self._uploads = Uploads(house.home.run, house.loop, house.put)
 
     def table(self) -> dict[str, Operation]:
         """Operation by name."""
         names = (
-            "hello have put start stop restart list inspect why state events logs message dead_letters "
-            "channels channel_open channel_send channel_receive channel_close "
+            "hello have put put_part put_end start stop restart list inspect why state events logs message "
+            "dead_letters channels channel_open channel_send channel_receive channel_close "
             "tree tree_apply checkpoint adopt reload stop_server"
         )
         return {name: getattr(self, f"_{name}") for name in names.split()}
@@ -65,6 +67,7 @@ class Operations:
                 "refused": house.refused(),
                 "processes": {**house.nursery.processes(), "services": house.services.view()},
                 "key": house.ledger.key,
+                "remote": house.gate.view() if house.gate is not None else None,
             }
         )
 
@@ -138,6 +141,12 @@ class Operations:
 
     def _put(self, args: Arguments, caller: Caller) -> None:
         caller.reply(self._house.put(args.data("content")))
+
+    def _put_part(self, args: Arguments, caller: Caller) -> None:
+        caller.reply(self._uploads.add(caller.peer, args.number("offset", 0), args.data("content")))
+
+    def _put_end(self, args: Arguments, caller: Caller) -> None:
+        caller.reply(self._uploads.end(caller.peer, args.text("digest")))
 
     # ---- lives of actors
 
