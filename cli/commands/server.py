@@ -47,6 +47,12 @@ _STEP_S = 900.0
     show_default=True,
     help="Living actors that there may be.",
 )
+@click.option(
+    "--cgroup",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="A control group (v2) for the server to divide, in place of the one it is in.",
+)
 def command(
     app: App,
     tree: Path | None,
@@ -55,6 +61,7 @@ def command(
     listen: tuple[str, ...],
     authorized_keys: Path | None,
     max_actors: int,
+    cgroup: Path | None,
 ) -> int:
     """Runs a server in the foreground.
 
@@ -75,7 +82,14 @@ def command(
     notifier = Notifier.from_environment(os.environ)
     home = app.files()
     if tree is None:
-        return serve(home, config.address(app.address, home), notifier=notifier, remote=remote, max_actors=max_actors)
+        return serve(
+            home,
+            config.address(app.address, home),
+            notifier=notifier,
+            remote=remote,
+            max_actors=max_actors,
+            cgroup=cgroup,
+        )
     with progress(f"preparing {tree}") as say:
 
         def tell(text: str) -> None:
@@ -86,7 +100,13 @@ def command(
         tell(f"preparing {tree}")
         planned = application(tree, tell)
     return serve(
-        home, config.address(app.address, home), planned, notifier=notifier, remote=remote, max_actors=max_actors
+        home,
+        config.address(app.address, home),
+        planned,
+        notifier=notifier,
+        remote=remote,
+        max_actors=max_actors,
+        cgroup=cgroup,
     )
 
 

@@ -55,7 +55,8 @@ def read_list(cls: type[_A], value: object) -> tuple[_A, ...]:
 @dataclass(frozen=True, slots=True)
 class Hello(Answer):
     """Who answers: version of Theater and of the protocol, process, home, start (ms since 1970), how many actors
-    it has, how many malformed messages it has refused, which processes it consists of, and its public key (hex)."""
+    it has, how many malformed messages it has refused, which processes it consists of, its public key (hex), and what
+    control groups it has, or why none."""
 
     version: str
     protocol: int
@@ -66,6 +67,7 @@ class Hello(Answer):
     refused: int
     processes: Mapping[str, Any] | None = None
     key: str | None = None
+    control_groups: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

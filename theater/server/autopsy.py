@@ -8,6 +8,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from theater.chainlog.chain_file import ChainFile, Walk
 from theater.chainlog.recovery import FOLLOWED, record_at
@@ -17,11 +18,17 @@ from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import MESSAGE_SERVER_CLIENT
 from theater.durable import forget_cached
 from theater.errors import TheaterError, WireError
-from theater.server.oom import OomKills
 from theater.server.processes import Ended
 
 _GUESTS_DOING = frozenset({ExitKind.TRAP, ExitKind.DEADLINE, ExitKind.OUT_OF_MEMORY, ExitKind.STATUS})
 _OUTSIDE_SIGNALS = frozenset({1, 2, 3, 9, 15})
+
+
+class OomKills(Protocol):
+    """What the kernel says of its kills for want of memory: of the machine, or of a control group."""
+
+    def claim(self) -> bool:
+        """Whether there was one that nobody has been blamed with yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from theater import config
@@ -22,6 +23,7 @@ from theater.server import adoption, caretaker, ledger, vigil
 from theater.server.bonds import Registrar
 from theater.server.caretaker import Caretaker
 from theater.server.cast import Actor, Cast, State
+from theater.server.cgroups import Groups
 from theater.server.channels import Channels
 from theater.server.control import Control
 from theater.server.dead_letters import DeadLetters
@@ -61,7 +63,7 @@ _TIDY_EVERY_S = 10.0
 class House:
     """Everything that one server consists of."""
 
-    def __init__(self, home: Home, log: Logger) -> None:
+    def __init__(self, home: Home, log: Logger, cgroup: Path | None = None) -> None:
         self.home = home
         self.log = log
         self.version = importlib.metadata.version("theater")
@@ -71,6 +73,8 @@ class House:
         self.processes = Processes(self.loop)
         self.processes.overheard = Overheard(self.loop, log)
         self.nursery = Nursery(self.loop, self.processes, log)
+        self.groups = Groups.prepare(cgroup)  # Before anybody descends from this process, who would be left behind.
+        log.info("control groups", have=self.groups.text)
         self.nursery.start()  # Before any ZeroMQ context exists: the spawner must not inherit one.
         self.content = ContentStore(home.content)
         adoption.finish(home)
@@ -90,6 +94,7 @@ class House:
             self.loop, self.processes, ArtefactCache(config.cache() / "artefacts"), self.content.path, log
         )
         self.stage = Stage(home, self.content, self.loop, self.processes, self.nursery, self.cast, self.ledger, log)
+        self.stage.groups = self.groups
         self.context = Context()
         self.switchboard = Switchboard(home, self.context, self.loop, self.cast, self.stage, self.dead_letters, log)
         self.stage.switchboard = self.switchboard
@@ -250,6 +255,7 @@ class House:
         self.ledger.close()
         if not self.processes.alive:
             self.machine.say_ended()
+        self.groups.close()
         self.switchboard.close()
         self.services.close_socket()
         self.context.close()
@@ -286,6 +292,7 @@ class House:
 
     def _tidy(self) -> None:
         self.stage.oom_kills.forget()
+        self.groups.tidy()
         self._clear_stages_of_the_dead()
         self.nursery.sweep(self.stage.breeds_in_use())
         self.watch.tidy()

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from theater import log
 from theater.config import Home
@@ -37,6 +38,7 @@ def serve(
     notifier: Notifier | None = None,
     remote: Remote | None = None,
     max_actors: int = MOST,
+    cgroup: Path | None = None,
 ) -> int:
     """Runs a server until it is told to stop.
 
@@ -48,6 +50,7 @@ def serve(
         remote: who may command it from elsewhere; None for nobody.
         notifier: the service manager that started this process; the one that its environment names, if there is any.
         max_actors: living actors that it may have.
+        cgroup: a control group that is the server's to divide, in place of the one that it is in.
 
     Returns:
         the exit code of the process.
@@ -64,7 +67,7 @@ def serve(
     _use_all_descriptors()
     with locked(home):
         _sweep(home)
-        house = House(home, log.logger())
+        house = House(home, log.logger(), cgroup)
         house.lives.crowd.most = max_actors
         try:
             return _Server(house, address, application, on_up, notifier, remote).run()

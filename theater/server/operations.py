@@ -68,6 +68,7 @@ class Operations:
                 "processes": {**house.nursery.processes(), "services": house.services.view()},
                 "key": house.ledger.key,
                 "remote": house.gate.view() if house.gate is not None else None,
+                "control_groups": house.groups.text,
             }
         )
 

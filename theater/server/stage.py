@@ -7,6 +7,7 @@ waits for it any more; before it is announced to the supervisor, the actor's chi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -26,6 +27,7 @@ from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.manifest import Manifest
 from theater.core.permissions.environment import Environment
+from theater.core.process_bounds import nice
 from theater.core.pulse import SIZE, Pulse
 from theater.core.secrets import message_digest
 from theater.core.supervision import ChildRef, Note, NoteKind, Phase, Refusal, Refused
@@ -35,6 +37,7 @@ from theater.errors import StartFailed, TheaterError
 from theater.log import Logger
 from theater.server import autopsy
 from theater.server.cast import COMING, Actor, Cast, State, packed_manifest
+from theater.server.cgroups import Group, Groups
 from theater.server.families import Families
 from theater.server.ledger import Ledger
 from theater.server.loop import Alarm, Loop
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
 _POISON_KEPT = 100
 _DESCRIPTORS_KEPT = 64
+_USUAL_WEIGHT = 100
 _LARGEST_ENVIRONMENT = 64 << 10
 _AS_ASKED = frozenset({ExitKind.SHUTDOWN, ExitKind.KILLED})
 
@@ -76,6 +80,7 @@ class Worker:
         ended_by: whose order that was: an actor's id, or `OUTSIDE`; None for the supervisor's own rules.
         spoke_to_parent: it knew the address of its parent's present life.
         watchdog: watches its progress, if its manifest wants that.
+        group: the control group that it is in, if there are any.
         queued: seconds that it had waited for a processor when the watchdog looked last.
     """
 
@@ -101,6 +106,7 @@ class Worker:
     outstanding: dict[int, Any] = field(default_factory=dict)
     watchdog: Watchdog | None = None
     queued: float = 0.0
+    group: Group | None = None
 
 
 class Stage:
@@ -127,6 +133,7 @@ class Stage:
         self._log = log
         self.switchboard: Switchboard | None = None
         self.signals_address = ""
+        self.groups = Groups.none()
         self._by_identity: dict[bytes, Worker] = {}
         self.oom_kills = OomKills()
         self.families = Families(home, content, loop, cast, self)
@@ -349,7 +356,16 @@ class Stage:
         self._ledger.event("spawned", {"actor": actor.id, "incarnation": worker.incarnation, "pid": newborn.pid})
         facts = {"name": actor.manifest.name, "incarnation": worker.incarnation}
         self._processes.introduce(newborn.pid, process="worker", actor=actor.id, **facts)
+        self._bound(worker, newborn.pid)
         self._processes.adopt(newborn.pid, lambda ended: self._ended(worker, ended))
+
+    def _bound(self, worker: Worker, pid: int) -> None:
+        """Holds a process from outside to the limits that its manifest has."""
+        actor, limits, groups = worker.actor, worker.actor.manifest.limits, self.groups
+        worker.group = groups.admit(actor.id, worker.incarnation, pid, limits, self._log)
+        if limits.cpu_weight != _USUAL_WEIGHT and (worker.group is None or "cpu" not in groups.controllers):
+            with contextlib.suppress(OSError):  # It has ended; or only root may raise what is usual.
+                os.setpriority(os.PRIO_PROCESS, pid, nice(limits.cpu_weight))
 
     def _turn_away(self, newborn: Newborn) -> None:
         newborn.line.close()
@@ -466,6 +482,8 @@ class Stage:
     def _ended(self, worker: Worker, ended: Ended) -> None:
         """The process is reaped."""
         reason = self._judge(worker, ended)
+        if worker.group is not None:
+            self.groups.dismiss(worker.group)
         if worker.pulse is not None:
             self._examine(worker, reason)
         facts: dict[str, object] = {
@@ -487,7 +505,12 @@ class Stage:
         asked = worker.asked_to_end or worker.verdict is not None
         if worker.pid is not None and (offence := self._nursery.warden.offence(worker.pid)) is not None:
             return ExitReason.trap("hostile", offence)
-        reason = autopsy.judge(ended, words, worker.overdue, asked=asked, oom_kills=self.oom_kills)
+        oom_kills: autopsy.OomKills = self.oom_kills
+        if worker.group is not None and worker.group.counts_memory:
+            oom_kills = worker.group
+            if oom_kills.claim():
+                self.oom_kills.claim()  # The machine has counted it, too, and nobody else is to blame.
+        reason = autopsy.judge(ended, words, worker.overdue, asked=asked, oom_kills=oom_kills)
         if worker.asked_to_end:
             return reason.as_commanded()
         return worker.verdict if worker.verdict is not None and reason.kind in _AS_ASKED else reason

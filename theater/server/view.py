@@ -74,6 +74,7 @@ class View:
                 "watchdog": supervision.watchdog,
                 "mail": supervision.mail.value,
             },
+            "control_group": str(worker.group.folder) if worker is not None and worker.group is not None else None,
             "last_usage": actor.last_usage,
             "services": self._services.facts(actor),
             "dead_letters": self._dead_letters.count_for(actor.id),

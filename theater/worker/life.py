@@ -26,7 +26,7 @@ from theater.core.wire import Ready
 from theater.errors import DiskFull, Diverged, LimitExceeded, TheaterError
 from theater.tether import die_with
 from theater.wasm.guest import Trap, TrapKind
-from theater.worker import confine
+from theater.worker import bounds, confine
 from theater.worker.actor import Actor, Ended
 from theater.worker.assignment import Assignment
 from theater.worker.rehearsal import rehearse
@@ -84,6 +84,7 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, si
     actor: Actor | None = None
     try:
         actor = Actor(assignment, warm, pulse, context, signals)
+        bounds.impose(assignment.limits, warm.guest.memory_bytes())
         signal.signal(signal.SIGTERM, actor.on_sigterm)
         actor.begin()
         actor.signals.tell(Ready(assignment.incarnation))
