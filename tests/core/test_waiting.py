@@ -12,7 +12,7 @@ from theater.core import why
 from theater.core.chain import Call, Entry, HostCall, HostResult, Kind, Lifecycle, Outcome
 from theater.core.handlers import HTTP_CLIENT, MESSAGE_SERVER_CLIENT, MESSAGE_SERVER_HOST, REQUESTS, SUPERVISOR, TIMING
 from theater.core.ids import child_id
-from theater.core.waiting import Activity, Asking, Circle, Doing, Running, Wait, WaitKind, Waits, doing, has_answered
+from theater.core.waiting import Activity, Asking, Circle, Doing, Fate, Running, Wait, WaitKind, Waits, doing, fate_of
 from theater.core.why import Absence, Case, Mailbox
 
 S = 1_000_000_000
@@ -118,14 +118,15 @@ def question(digest: bytes) -> Call:
     return Call(MESSAGE_SERVER_CLIENT, "handle-request", [b"x"], digest, "b", "request-4")
 
 
-def test_an_answer_on_its_way_is_known_by_the_other_record() -> None:
+def test_what_became_of_a_request_is_known_by_the_other_record() -> None:
     mine, other = b"m" * 32, b"o" * 32
-    assert has_answered(record(question(mine), Outcome("ok", [b"reply"], None)), mine)
-    assert has_answered(record(question(mine), Outcome("err", "no", None), call()), mine)
-    assert not has_answered(record(question(mine), ask(TIMING, "now"), TOLD), mine), "it is at work on it"
-    assert not has_answered(record(question(mine), Outcome("ok", [None], None)), mine), "it has promised one for later"
-    assert not has_answered(record(question(other), Outcome("ok", [b"reply"], None)), mine)
-    assert not has_answered([], mine)
+    replied, promised = Outcome("ok", [b"reply"], None), Outcome("ok", [None], None)
+    assert fate_of(record(question(mine), replied), mine) is Fate.ANSWERED
+    assert fate_of(record(question(mine), Outcome("err", "no", None), call(), promised), mine) is Fate.ANSWERED
+    assert fate_of(record(question(mine), ask(TIMING, "now"), TOLD), mine) is Fate.AT_WORK
+    assert fate_of(record(question(mine), promised, call(), replied), mine) is Fate.PROMISED
+    assert fate_of(record(question(other), replied), mine) is Fate.NOT_TAKEN
+    assert fate_of([], mine) is Fate.NOT_TAKEN
 
 
 # ---- the graph

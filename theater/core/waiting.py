@@ -59,6 +59,15 @@ class Activity(StrEnum):
     WAITING = "waiting"
 
 
+class Fate(StrEnum):
+    """What has become of a request, as far as the newest entries of who was asked say."""
+
+    NOT_TAKEN = "not taken"
+    AT_WORK = "at work"
+    PROMISED = "promised"
+    ANSWERED = "answered"
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A call that has no outcome yet: number of its entry, and when it began (ns since 1970)."""
@@ -134,22 +143,25 @@ def doing(newest: Sequence[Entry], call: Entry | None) -> Doing:
     )
 
 
-def has_answered(newest: Sequence[Entry], question: bytes) -> bool:
-    """Whether an actor has answered a request, so that the answer is on its way to who waits for it.
+def fate_of(newest: Sequence[Entry], question: bytes) -> Fate:
+    """What the record of an actor that was asked says of a request.
 
     Args:
         newest: the last entries of its chain, oldest first.
         question: digest of the entry, in the other chain, that records the request.
     """
+    fate = Fate.NOT_TAKEN
     handles = False
     for entry in newest:
         said = entry.read() if entry.kind in (Kind.CALL, Kind.OUTCOME) else None
         if isinstance(said, Call):
             handles = said.cause == question
+            fate = Fate.AT_WORK if handles else fate
         elif isinstance(said, Outcome) and handles:
-            # A handler that returns no reply has promised one for later.
-            return not (said.ending == Ending.OK and isinstance(said.value, (list, tuple)) and [*said.value] == [None])
-    return False
+            handles = False
+            gave_none = isinstance(said.value, (list, tuple)) and [*said.value] == [None]
+            fate = Fate.PROMISED if said.ending == Ending.OK and gave_none else Fate.ANSWERED
+    return fate
 
 
 def _running(entry: Entry) -> Running | None:
@@ -290,6 +302,7 @@ class Wait:
         on: id of the actor that it waits for; None if that is none.
         entry: number of the entry of its chain that says so.
         since_ns, until_ns: wall time; until None if nothing ends it by itself.
+        fate: of a request, what has become of it.
     """
 
     who: str
@@ -299,6 +312,7 @@ class Wait:
     entry: int | None = None
     since_ns: int | None = None
     until_ns: int | None = None
+    fate: Fate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from theater.core.waiting import Activity, Circle, Doing, Running, Wait, WaitKind
+from theater.core.waiting import Activity, Circle, Doing, Fate, Running, Wait, WaitKind
 
 _S = 1_000_000_000
 _LONG_NS = 2 * _S
@@ -236,8 +236,10 @@ def _of_waiters(case: Case, now_ns: int, name: Name) -> Iterator[str]:
     more = case.held_up - min(len(case.waiters), _SHOWN)
     if more > 0:
         yield f"{more} more {'is' if more == 1 else 'are'} held up by that"
-    if case.waiters and case.absence is None and case.doing.call is None and not case.mailbox.waiting:
-        yield "it is idle although it was asked: it has taken the request and promised to answer later"
+    promised = sum(wait.fate is Fate.PROMISED for wait in case.waiters)
+    if promised and case.absence is None:
+        what = "a request" if promised == 1 else f"{promised} requests"
+        yield f"it has taken {what} and promised to answer later"
 
 
 def _of_mail(case: Case) -> Iterator[str]:

@@ -22,7 +22,7 @@ from theater.config import Home
 from theater.core import why as why_words
 from theater.core.chain import Entry
 from theater.core.exit_reason import ExitKind
-from theater.core.waiting import Activity, Circle, Doing, Wait, WaitKind, Waits, doing, has_answered
+from theater.core.waiting import Activity, Circle, Doing, Fate, Wait, WaitKind, Waits, doing, fate_of
 from theater.core.why import Absence, Case, Mailbox
 from theater.errors import TheaterError
 from theater.server.bonds import Registrar
@@ -51,11 +51,11 @@ class _Look:
     newest: Sequence[Entry] = ()
     unreadable: str | None = None
 
-    def has_answered(self, question: bytes) -> bool:
-        """As in core/waiting.py; a record that cannot be read has not."""
+    def fate_of(self, question: bytes) -> Fate:
+        """As in core/waiting.py; of a record that cannot be read nothing is known."""
         with contextlib.suppress(TheaterError):
-            return has_answered(self.newest, question)
-        return False
+            return fate_of(self.newest, question)
+        return Fate.NOT_TAKEN
 
     def events(self) -> list[dict[str, Any]]:
         """The newest entries as clients see them; none if they are not what they should be."""
@@ -270,9 +270,10 @@ class _Scene:
         if wait is None or wait.kind is not WaitKind.REPLY or wait.on is None or asks is None:
             return wait
         asked = self._why.actor(wait.on)
-        if asked is None or not self.look(asked).has_answered(asks.digest):
-            return wait
-        return replace(wait, on=None, words=f"{wait.words}, which is on its way")
+        fate = self.look(asked).fate_of(asks.digest) if asked is not None else Fate.NOT_TAKEN
+        if fate is Fate.ANSWERED:
+            return replace(wait, on=None, words=f"{wait.words}, which is on its way", fate=fate)
+        return replace(wait, fate=fate)
 
     def _are_real(self, circles: Sequence[Circle]) -> bool:
         """Records are read one after the other, so what looks like a circle may never have been one at any moment. It
@@ -331,7 +332,9 @@ class _Scene:
         if found.state is not State.RUNNING:
             return f"{name} is {found.state.value}"
         if look.doing.activity is Activity.IDLE:
-            return f"{name} is idle: it has promised to answer later, or the answer is on its way"
+            if path[-1].fate is Fate.PROMISED:
+                return f"{name} is idle: it has taken the request and promised to answer later"
+            return f"{name} is idle: what it is asked for has not reached it yet, or the answer is on its way"
         call = look.doing.call
         if call is None:
             return ""
@@ -382,6 +385,7 @@ def _plain_wait(wait: Wait) -> dict[str, Any]:
         "entry": wait.entry,
         "since_ns": wait.since_ns,
         "until_ns": wait.until_ns,
+        "fate": wait.fate.value if wait.fate is not None else None,
     }
 
 
