@@ -14,6 +14,9 @@ from theater.gateway.http_servers import HttpServers
 from theater.gateway.lent_files import Lent
 from theater.service.office import Desk, Office
 from theater.service.process import run
+from theater.walls import landlock, places, rooms_services
+from theater.walls.landlock import Right
+from theater.walls.rooms import enter
 
 
 def main() -> int:
@@ -23,7 +26,13 @@ def main() -> int:
     def desks(office: Office, home: Path) -> Sequence[Desk]:
         return HttpServers(office, Home(home).websockets, opened), HttpClientDesk(home, office.log, opened)
 
-    return run(GATEWAY, desks)
+    return run(GATEWAY, desks, seal)
+
+
+def seal(home: Home) -> None:
+    """Enters the gateway's room. Its one folder in the home is `websockets`; beside it, it may bind its socket."""
+    own = {str(home.websockets): landlock.CHANGE, str(home.run): Right.MAKE_SOCK | Right.REMOVE_FILE}
+    enter(rooms_services.gateway(), {**places.code(), **places.network(), **own})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 from theater import log
 from theater.bus.sockets import Context
+from theater.config import Home
 from theater.service.office import Desk, Office
 from theater.tether import die_with
 
@@ -20,15 +21,17 @@ Desks = Callable[[Office, Path], Sequence[Desk]]
 _LINGER_MS = 500
 
 
-def run(name: str, desks: Desks) -> int:
+def run(name: str, desks: Desks, seal: Callable[[Home], None] = lambda home: None) -> int:
     """Serves until SIGTERM. The arguments of the process are those that theater/server/services.py gives.
 
     Args:
         name: of the service.
+        seal: puts up the process' walls, before it has a second thread.
     """
     home, supervisor, parent, style, level = sys.argv[1:6]
     die_with(int(parent))
     log.configure(style, level, sys.stdout if sys.argv[6:7] == [log.TO_STDOUT] else sys.stderr)
+    seal(Home(Path(home)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends it to everybody; the supervisor says when to end.
     # uvloop costs half as much; where it is not there, asyncio's own loop does.
     with asyncio.Runner(loop_factory=_best_loop()) as runner:

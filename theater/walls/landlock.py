@@ -83,14 +83,9 @@ def confine(paths: Mapping[str, Right], *, network: bool = False) -> int:
     found = version()
     if not found:
         return 0
-    handled = Right(0)
-    for since, rights in _KNOWN_SINCE.items():
-        if found >= since:
-            handled |= Right(rights)
-    tcp = _NET_BIND_TCP | _NET_CONNECT_TCP if found >= 4 and not network else 0
-    scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if found >= 6 else 0
-    size = 8 if found < 4 else 16 if found < 6 else 24
-    rules = system_call(NUMBERS["landlock_create_ruleset"], struct.pack("QQQ", handled, tcp, scoped), size, 0)
+    handled = known_rights(found)
+    head = ruleset(found, handled, network=network)
+    rules = system_call(NUMBERS["landlock_create_ruleset"], head, len(head), 0)
     try:
         for path, rights in paths.items():
             _allow(rules, path, rights & handled)
@@ -98,6 +93,28 @@ def confine(paths: Mapping[str, Right], *, network: bool = False) -> int:
     finally:
         os.close(rules)
     return found
+
+
+def known_rights(found: int) -> Right:
+    """All that a version of the interface knows."""
+    handled = Right(0)
+    for since, rights in _KNOWN_SINCE.items():
+        if found >= since:
+            handled |= Right(rights)
+    return handled
+
+
+def ruleset(found: int, handled: Right, *, network: bool) -> bytes:
+    """What the kernel is told that a domain is about (`struct landlock_ruleset_attr`).
+
+    Args:
+        found: version of the interface.
+        handled: rights with files that nobody has whom no rule gives them; the version must know them.
+        network: TCP stays allowed.
+    """
+    tcp = _NET_BIND_TCP | _NET_CONNECT_TCP if found >= 4 and not network else 0
+    scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if found >= 6 else 0
+    return struct.pack("QQQ", handled, tcp, scoped)[: 8 if found < 4 else 16 if found < 6 else 24]
 
 
 def _allow(rules: int, path: str, rights: Right) -> None:
