@@ -28,6 +28,7 @@ from theater.launcher import grants
 from theater.launcher.board import Board
 from theater.launcher.grants import Executable
 from theater.launcher.program import STDERR, STDOUT, Keeping, Order, Program, start
+from theater.launcher.walls import NIX_STORE
 from theater.service.admitted import Admitted
 from theater.service.office import Operation
 
@@ -76,7 +77,8 @@ class CommandsDesk:
             raise InvalidInput(f"the manifest of {life.name} does not grant commands")
         executable, argv = self._command(life, may, asked)
         with _folder(may, asked["folder"], life.where.parent) as (folder, path):
-            order = Order(executable.file, argv, grants.base_environment(path))
+            writable = (*may.placed(str(life.where.parent)).write, *([NIX_STORE] if may.nix else []))
+            order = Order(executable.file, argv, grants.base_environment(path), writable=writable)
             seconds = min(may.command_timeout / 1000, deadline - asyncio.get_running_loop().time() - _MARGIN_S)
             try:
                 program = await self._started(order, folder)

@@ -196,7 +196,9 @@ class ProgramsDesk:
                 raise LimitExceeded(f"the arguments of a program have over {_MOST_ARGUMENTS} bytes")
             with grants.folder_of(may, config["cwd"], life.where.parent) as (folder, path):
                 environment = grants.environment(may, config["env"], path)
-                order = Order(executable.file, arguments, environment, grants.limits(may))
+                order = Order(
+                    executable.file, arguments, environment, grants.limits(may), may.placed(str(life.where.parent)).cwd
+                )
                 program = await start(order, folder, self._keeping)
         finally:
             household.starting -= 1

@@ -16,6 +16,9 @@ _AMBIENT_CLEAR_ALL = 4
 _LOCKED_DOWN = 0x2F
 """No capabilities by being root, none by a change of user; and all of that locked (linux/securebits.h)."""
 
+SYS_ADMIN = 21
+"""The capability to make namespaces."""
+
 _CAPABILITY_VERSION = 0x20080522
 _MOST_CAPABILITIES = 64
 _SPECULATION_STORE_BYPASS, _SPECULATION_INDIRECT_BRANCH = 0, 1
@@ -60,6 +63,26 @@ def has_capabilities() -> bool:
     system_call(NUMBERS["capget"], struct.pack("Ii", _CAPABILITY_VERSION, 0), found)
     effective, permitted, _, more_effective, more_permitted, _ = struct.unpack("6I", found.raw)
     return any((effective, permitted, more_effective, more_permitted))
+
+
+def keep_capabilities(*kept: int) -> None:
+    """Gives up all capabilities but these, of those that there are."""
+    for number in range(_MOST_CAPABILITIES):
+        if number in kept:
+            continue
+        try:
+            process_control(_CAPBSET_DROP, number)
+        except OSError:
+            break  # As in `drop_capabilities`.
+    with contextlib.suppress(OSError):
+        process_control(_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
+    header, found = struct.pack("Ii", _CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
+    system_call(NUMBERS["capget"], header, found)
+    low_effective, low_permitted, _, high_effective, high_permitted, _ = struct.unpack("6I", found.raw)
+    mask = sum(1 << number for number in kept)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    left = (low_effective & low, low_permitted & low, 0, high_effective & high, high_permitted & high, 0)
+    system_call(NUMBERS["capset"], header, struct.pack("6I", *left))
 
 
 def keep_code_as_it_is() -> bool:
