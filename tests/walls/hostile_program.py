@@ -50,6 +50,13 @@ def read_any_device() -> None:
     os.close(os.open(blocks[0], os.O_RDONLY))
 
 
+def use_a_capability() -> None:
+    with open("/proc/self/status") as file:
+        words = dict(line.split(":\t") for line in file.read().splitlines() if line.startswith("Cap"))
+    if not any(int(words[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")):
+        raise PermissionError(errno.EPERM, "none")
+
+
 def connect(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
@@ -85,6 +92,7 @@ ACTIONS: dict[str, Callable[[], object]] = {
     "the kernel's crypto": lambda: socket.socket(38, socket.SOCK_SEQPACKET),
     "virtual machines": lambda: socket.socket(40, socket.SOCK_STREAM),
     "be another user": lambda: os.setuid(os.getuid() + 1),
+    "have a capability": use_a_capability,
     "chroot": lambda: os.chroot(OWN),
 }
 ALLOWED: dict[str, Callable[[], object]] = {

@@ -170,8 +170,12 @@ def _be_init(order: dict[str, Any], keeper: int) -> NoReturn:
         # Its parent's pid is 0 from here, dead or not; the pipe says whether that died before the request.
         if not select.select([keeper], [], [], 0)[0]:
             _own_proc()
-            for folder in order["hidden"]:
-                _hide(folder)
+            try:
+                for folder in order["hidden"]:
+                    _hide(folder)
+            except OSError as error:  # Namespaces, but no mounts in them: the launcher goes on without either.
+                _say(f"no-namespace {error.errno}")
+                os._exit(1)
             _drop_capabilities()
             os._exit(_Warden(order, is_init=True).keep())
     finally:

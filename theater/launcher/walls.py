@@ -80,11 +80,11 @@ class ProgramWalls:
 
 
 def seal() -> None:
-    """Has this process, the launcher, give up what neither a keeper nor a program needs. Of root's capabilities one is
-    left: to make namespaces."""
+    """Has this process, the launcher, give up what neither a keeper nor a program needs. Of root's capabilities
+    two are left: to make namespaces, and to give up the ways to all others in them."""
     privileges.hide_memory()
     privileges.gain_no_more()
-    privileges.keep_capabilities(privileges.SYS_ADMIN)
+    privileges.keep_capabilities(privileges.SYS_ADMIN, privileges.SETPCAP)
     resources.limit(LAUNCHER.limits)
     if seccomp.is_there():
         seccomp.install(LAUNCHER.filter.program(notify=False))

@@ -16,8 +16,8 @@ _AMBIENT_CLEAR_ALL = 4
 _LOCKED_DOWN = 0x2F
 """No capabilities by being root, none by a change of user; and all of that locked (linux/securebits.h)."""
 
-SYS_ADMIN = 21
-"""The capability to make namespaces."""
+SYS_ADMIN, SETPCAP = 21, 8
+"""The capabilities to make namespaces, and to give up the ways to others."""
 
 _CAPABILITY_VERSION = 0x20080522
 _MOST_CAPABILITIES = 64
@@ -66,7 +66,11 @@ def has_capabilities() -> bool:
 
 
 def keep_capabilities(*kept: int) -> None:
-    """Gives up all capabilities but these, of those that there are."""
+    """Gives up all capabilities but these, of those that there are.
+
+    Raises:
+        OSError: others are left, as with `drop_capabilities`.
+    """
     for number in range(_MOST_CAPABILITIES):
         if number in kept:
             continue
@@ -82,7 +86,11 @@ def keep_capabilities(*kept: int) -> None:
     mask = sum(1 << number for number in kept)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     left = (low_effective & low, low_permitted & low, 0, high_effective & high, high_permitted & high, 0)
-    system_call(NUMBERS["capset"], header, struct.pack("6I", *left))
+    try:
+        system_call(NUMBERS["capset"], header, struct.pack("6I", *left))
+    except OSError:
+        if found.raw != struct.pack("6I", *left):
+            raise
 
 
 def keep_code_as_it_is() -> bool:
