@@ -369,8 +369,8 @@ def uninstall() -> str:
 
 
 CHECKS = (
-    install, start, account, walls, journal, reload, bad_reload, granted, worker_killed, root_killed, root_stopped, stop,
-    once_more, uninstall,
+    install, start, account, walls, journal, reload, bad_reload, granted,
+    worker_killed, root_killed, root_stopped, stop, once_more, uninstall,
 )  # fmt: skip
 
 
