@@ -201,7 +201,7 @@ def account() -> str:
         status = status_of(pid)
         assert "0" not in status["Uid"].split(), status
         assert status["NoNewPrivs"] == "1"
-        assert int(status["CapBnd"], 16) == 0 or status["NStgid"] != status["Tgid"], status
+        assert not any(int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb")), status
     for folder in (Path("/var/lib/private/theater"), Path("/run/theater")):
         assert folder.stat().st_mode & 0o077 == 0, folder
         assert folder.stat().st_uid != 0
@@ -210,10 +210,14 @@ def account() -> str:
 
 
 def walls() -> str:
-    """Whatever `theater inspect` says of walls, beside the unit's."""
-    said = theater("inspect", "anna")
-    found = [line for line in said.splitlines() if "walls" in line]
-    return found[0].strip() if found else "inspect says nothing of walls"
+    """Theater's own walls stand within those of the unit: workers are filtered, and in an empty network."""
+    outside = os.readlink(f"/proc/{main_pid()}/ns/net")
+    for row in rows().values():
+        assert status_of(row["pid"])["Seccomp"] == "2"
+        assert int(status_of(row["pid"])["Seccomp_filters"]) > int(status_of(main_pid())["Seccomp_filters"])
+        assert os.readlink(f"/proc/{row['pid']}/ns/net") != outside
+    said = [line.strip() for line in theater("inspect", "anna").splitlines() if line.startswith("walls")]
+    return said[0] if said else "a network of their own"
 
 
 def journal() -> str:

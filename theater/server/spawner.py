@@ -25,13 +25,15 @@ from typing import NoReturn
 
 from theater.core.codec import pack, unpack
 from theater.tether import die_with
-from theater.walls import namespaces, rooms, standing
+from theater.walls import namespaces, privileges, rooms, standing
 from theater.walls.standing import Standing
 from theater.worker import template
 
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 _CLONE_PARENT = 0x8000
 _LARGEST_ORDER = 1 << 17
+_INSIDE = "inside"
+"""Third argument of a spawner that is in its namespaces already."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -82,9 +84,21 @@ def main(descriptor: int, supervisor: int) -> NoReturn:
 
 
 def _enter_room() -> tuple[Standing, int | None]:
-    refusal = namespaces.leave_the_network()
+    is_inside = sys.argv[3:] == [_INSIDE]
+    refusal = None if is_inside else namespaces.leave_the_network()
+    if refusal is None and not is_inside:
+        _require_no_capabilities()
     listener = rooms.enter(rooms.SPAWNER, report=True)
     return Standing((*standing.offered().walls, standing.namespaces(refusal))), listener
+
+
+def _require_no_capabilities() -> None:
+    """A new namespace of users brings all capabilities in it. Where a service manager does not let them be given up,
+    executing this program once more takes them: who is not root there has none behind that (capabilities(7))."""
+    try:
+        privileges.drop_capabilities()
+    except PermissionError:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "theater.server.spawner", *sys.argv[1:3], _INSIDE])
 
 
 def _serve(orders: socket.socket, data: bytes, line: int, supervisor: int) -> None:
