@@ -78,6 +78,10 @@ class Overheard:
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)
 
+    def facts(self, pid: int) -> Facts:
+        """Who a process is, as far as that has been said."""
+        return self._known.get(pid, {})
+
     def close(self) -> None:
         """Hears what was said last, and lets go of the socket."""
         self._read()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,10 @@ class Processes:
         """Says who a child is, for what it prints."""
         if self.overheard is not None:
             self.overheard.know(pid, **facts)
+
+    def who(self, pid: int) -> Mapping[str, Any]:
+        """Who a child is, for a line of the log: what it was introduced with."""
+        return self.overheard.facts(pid) if self.overheard is not None else {}
 
     def keep(self, pid: int, ended: Ended) -> None:
         """Keeps the end of a child for whoever adopts it next, or has adopted it after it had ended."""

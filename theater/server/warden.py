@@ -68,7 +68,8 @@ class Warden:
         if len(self._offences) >= _KEPT:
             del self._offences[next(iter(self._offences))]
         self._offences[pid] = f"made the system call {found.call}, which no actor may make"
-        self._log.error("hostile system call", pid=pid, call=found.call, arguments=list(found.arguments))
+        facts = self._processes.who(pid)
+        self._log.error("hostile system call", pid=pid, call=found.call, arguments=list(found.arguments), **facts)
         self._processes.kill(pid)
 
 
