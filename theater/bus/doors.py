@@ -7,14 +7,18 @@ come in, and no message of one that may not is ever seen. The words by which the
 its messages, so what was allowed once can be asked anew each time.
 
 Whoever has not come in yet costs a descriptor and at most one frame of memory, for a bounded time: a peer has
-`HANDSHAKE_S`, and a door on the network counts its connections and stops listening while there are too many.
+`HANDSHAKE_S`, and a door on the network counts its connections and hears no new ones while there are too many. (It
+cannot be unbound for so long: ZeroMQ then ends every connection that came by it. So its listening socket, which is made
+here, gets a filter that drops what arrives; TCP asks again after a second or so, and whoever is in stays in.)
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
+import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +46,9 @@ _PORTER = "inproc://zeromq.zap.01"
 _NOW = int(zmq.DONTWAIT)
 _MORE_NOW = int(zmq.SNDMORE | zmq.DONTWAIT)
 _BEAT_MS = 5_000
+_BACKLOG = 64
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_BPF_RETURN = 0x06
 
 
 class Knock(NamedTuple):
@@ -113,22 +120,26 @@ class Porter:
 class Door:
     """A bound socket whose peers are known; made by `local_door` and `curve_door`."""
 
-    def __init__(self, context: Context, name: str, socket: zmq.Socket[bytes], endpoint: str) -> None:
+    def __init__(self, context: Context, name: str, made: zmq.Socket[bytes], endpoint: str) -> None:
         self.name = name
-        self._socket = socket
+        self._socket = made
         self._given = endpoint
+        self._listener: socket.socket | None = None
         self._crowd: Monitor | None = None
         self._inside = 0
         self._is_shut = False
-        socket.set(zmq.ROUTER_MANDATORY, 1)
-        socket.set(zmq.ZAP_DOMAIN, name.encode())
-        socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
+        made.set(zmq.ROUTER_MANDATORY, 1)
+        made.set(zmq.ZAP_DOMAIN, name.encode())
+        made.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
         self.endpoint = endpoint
 
     def bind(self, umask: int = 0o177) -> None:
         """Listens. Raises OSError."""
         before = os.umask(umask)
         try:
+            if self._given.startswith("tcp://"):
+                self._listener = _listen(self._given)
+                self._socket.set(zmq.USE_FD, os.dup(self._listener.fileno()))
             self._socket.bind(self._given)
         except zmq.ZMQError as error:
             raise _os_error(error) from error
@@ -138,17 +149,17 @@ class Door:
 
     def receive(self) -> Heard | None:
         """A message, if one is waiting; one of another shape is returned with an empty frame."""
-        socket = self._socket
+        router = self._socket
         try:
-            peer = socket.recv(_NOW)
+            peer = router.recv(_NOW)
         except zmq.Again:
             return None
-        if not socket.get(zmq.RCVMORE):
+        if not router.get(zmq.RCVMORE):
             return Heard(peer, "", "", b"")
-        frame = socket.recv(copy=False)
-        is_whole = not socket.get(zmq.RCVMORE)
-        while socket.get(zmq.RCVMORE):
-            socket.recv()
+        frame = router.recv(copy=False)
+        is_whole = not router.get(zmq.RCVMORE)
+        while router.get(zmq.RCVMORE):
+            router.recv()
         user, address = str(frame.get("User-Id")), str(frame.get("Peer-Address"))
         return Heard(peer, user, address, frame.bytes if is_whole else b"")
 
@@ -170,6 +181,8 @@ class Door:
         if self._crowd is not None:
             self._crowd.close()
         self._socket.close(linger=linger_ms)
+        if self._listener is not None:
+            self._listener.close()
         if self.endpoint.startswith("ipc://"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.endpoint.removeprefix("ipc://"))
@@ -197,13 +210,12 @@ class Door:
                 self._inside -= 1
             elif event in (Event.REFUSED, Event.NO_SUCH_LANGUAGE):
                 failed += 1
-        if not self._is_shut and self._inside >= REMOTE_CONNECTIONS:
-            self._socket.unbind(self.endpoint)
+        if self._listener is not None and not self._is_shut and self._inside >= REMOTE_CONNECTIONS:
+            _drop_everything(self._listener)
             self._is_shut = True
-        elif self._is_shut and self._inside < REMOTE_CONNECTIONS // 2:
-            with contextlib.suppress(zmq.ZMQError):  # Somebody else has the port now; it is tried again.
-                self._socket.bind(self.endpoint)
-                self._is_shut = False
+        elif self._listener is not None and self._is_shut and self._inside < REMOTE_CONNECTIONS // 2:
+            self._listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            self._is_shut = False
         return failed
 
 
@@ -218,12 +230,11 @@ def curve_door(context: Context, name: str, endpoint: str, secret: bytes, *, que
     Args:
         secret: the server's key, 32 bytes.
     """
-    socket = context.raw(zmq.ROUTER, REMOTE_FRAME, queue)
-    socket.set(zmq.CURVE_SERVER, 1)
-    socket.set(zmq.CURVE_SECRETKEY, secret)
-    socket.set(zmq.IPV6, int("[" in endpoint or "*" in endpoint))
-    _keep_alive(socket)
-    return Door(context, name, socket, endpoint)
+    made = context.raw(zmq.ROUTER, REMOTE_FRAME, queue)
+    made.set(zmq.CURVE_SERVER, 1)
+    made.set(zmq.CURVE_SECRETKEY, secret)
+    _keep_alive(made)
+    return Door(context, name, made, endpoint)
 
 
 # ---- the client's side
@@ -267,11 +278,11 @@ _EVENTS: Final = {
 class Monitor:
     """Tells what becomes of the connections of a socket; made before it connects or is bound."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._of = socket
+    def __init__(self, of: zmq.Socket[bytes]) -> None:
+        self._of = of
         address = f"inproc://monitor-{id(self)}"
-        socket.monitor(address, sum(_EVENTS))
-        self._socket = socket.context.socket(zmq.PAIR)
+        of.monitor(address, sum(_EVENTS))
+        self._socket = of.context.socket(zmq.PAIR)
         self._socket.set(zmq.RCVHWM, 0)  # What has happened must not wait for whoever wants to know.
         self._socket.connect(address)
 
@@ -302,24 +313,24 @@ def enter(context: Context, endpoint: str, keys: Keys | None) -> tuple[Dealer, M
     Raises:
         OSError: the address is none.
     """
-    socket = context.raw(zmq.DEALER)
-    monitor = Monitor(socket)
+    made = context.raw(zmq.DEALER)
+    monitor = Monitor(made)
     if keys is not None:
-        socket.set(zmq.CURVE_SERVERKEY, keys.server)
-        socket.set(zmq.CURVE_SECRETKEY, keys.own)
-        socket.set(zmq.CURVE_PUBLICKEY, public_of(keys.own))
-        socket.set(zmq.IPV6, 1)
-        socket.set(zmq.RECONNECT_IVL, -1)
-        socket.set(zmq.CONNECT_TIMEOUT, int(HANDSHAKE_S * 1000))
-        socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
-        _keep_alive(socket)
+        made.set(zmq.CURVE_SERVERKEY, keys.server)
+        made.set(zmq.CURVE_SECRETKEY, keys.own)
+        made.set(zmq.CURVE_PUBLICKEY, public_of(keys.own))
+        made.set(zmq.IPV6, 1)
+        made.set(zmq.RECONNECT_IVL, -1)
+        made.set(zmq.CONNECT_TIMEOUT, int(HANDSHAKE_S * 1000))
+        made.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
+        _keep_alive(made)
     try:
-        socket.connect(endpoint)
+        made.connect(endpoint)
     except zmq.ZMQError as error:
         monitor.close()
-        socket.close(linger=0)
+        made.close(linger=0)
         raise _os_error(error) from error
-    return Dealer(socket), monitor
+    return Dealer(made), monitor
 
 
 def _bytes(value: int | bytes) -> bytes:
@@ -327,12 +338,32 @@ def _bytes(value: int | bytes) -> bytes:
     return value
 
 
+def _listen(endpoint: str) -> socket.socket:
+    """A listening socket for ZeroMQ. Raises OSError."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if host == "*":
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        made = socket.create_server(("", int(port)), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    else:
+        (family, _, _, _, address), *_ = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        made = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    made.setblocking(False)
+    return made
+
+
+def _drop_everything(listener: socket.socket) -> None:
+    """Has the kernel drop what arrives at a listening socket; connections that there are have nothing to do with it."""
+    program = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0))
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
+
+
 def _os_error(error: zmq.ZMQError) -> OSError:
     number = error.errno or errno.EINVAL
     return OSError(number, zmq.strerror(number))
 
 
-def _keep_alive(socket: zmq.Socket[bytes]) -> None:
+def _keep_alive(made: zmq.Socket[bytes]) -> None:
     """A peer whose machine has gone says nothing, for ever; so both say from time to time that they are there."""
-    socket.set(zmq.HEARTBEAT_IVL, _BEAT_MS)
-    socket.set(zmq.HEARTBEAT_TIMEOUT, int(SILENCE_S * 1000))
+    made.set(zmq.HEARTBEAT_IVL, _BEAT_MS)
+    made.set(zmq.HEARTBEAT_TIMEOUT, int(SILENCE_S * 1000))
