@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_random_bytes_behind_a_good_head_are_counted(house: House, dealer: Deale
         pytest.param(b"TH\x01\x01" + pack([1, "hello", [], 1000]), id="a list for a map"),
         pytest.param(b"TH\x01\x01" + pack([1, "hello", {}, 1000]) + b"\xc0", id="more behind it"),
         pytest.param(encode(Stop()), id="a signal"),
-        pytest.param(encode(Send("x", 1, [[bytes(32), b""]])), id="mail"),
+        pytest.param(encode(Send(1, [[bytes(32), b""]])), id="mail"),
     ],
 )
 def test_what_is_no_request_is_counted(house: House, dealer: Dealer, frame: bytes) -> None:
@@ -136,38 +137,11 @@ def test_several_frames_where_one_is_due_are_counted(house: House) -> None:
         context.destroy(0)
 
 
-def test_noise_on_the_socket_of_the_workers_is_counted(house: House, name: Name) -> None:
-    """Any process of the user can connect there; one that is no worker is not listened to."""
-    row = house.start(name())
-    context = Context()
-    try:
-        before = refused(house)
-        signals = f"ipc://{house.home}/run/signals"
-        strangers = [context.dealer(signals), context.dealer(signals, identity=f"{row.id}.99".encode())]
-        for stranger in strangers:
-            stranger.send(random.Random(4).randbytes(1000))
-            stranger.send(b"")
-            stranger.send(b"TH\x01\x16" + pack([[["a", "b", b"c", b"d", "e"]]]))
-        eventually(lambda: refused(house) == before + 6)
-        assert house.count(row.id) == 1
-    finally:
-        context.end(0)
-
-
-def test_noise_in_an_actors_inbox_is_survived(house: House, name: Name) -> None:
-    row = house.start(name())
-    context = Context()
-    try:
-        stranger = context.dealer(f"ipc://{house.home}/run/{row.id.replace('-', '')[:16]}.1")
-        for seed in range(20):
-            stranger.send(random.Random(seed).randbytes(1000))
-        with socket.socket(socket.AF_UNIX) as raw:
-            raw.connect(str(house.home / "run" / f"{row.id.replace('-', '')[:16]}.1"))
-            raw.sendall(random.Random(5).randbytes(1000))
-        assert house.count(row.id) == 1
-    finally:
-        context.end(0)
-    assert house.row(row.id).incarnation == 1
+def test_clients_alone_have_a_socket_to_connect_to(house: House, name: Name) -> None:
+    """Actors, services and the server reach each other over links that were handed to them."""
+    house.count(house.start(name()).id)
+    files = [path for path in house.home.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+    assert files == [house.home / "run" / "control"]
 
 
 # ---- requests that make no sense

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from theater import log
-from theater.bus.sockets import Context, Dealer, Router
+from theater.bus.ends import Gone
+from theater.bus.links import Link, pair
 from theater.core.wire import (
+    MAX_FRAME,
     Admit,
     Announce,
     Dismiss,
-    Enter,
-    Entered,
     Given,
     Invoke,
     Message,
@@ -34,7 +33,6 @@ from theater.service.admitted import Admitted
 from theater.service.office import Office, Operation
 
 ACTOR = "50777ea9-99af-41ab-8e84-6d8c348b749f"
-TOKEN = b"0123456789abcdef"
 PATIENCE = 20.0
 
 
@@ -44,7 +42,7 @@ class Counter:
     def __init__(self) -> None:
         self.admissions: list[int] = []
         self.dismissals: list[tuple[int, bool]] = []
-        self.cancelled = 0
+        self.cancelled = self.waiting = self.most_waiting = 0
         self.is_closed = False
 
     @property
@@ -55,11 +53,15 @@ class Counter:
         return [life.name, sum(args)]
 
     async def wait(self, life: Admitted, args: Sequence[Any], deadline: float) -> Any:
+        self.waiting += 1
+        self.most_waiting = max(self.waiting, self.most_waiting)
         try:
             await asyncio.sleep(PATIENCE)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+        finally:
+            self.waiting -= 1
 
     async def refuse(self, life: Admitted, args: Sequence[Any], deadline: float) -> Any:
         raise InvalidInput("not this")
@@ -80,14 +82,13 @@ class Counter:
 class Scene:
     """An office with a scripted supervisor, and workers."""
 
-    def __init__(self, folder: Path, context: Context) -> None:
-        self.context = context
+    def __init__(self) -> None:
         self.desk = Counter()
-        self.endpoint = f"ipc://{folder / 'counter'}"
-        self.supervisor: Router = context.router(f"ipc://{folder / 'services'}")
-        self.office = Office("counter", context, self.endpoint, f"ipc://{folder / 'services'}", log.logger())
+        ours, theirs = pair()
+        self.supervisor = Link(ours, largest=MAX_FRAME)
+        self.office = Office("counter", Link(theirs, largest=MAX_FRAME, takes_descriptors=True), log.logger())
         self.office.open(self.desk)
-        self._dealers: list[Dealer] = []
+        self._workers: list[Link] = []
 
     async def hears(self, receive: Callable[[], bytes | None]) -> Message:
         """The next message that arrives."""
@@ -97,42 +98,32 @@ class Scene:
         return decode(frame)
 
     async def supervisor_hears(self) -> Message:
-        def frame() -> bytes | None:
-            received = self.supervisor.receive()
-            return received[1] if received is not None else None
+        return await self.hears(self.supervisor.receive)
 
-        return await self.hears(frame)
+    def say(self, message: Message, descriptor: int | None = None) -> None:
+        self.supervisor.send(encode(message), descriptor=descriptor)
 
-    def say(self, message: Message) -> None:
-        self.supervisor.send(b"counter", encode(message))
-
-    def admit(self, incarnation: int = 1, mailbox: int = 10) -> None:
+    def admit(self, incarnation: int = 1, mailbox: int = 10, actor: str = ACTOR) -> Link:
+        """Admits a life; returns its worker's end of the link."""
         limits = {"message": 1 << 20, "mailbox": mailbox, "request_timeout": PATIENCE, "call_timeout": None}
-        self.say(Admit(ACTOR, incarnation, TOKEN, "counter", "/m.toml", "/home", {"timing": {}}, limits))
-
-    def worker(self, incarnation: int = 1, token: bytes = TOKEN) -> Dealer:
-        dealer = self.context.dealer(self.endpoint, identity=f"w{len(self._dealers)}".encode())
-        self._dealers.append(dealer)
-        dealer.send(encode(Enter(ACTOR, incarnation, token)))
-        return dealer
-
-    async def entered(self, incarnation: int = 1) -> Dealer:
-        dealer = self.worker(incarnation)
-        assert await self.hears(dealer.receive) == Entered("counter")
-        return dealer
+        ours, theirs = pair()
+        self.say(Admit(actor, incarnation, "counter", "/m.toml", "/home", {"timing": {}}, limits), theirs)
+        worker = Link(ours, largest=MAX_FRAME)
+        self._workers.append(worker)
+        return worker
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 await asyncio.sleep(0.001)
 
-    async def asks(self, worker: Dealer, op: str, *args: Any, seconds: float = PATIENCE) -> Given:
+    async def asks(self, worker: Link, op: str, *args: Any, seconds: float = PATIENCE) -> Given:
         worker.send(encode(Want(1, op, list(args), bytes(32), time.monotonic_ns() + int(seconds * 1e9))))
         given = await self.hears(worker.receive)
         assert isinstance(given, Given)
         return given
 
-    async def is_called(self, worker: Dealer) -> list[Any]:
+    async def is_called(self, worker: Link) -> list[Any]:
         """The next call of an actor."""
         message = await self.hears(worker.receive)
         assert isinstance(message, Invoke)
@@ -142,21 +133,18 @@ class Scene:
     async def close(self) -> None:
         await self.office.close()
         self.supervisor.close()
-        for dealer in self._dealers:
-            dealer.close()
+        for worker in self._workers:
+            worker.close()
 
 
 @asynccontextmanager
 async def scene() -> AsyncIterator[Scene]:
-    context = Context()
-    with tempfile.TemporaryDirectory(prefix="th") as folder:
-        made = Scene(Path(folder), context)
-        try:
-            assert await made.supervisor_hears() == Serving("counter")
-            yield made
-        finally:
-            await made.close()
-            context.end(0)
+    made = Scene()
+    try:
+        assert await made.supervisor_hears() == Serving("counter")
+        yield made
+    finally:
+        await made.close()
     assert made.desk.is_closed
 
 
@@ -170,48 +158,30 @@ def play(act: Callable[[Scene], Awaitable[None]]) -> None:
 
 def test_a_want_of_an_admitted_life_is_carried_out() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
-        worker = await scene.entered()
+        worker = scene.admit()
         assert await scene.asks(worker, "count", 1, 2) == Given(1, ["counter", 3], None)
 
     play(act)
 
 
-def test_a_worker_that_comes_before_its_admission_is_served_when_that_comes() -> None:
+def test_what_a_worker_wants_before_the_service_knows_of_it_waits_for_that() -> None:
+    """Both ends of a link are handed out at once; whoever is first has to wait for nobody."""
+
     async def act(scene: Scene) -> None:
-        worker = scene.worker()
+        ours, theirs = pair()
+        worker = Link(ours, largest=MAX_FRAME)
         worker.send(encode(Want(1, "count", [5], bytes(32), time.monotonic_ns() + 10**10)))
-        await asyncio.sleep(0.05)  # The other order is the other test; here only one of the two orders may happen.
-        scene.admit()
-        assert await scene.hears(worker.receive) == Entered("counter")
+        limits = {"message": 1 << 20, "mailbox": 10, "request_timeout": PATIENCE, "call_timeout": None}
+        scene.say(Admit(ACTOR, 1, "counter", "/m.toml", "/home", {"timing": {}}, limits), theirs)
         assert await scene.hears(worker.receive) == Given(1, ["counter", 5], None)
-
-    play(act)
-
-
-@pytest.mark.parametrize(("incarnation", "token"), [(1, b"another-token---"), (2, TOKEN)])
-def test_a_worker_with_another_token_or_of_another_life_is_not_served(
-    incarnation: int, token: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("theater.service.office._STRANGE_S", 0.05)
-
-    async def act(scene: Scene) -> None:
-        scene.admit()
-        await scene.until(lambda: scene.desk.admissions)
-        worker = scene.worker(incarnation, token)
-        worker.send(encode(Want(1, "count", [5], bytes(32), time.monotonic_ns() + 10**10)))
-        given = await scene.hears(worker.receive)
-        assert isinstance(given, Given)
-        assert given.error is not None
-        assert given.error["error"] == "UnknownActor"
+        worker.close()
 
     play(act)
 
 
 def test_what_cannot_be_done_is_answered_with_a_sentence() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
-        worker = await scene.entered()
+        worker = scene.admit()
         for op, error in {
             "refuse": "not this",
             "dance": "the counter does not know 'dance'",
@@ -229,8 +199,8 @@ def test_what_cannot_be_done_is_answered_with_a_sentence() -> None:
 
 def test_an_actor_is_called_and_its_answer_or_its_error_comes_back() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
-        worker = await scene.entered()
+        worker = scene.admit()
+        await scene.until(lambda: scene.office.life(ACTOR))
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", [1, b"x"]))
         invoke = await scene.is_called(worker)
         assert invoke[1:4] == ["a:b/c", "f", [1, b"x"]]
@@ -245,12 +215,11 @@ def test_an_actor_is_called_and_its_answer_or_its_error_comes_back() -> None:
     play(act)
 
 
-def test_a_call_waits_for_a_worker_that_has_not_connected_yet() -> None:
+def test_a_call_waits_for_a_worker_that_does_not_listen_yet() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
+        worker = scene.admit()
         await scene.until(lambda: scene.office.life(ACTOR))
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", []))
-        worker = await scene.entered()
         invoke = await scene.is_called(worker)
         worker.send(encode(Returned([[invoke[0], [], None, b""]])))
         assert await call == []
@@ -260,8 +229,8 @@ def test_a_call_waits_for_a_worker_that_has_not_connected_yet() -> None:
 
 def test_the_end_of_a_life_ends_all_that_waits_for_it_and_all_that_it_wants() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
-        worker = await scene.entered()
+        worker = scene.admit()
+        await scene.until(lambda: scene.office.life(ACTOR))
         calls = [asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", [])) for _ in range(5)]
         worker.send(encode(Want(1, "wait", [], bytes(32), time.monotonic_ns() + 10**11)))
         together = await scene.hears(worker.receive)
@@ -283,14 +252,13 @@ def test_the_end_of_a_life_ends_all_that_waits_for_it_and_all_that_it_wants() ->
 
 def test_the_next_life_is_another_one() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
-        old = await scene.entered()
-        scene.admit(2)
+        old = scene.admit()
+        new = scene.admit(2)
         await scene.until(lambda: scene.desk.admissions == [1, 2])
-        new = await scene.entered(2)
         call = asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", []))
         invoke = await scene.is_called(new)
-        old.send(encode(Returned([[invoke[0], ["false"], None, b""]])))
+        with pytest.raises(Gone):
+            old.send(encode(Returned([[invoke[0], ["false"], None, b""]])))
         new.send(encode(Returned([[invoke[0], ["true"], None, b""]])))
         assert await call == ["true"]
 
@@ -300,7 +268,7 @@ def test_the_next_life_is_another_one() -> None:
 def test_no_more_calls_wait_than_the_mailbox_holds_and_none_longer_than_it_may() -> None:
     async def act(scene: Scene) -> None:
         scene.admit(mailbox=3)
-        await scene.entered()
+        await scene.until(lambda: scene.office.life(ACTOR))
         calls = [asyncio.ensure_future(scene.office.invoke(ACTOR, "a:b/c", "f", [], timeout=0.2)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(MailboxFull):
@@ -312,15 +280,62 @@ def test_no_more_calls_wait_than_the_mailbox_holds_and_none_longer_than_it_may()
     play(act)
 
 
-def test_what_is_announced_and_what_is_no_message() -> None:
+def test_what_is_done_for_an_actor_is_announced() -> None:
     async def act(scene: Scene) -> None:
-        scene.admit()
-        worker = await scene.entered()
         scene.office.announce(ACTOR, {"listens": ["127.0.0.1:1"]})
         assert await scene.supervisor_hears() == Announce("counter", ACTOR, {"listens": ["127.0.0.1:1"]})
-        for frame in (b"", b"TH\x01", b"nonsense", encode(Serving("counter"))):
-            worker.send(frame)
-        assert await scene.asks(worker, "count", 1) == Given(1, ["counter", 1], None)
-        assert scene.office.refused == 4
+
+    play(act)
+
+
+OTHER = "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 100,
+        b"\x7f\xff\xff\xff" + b"long",
+        b"\0\0\0\0" * 1000,
+        b"\0\0\0\x08nonsense",
+        b"\x80\0\0\x08nonsense",
+        len(encode(Serving("counter"))).to_bytes(4, "big") + encode(Serving("counter")),
+        b"\0\0\x10\x04TH\x01\x4d" + b"\x91" * 4096,
+    ],
+    ids=["http", "descriptor", "length", "nothing", "nonsense", "no descriptor", "direction", "depth"],
+)
+def test_who_says_what_no_worker_says_is_hung_up_on_and_others_are_served(noise: bytes) -> None:
+    async def act(scene: Scene) -> None:
+        hostile, other = scene.admit(), scene.admit(actor=OTHER)
+        os.write(hostile.fileno(), noise)
+        await scene.until(lambda: scene.office.refused)
+        await scene.until(lambda: hostile.receive() is None and hostile.ended)
+        assert await scene.asks(other, "count", 1) == Given(1, ["counter", 1], None)
+        assert scene.office.refused == 1
+
+    play(act)
+
+
+def test_half_a_frame_keeps_nobody_waiting() -> None:
+    async def act(scene: Scene) -> None:
+        hostile, other = scene.admit(), scene.admit(actor=OTHER)
+        os.write(hostile.fileno(), (1 << 26).to_bytes(4, "big") + bytes(1000))
+        for _ in range(20):
+            assert await scene.asks(other, "count", 1) == Given(1, ["counter", 1], None)
+        assert scene.office.refused == 0
+
+    play(act)
+
+
+def test_who_wants_too_much_at_once_is_not_heard_until_it_has_got_some() -> None:
+    async def act(scene: Scene) -> None:
+        hostile, other = scene.admit(), scene.admit(actor=OTHER)
+        want = encode(Want(1, "wait", [], bytes(32), time.monotonic_ns() + 10**9))
+        while not hostile.has_unsent:
+            hostile.send(want)
+        assert await scene.asks(other, "count", 1) == Given(1, ["counter", 1], None)
+        await scene.until(lambda: scene.desk.waiting >= 1000)
+        assert scene.desk.most_waiting <= 1000
 
     play(act)

@@ -13,7 +13,7 @@ from exchange import Exchange
 
 @pytest.fixture
 def exchange() -> Iterator[Exchange]:
-    """A supervisor's socket in a folder of a short name."""
+    """A supervisor's ends of lines, and a folder."""
     folder = Path(tempfile.mkdtemp(prefix="tx"))
     made = Exchange(folder)
     try:

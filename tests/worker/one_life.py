@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import socket
 import sys
 import time
 from dataclasses import replace
@@ -18,11 +17,12 @@ from typing import Any
 from exchange import PATIENCE, Exchange
 
 from theater.build.compiled import ensure_compiled
+from theater.bus.links import Link, pair
 from theater.chainlog.reader import ChainReader
 from theater.core.chain import Call, Entry
 from theater.core.codec import content_digest, pack
 from theater.core.pulse import SIZE, Pulse
-from theater.core.wire import Deliver, Handled, Message, Ready
+from theater.core.wire import MAX_FRAME, Deliver, Handled, Message, Ready
 from theater.errors import TheaterError, from_wire
 from theater.worker.assignment import Assignment, Limits
 
@@ -58,7 +58,6 @@ class Life:
         self.exchange = exchange
         self.folder = exchange.folder / "actor"
         self.folder.mkdir(exist_ok=True)
-        self.identity = b""
         self._heard: list[Message] = []
         self._number = 0
         ensure_compiled(cache, component)
@@ -68,22 +67,23 @@ class Life:
             "component": digest,
             "fuel": False,
             "program": None,
-            "signals": f"ipc://{exchange.folder}/signals",
+            "stages": str(exchange.folder),
         }
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = pair()
         from ready_commands import Command  # Here, since the script that is started there finds no such module.
 
-        words = json.dumps(order), str(theirs.fileno())
-        self._process = Command[bytes](words, script=Path(__file__), pass_fds=[theirs.fileno()])
-        theirs.close()
-        self.identity = str(self._process.pid).encode()
+        words = json.dumps(order), str(theirs)
+        self._process = Command[bytes](words, script=Path(__file__), pass_fds=[theirs])
+        os.close(theirs)
+        self.name = f"{ACTOR}{incarnation}"
         page = os.memfd_create("pulse")
         os.truncate(page, SIZE)
         self._pulse = mmap.mmap(page, SIZE)
         assignment = replace(self._assignment(digest, handlers, incarnation, call_timeout), **facts)
-        socket.send_fds(ours, [pack(assignment.to_plain())], [page])
-        os.close(page)
-        ours.close()
+        line = Link(os.dup(ours), largest=MAX_FRAME)
+        line.send(pack(assignment.to_plain()), PATIENCE, descriptor=page)
+        line.close()
+        exchange.attend(self.name, ours)
 
     def _assignment(
         self, component: str, handlers: tuple[str, ...], incarnation: int, call_timeout: float | None
@@ -107,7 +107,6 @@ class Life:
             folder=str(self.folder),
             content=str(self.exchange.folder / "content"),
             labels=str(self.exchange.folder / "labels"),
-            inbox=self.inbox_of(incarnation),
             handlers=handlers,
             state_policy="last",
             durability="process",
@@ -121,14 +120,6 @@ class Life:
             poison=(),
         )
 
-    @property
-    def inbox(self) -> str:
-        """The address of the first life's inbox."""
-        return self.inbox_of(1)
-
-    def inbox_of(self, incarnation: int) -> str:
-        return f"ipc://{self.exchange.folder}/inbox.{incarnation}"
-
     # ---- the supervisor's part
 
     def await_ready(self) -> Life:
@@ -136,7 +127,7 @@ class Life:
         return self
 
     def tell(self, *messages: Message) -> None:
-        self.exchange.tell(self.identity, *messages)
+        self.exchange.tell(self.name.encode(), *messages)
 
     def heard(self, kind: type) -> Any:
         """The next signal of this kind; others wait to be heard later."""
@@ -146,7 +137,7 @@ class Life:
                     self._heard.remove(message)
                     return message
             peer, message = self.exchange.heard()
-            assert peer == self.identity
+            assert peer == self.name.encode()
             self._heard.append(message)
 
     def deliver(self, body: bytes) -> int:
@@ -208,7 +199,7 @@ def _play() -> None:
 
     order, line = json.loads(sys.argv[1]), int(sys.argv[2])
     warm = template._load(order)
-    life.run(line, warm, os.getppid(), order["signals"], spare=False)
+    life.run(line, warm, os.getppid(), Path(order["stages"]), spare=False)
 
 
 if __name__ == "__main__":

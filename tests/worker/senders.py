@@ -1,22 +1,23 @@
 """Processes that send a burst of messages and are killed: a nursery that forks them, and its end in a test.
 
-Run as a script it is the nursery. It opens nothing but its pipes, so that each sender makes its own sockets after the
-fork, and it reaps a sender before it says that it is dead, as the supervisor does.
+Run as a script it is the nursery. It gets the end of a link for each sender, as the supervisor gives one, and reaps a
+sender before it says that it is dead, as the supervisor does.
 """
 
 from __future__ import annotations
 
+import array
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from theater.bus.sockets import Context
-from theater.core.wire import Send, encode
-from theater.worker.news import peer_name
+from theater.bus.links import Link
+from theater.core.wire import MAX_FRAME, Send, encode
 
 CAUSE = bytes(32)
 
@@ -29,36 +30,41 @@ class Burst:
         flushed: it says so when all of them have left its process, and not when it begins.
     """
 
-    endpoint: str
-    actor: str
-    incarnation: int
     count: int
     size: int
     flushed: bool
 
     def line(self) -> str:
-        facts = (self.endpoint, self.actor, self.incarnation, self.count, self.size, int(self.flushed))
-        return " ".join(map(str, facts)) + "\n"
+        return f"{self.count} {self.size} {int(self.flushed)}\n"
 
     @classmethod
     def of(cls, line: str) -> Burst:
-        endpoint, actor, *numbers = line.split()
-        incarnation, count, size, flushed = map(int, numbers)
-        return cls(endpoint, actor, incarnation, count, size, bool(flushed))
+        count, size, flushed = map(int, line.split())
+        return cls(count, size, bool(flushed))
 
 
 class Nursery:
     """The test's end."""
 
     def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__))]
+        self._links, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, bufsize=1
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            bufsize=1,
+            pass_fds=[theirs.fileno()],
         )
+        theirs.close()
 
-    def sender(self, burst: Burst) -> int:
-        """Starts a sender; returns its pid when it sends, or, if it flushes, when all has left it."""
+    def sender(self, end: int, burst: Burst) -> int:
+        """Starts a sender on the end of a link; returns its pid when it sends, or, if it flushes, when all has left."""
+        socket.send_fds(self._links, [b"."], [end])
+        os.close(end)
         self._tell(burst.line())
         pid = int(self._line())
         assert self._line() == "sends"
@@ -76,6 +82,7 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()
+        self._links.close()
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -88,19 +95,18 @@ class Nursery:
         return line.strip()
 
 
-def send(burst: Burst) -> None:
+def send(end: int, burst: Burst) -> None:
     """A sender's whole life; it waits to be killed."""
-    context = Context()
-    identity = peer_name(burst.actor, burst.incarnation)
-    dealer = context.dealer(burst.endpoint, identity=identity, queue=burst.count + 1, linger_ms=-1)
+    link = Link(end, largest=MAX_FRAME, frames=burst.count)
     if not burst.flushed:
         say("sends")
     for number in range(1, burst.count + 1):
         body = number.to_bytes(4, "big").ljust(burst.size, b".")
-        dealer.send(encode(Send(burst.actor, number, [[CAUSE, body]])))
+        link.send(encode(Send(number, [[CAUSE, body]])))
     if burst.flushed:
-        context.end(-1)  # Returns when the kernel has everything.
+        assert link.let_out(20.0)  # The kernel has everything.
         say("sends")
+    link.let_out(60.0)
     time.sleep(60)
 
 
@@ -110,18 +116,22 @@ def say(line: str) -> None:
 
 def serve() -> None:
     """The nursery itself, until its standard input ends."""
+    links = socket.socket(fileno=int(sys.argv[1]))
     for line in sys.stdin:
         if line.startswith("reap "):
             os.waitpid(int(line.split()[1]), 0)
             say("reaped")
             continue
+        _, ancillary, _, _ = links.recvmsg(1, socket.CMSG_SPACE(4))
+        (end,) = array.array("i", ancillary[0][2])
         pid = os.fork()
         if pid == 0:
             try:
                 say(str(os.getpid()))
-                send(Burst.of(line))
+                send(end, Burst.of(line))
             finally:
                 os._exit(1)
+        os.close(end)
 
 
 if __name__ == "__main__":

@@ -164,13 +164,12 @@ def test_a_child_that_asks_its_waiting_parent_is_refused(parent: Life, exchange:
     """It could only be answered when it is up, and will not be up before it is answered."""
     parent.deliver(b"Sm.toml")
     spawn = parent.heard(Spawn)
-    dealer = exchange.context.dealer(parent.inbox)
-    dealer.send(encode(Ask(spawn.child, 1, CAUSE, b"e", 1 << 62, [spawn.child])))
-    frame = dealer.receive_within(10.0)
+    other = exchange.stranger(parent.name, spawn.child)
+    other.send(encode(Ask(1, CAUSE, b"e", 1 << 62, [spawn.child])))
+    frame = other.receive_within(10.0)
     assert frame is not None
     refused = decode(frame)
     assert isinstance(from_wire(refused.error), Deadlock)  # type: ignore[union-attr, arg-type]
-    dealer.close()
 
 
 # ---- callbacks
@@ -251,10 +250,10 @@ def test_a_callback_may_call_the_supervisor(parent: Life) -> None:
 
 
 def test_last_messages_are_handled_before_the_news(parent: Life, exchange: Exchange) -> None:
-    dealer = exchange.context.dealer(parent.inbox, identity=f"{CHILD}.7".encode(), linger_ms=-1)
+    other = exchange.stranger(parent.name, CHILD, 7)
     for number in range(1, 51):
-        dealer.send(encode(Send(CHILD, number, [[CAUSE, b"n%d" % number]])))
-    dealer.close(linger_ms=-1)
+        other.send(encode(Send(number, [[CAUSE, b"n%d" % number]])))
+    other.close(linger_ms=10_000)
     parent.tell(ChildEnded(CHILD, 7, "error", None, TRAPPED, True))
     while not (notes := parent.notes()) or not notes[-1].startswith("child-error"):
         pass

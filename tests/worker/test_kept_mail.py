@@ -19,9 +19,8 @@ from theater.worker.mail import Mail
 CAUSE = bytes(32)
 
 
-def life_of(exchange: Exchange, question: Lookup, incarnation: int, *, keep: bool = True) -> Found:
-    endpoint = exchange.endpoint(f"other{incarnation}")
-    return Found(question.number, "other", incarnation, endpoint, 1 << 20, 100, keep)
+def life_of(question: Lookup, incarnation: int, *, keep: bool = True) -> Found:
+    return Found(question.number, "other", incarnation, 1 << 20, 100, keep)
 
 
 def send(mail: Mail, to: str, *bodies: bytes) -> None:
@@ -34,11 +33,12 @@ def befriend(exchange: Exchange, one: Mail, *bodies: bytes, keep: bool = True) -
     """Has `one` send these to the first life of `other`."""
     sending = Elsewhere(lambda: send(one, "other", *bodies))
     peer, question = exchange.asked()
-    exchange.tell(peer, life_of(exchange, question, 1, keep=keep))
+    exchange.tell(peer, life_of(question, 1, keep=keep))
     sending.result()
 
 
-def received(mail: Mail, count: int) -> list[bytes]:
+def received(mail: Mail, count: int, sender: Mail | None = None) -> list[bytes]:
+    """So many bodies, while the sender sends what had to wait."""
     deadline = time.monotonic() + 10.0
     bodies: list[bytes] = []
     while len(bodies) < count:
@@ -47,7 +47,9 @@ def received(mail: Mail, count: int) -> list[bytes]:
         if isinstance(letter, Letter):
             bodies.append(letter.body)
         else:
-            mail.wait(0.1)
+            mail.wait(0.01)
+            if sender is not None:
+                sender.wait(0.0)
     return bodies
 
 
@@ -65,7 +67,7 @@ def test_the_next_life_gets_what_the_last_one_had_not_confirmed(exchange: Exchan
     befriend(exchange, one, b"1", b"2", b"3")
     question = down(exchange, one)
     heir, _ = exchange.mail("other2", mailbox=100)
-    exchange.tell(b"one", life_of(exchange, question, 2))
+    exchange.tell(b"one", life_of(question, 2))
     one.wait(5.0)
     assert one.has_outgoing
     one.post()
@@ -79,9 +81,9 @@ def test_what_is_sent_meanwhile_comes_behind_it(exchange: Exchange) -> None:
     sending = Elsewhere(lambda: send(one, "other", b"3"))
     _, second = exchange.asked(Lookup)
     heir, _ = exchange.mail("other2", mailbox=100)
-    exchange.tell(b"one", life_of(exchange, second, 2))
+    exchange.tell(b"one", life_of(second, 2))
     sending.result()
-    exchange.tell(b"one", life_of(exchange, first, 2))  # the answer to the search comes later, and changes nothing
+    exchange.tell(b"one", life_of(first, 2))  # the answer to the search comes later, and changes nothing
     one.wait(5.0)
     send(one, "other", b"4")
     assert received(heir, 4) == [b"1", b"2", b"3", b"4"]
@@ -92,7 +94,7 @@ def test_it_goes_from_heir_to_heir(exchange: Exchange) -> None:
     befriend(exchange, one, b"1", b"2")
     for life in range(1, 5):
         question = down(exchange, one, life)
-        exchange.tell(b"one", life_of(exchange, question, life + 1))
+        exchange.tell(b"one", life_of(question, life + 1))
         one.wait(5.0)
         one.post()
     heir, _ = exchange.mail("other5", mailbox=100)
@@ -118,7 +120,7 @@ def test_a_search_that_takes_long_is_begun_anew(exchange: Exchange) -> None:
     one.wait(5.0)
     _, again = exchange.asked(Lookup)
     heir, _ = exchange.mail("other2")
-    exchange.tell(b"one", life_of(exchange, again, 2))
+    exchange.tell(b"one", life_of(again, 2))
     one.wait(5.0)
     one.post()
     assert received(heir, 1) == [b"1"]
@@ -147,10 +149,10 @@ def test_what_is_sent_again_goes_in_frames_that_the_receiver_takes(exchange: Exc
     befriend(exchange, one, *bodies)
     question = down(exchange, one)
     heir, _ = exchange.mail("other2", mailbox=100)
-    exchange.tell(b"one", life_of(exchange, question, 2))
+    exchange.tell(b"one", life_of(question, 2))
     one.wait(5.0)
     one.post()
-    assert received(heir, 20) == bodies
+    assert received(heir, 20, one) == bodies
 
 
 # ---- what the next life makes of it
@@ -162,8 +164,8 @@ def test_a_letter_that_an_earlier_life_had_begun_is_confirmed_and_not_handled_ag
     asked = []
     heir.handled_before = lambda: asked.append(1) or frozenset({begun})  # type: ignore[func-returns-value]
     sender = exchange.stranger("heir")
-    sender.send(encode(SendAgain("x", 1, [[begun, b"1"], [bytes([8]) * 32, b"2"]])))
-    sender.send(encode(SendAgain("x", 3, [[begun, b"3"], [bytes([9]) * 32, b"4"]])))
+    sender.send(encode(SendAgain(1, [[begun, b"1"], [bytes([8]) * 32, b"2"]])))
+    sender.send(encode(SendAgain(3, [[begun, b"3"], [bytes([9]) * 32, b"4"]])))
     assert received(heir, 2) == [b"2", b"4"]
     assert asked == [1]  # the chain is looked at once
     heir.confirm()
@@ -196,7 +198,7 @@ def test_no_message_is_handled_twice_and_none_is_lost_by_a_kill(
     first = live(1)
     sending = Elsewhere(lambda: send_all(one, [b"n%d" % number for number in range(handled)], then=b"b"))
     peer, question = exchange.asked(Lookup)
-    exchange.tell(peer, Found(question.number, ACTOR, 1, first.inbox, 1 << 20, 1000, True))
+    exchange.tell(peer, Found(question.number, ACTOR, 1, 1 << 20, 1000, True))
     sending.result()
     first.await_call("handle-send", handled + 1)  # the last never ends
     first.kill()
@@ -204,7 +206,7 @@ def test_no_message_is_handled_twice_and_none_is_lost_by_a_kill(
     one.wait(5.0)
     _, question = exchange.asked(Lookup)
     second = live(2)
-    exchange.tell(b"one", Found(question.number, ACTOR, 2, second.inbox_of(2), 1 << 20, 1000, True))
+    exchange.tell(b"one", Found(question.number, ACTOR, 2, 1 << 20, 1000, True))
     one.wait(5.0)
     one.post()
     expected = [f"note {number}" for number in range(handled)] + ["note after 0", "note after 1"]

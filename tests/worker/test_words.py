@@ -7,7 +7,7 @@ import time
 import pytest
 from exchange import PATIENCE, Elsewhere, Exchange
 
-from theater.bus.sockets import Router
+from theater.bus.links import Link
 from theater.core.channels import Party
 from theater.core.wire import FindLife, Found, Missing, Send, decode
 from theater.errors import ActorDown, MailboxFull
@@ -23,11 +23,11 @@ def meet(exchange: Exchange, mail: Mail, mailbox: int) -> None:
     meeting = Elsewhere(lambda: mail.meet(BOB, 5.0))
     peer, question = exchange.asked(FindLife)
     assert question[1:] == BOB
-    exchange.tell(peer, Found(question.number, "bob", 1, exchange.endpoint("bob"), 1 << 20, mailbox, False))
+    exchange.tell(peer, Found(question.number, "bob", 1, 1 << 20, mailbox, False))
     meeting.result()
 
 
-def heard(inbox: Router, mail: Mail, count: int) -> list[list[object]]:
+def heard(inbox: Link, mail: Mail, count: int) -> list[list[object]]:
     """So many letters, while the sender tries again what its queue did not take."""
     letters: list[list[object]] = []
     deadline = time.monotonic() + PATIENCE
@@ -35,8 +35,8 @@ def heard(inbox: Router, mail: Mail, count: int) -> list[list[object]]:
         assert time.monotonic() < deadline, letters
         mail.wait(0.0)
         mail.post()
-        while (received := inbox.receive()) is not None:
-            message = decode(received[1])
+        while (frame := inbox.receive()) is not None:
+            message = decode(frame)
             assert isinstance(message, Send)
             letters += message.letters
     return letters
@@ -45,12 +45,12 @@ def heard(inbox: Router, mail: Mail, count: int) -> list[list[object]]:
 def test_what_a_full_queue_does_not_take_is_sent_again_in_order(exchange: Exchange) -> None:
     alice, _ = exchange.mail("alice")
     meet(exchange, alice, mailbox=2)
-    for number in range(300):  # A close needs no room, so that there may be many.
+    for number in range(4000):  # A close needs no room, so that there may be many.
         alice.say(BOB, str(number), None, CAUSE)
         alice.post()
     assert alice.has_outgoing
     bob = exchange.impostor("bob")
-    assert heard(bob, alice, 300) == [[CAUSE, None, str(number)] for number in range(300)]
+    assert heard(bob, alice, 4000) == [[CAUSE, None, str(number)] for number in range(4000)]
     assert not alice.has_outgoing
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import zmq
 
+from theater.bus.ends import Full, Gone
 from theater.core.wire import MAX_FRAME
 
 _QUEUE = 1000
@@ -31,14 +32,6 @@ _EVENTS = int(zmq.EVENTS)
 _READABLE = int(zmq.POLLIN)
 _MORE_TO_COME = int(zmq.RCVMORE)
 _EVENTS, _IN = int(zmq.EVENTS), int(zmq.POLLIN)
-
-
-class Full(Exception):
-    """The peer's queue has no room now."""
-
-
-class Gone(Exception):
-    """There is no such peer any more."""
 
 
 class Context:
@@ -253,3 +246,6 @@ def _skip_rest(socket: zmq.Socket[bytes]) -> bool:
     while socket.get(_MORE_TO_COME):
         socket.recv()
     return True
+
+
+__all__ = ["Context", "Dealer", "Full", "Gone", "Poll", "Router"]

@@ -15,9 +15,10 @@ around it, never inside.
 Three conversations share the table. *Control* is a client with the server: every `Request` carries an id and
 how long its sender waits; it is answered by any number of `Progress` and then by exactly one `Reply` or
 `Failure`. *Signals* run between the supervisor and a worker. *Mail* runs from worker to worker, each
-connection in order. *Services* are the processes that do for actors what their own may not, the gateway and the
-launcher: the supervisor tells them whom they serve, workers ask them and are asked by them. Moments are nanoseconds of
-CLOCK_MONOTONIC, which all processes of a machine share.
+link in order; who sends is known by the link, and no message says it. *Services* are the processes that do for actors
+what their own may not, the gateway and the launcher: the supervisor tells them whom they serve, workers ask them and
+are asked by them. With some messages comes a descriptor, the end of a link (theater/bus/links.py). Moments are
+nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
 
 `tests/core/vectors/wire.json` holds one frame for each row.
 """
@@ -184,16 +185,22 @@ class TrapExits(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Answer to `Lookup`: the actor, where it listens, the largest message and mailbox it allows, and whether mail that
-    a life of it has not confirmed is for the next one."""
+    """Answer to `Lookup` and `FindLife`: the actor, the largest message and mailbox it allows, and whether mail that a
+    life of it has not confirmed is for the next one. With the first such answer about a life comes the link to it."""
 
     number: int
     actor: str
     incarnation: int
-    endpoint: str
     message_limit: int
     mailbox: int
     keep: bool
+
+
+class Meet(NamedTuple):
+    """A life of an actor is about to write to this one: over the link that comes with this."""
+
+    actor: str
+    incarnation: int
 
 
 class Missing(NamedTuple):
@@ -290,7 +297,6 @@ class Send(NamedTuple):
     [cause, body, channel], with nil for a body that closes the channel. `number` is that of the first; they are
     counted through on each connection. A cause is the digest of the sender's entry that recorded the message."""
 
-    sender: str
     number: int
     letters: list[Any]
 
@@ -299,7 +305,6 @@ class SendAgain(NamedTuple):
     """As `Send`, of messages that were sent to an earlier life of the receiver, which has not confirmed them. It may
     have begun to handle some; the receiver skips those."""
 
-    sender: str
     number: int
     letters: list[Any]
 
@@ -307,7 +312,6 @@ class SendAgain(NamedTuple):
 class Ask(NamedTuple):
     """A message whose sender waits. `path` names the actors that wait, directly or not, for its answer."""
 
-    sender: str
     number: int
     cause: bytes
     body: bytes
@@ -331,11 +335,9 @@ class Taken(NamedTuple):
 
 
 class OpenChannel(NamedTuple):
-    """Life `incarnation` of the sender wants to open `channel`, and waits; other fields as of `Ask`. Answered by an
-    `Answer` without a value when it is accepted."""
+    """The sender wants to open `channel`, and waits; other fields as of `Ask`. Answered by an `Answer` without a value
+    when it is accepted."""
 
-    sender: str
-    incarnation: int
     number: int
     channel: str
     cause: bytes
@@ -391,18 +393,17 @@ class StillThere(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """A service's socket is bound; it takes admissions now."""
+    """A service takes admissions now."""
 
     service: str
 
 
 class Admit(NamedTuple):
     """A life begins whose actor the service may serve: what its manifest grants (`permissions`: handler -> plain form)
-    and what it must not exceed. Who knows `token` is that life."""
+    and what it must not exceed. With this comes the link to its worker."""
 
     actor: str
     incarnation: int
-    token: bytes
     name: str
     where: str
     folder: str
@@ -428,27 +429,14 @@ class Announce(NamedTuple):
 
 
 class ServiceIs(NamedTuple):
-    """To workers: a service has come up (again), or is down; whatever was asked of it before has been lost with it."""
+    """To workers: a service is there, over the link that comes with this; or it is down, and whatever was asked of it
+    before has been lost with it."""
 
     service: str
     up: bool
 
 
 # ---- services: with workers
-
-
-class Enter(NamedTuple):
-    """A worker's first word to a service on each connection."""
-
-    actor: str
-    incarnation: int
-    token: bytes
-
-
-class Entered(NamedTuple):
-    """Answer to `Enter`: the service knows the life, and takes its wants."""
-
-    service: str
 
 
 class Want(NamedTuple):
@@ -488,12 +476,12 @@ Message = (
     Request | Reply | Failure | Progress
     | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
     | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink | TrapExits
-    | Found | Missing | Named | Deliver | Down | Forget | Stop | Pardon
+    | Found | Meet | Missing | Named | Deliver | Down | Forget | Stop | Pardon
     | Told | MonitorDown | LinkExit | ChildEnded
     | Send | Ask | Answer | Taken | SendAgain | OpenChannel
     | FindLife | OfferChannel | OnChannel | Fetched | StillThere
     | Serving | Admit | Dismiss | Announce | ServiceIs
-    | Enter | Entered | Want | Given | Invoke | Returned
+    | Want | Given | Invoke | Returned
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
@@ -502,12 +490,13 @@ ROWS: Mapping[int, type[NamedTuple]] = {
     24: Spawn, 25: OfChild, 26: Monitor, 27: Demonitor, 28: LinkTo, 29: Unlink, 30: TrapExits,
     32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
     40: Told, 41: MonitorDown, 42: LinkExit, 43: ChildEnded,
-    48: Send, 49: Ask, 50: Answer, 51: Taken, 52: SendAgain, 53: OpenChannel,
+    48: Send, 49: Ask, 50: Answer, 51: Taken, 52: SendAgain, 53: OpenChannel, 54: Meet,
     64: Serving, 65: Admit, 66: Dismiss, 67: Announce, 68: ServiceIs,
-    72: Enter, 73: Entered, 74: Want, 75: Given, 76: Invoke, 77: Returned,
+    74: Want, 75: Given, 76: Invoke, 77: Returned,
     80: FindLife, 81: OfferChannel, 82: OnChannel, 83: Fetched, 84: StillThere,
 }  # fmt: skip
-"""Number of each message on the wire. A number is never used again for something else."""
+"""Number of each message on the wire. A number is never used again for something else: 72
+and 73 were."""
 
 
 def encode(message: Message) -> bytes:

@@ -96,10 +96,10 @@ class House:
         self.stage = Stage(home, self.content, self.loop, self.processes, self.nursery, self.cast, self.ledger, log)
         self.stage.groups = self.groups
         self.context = Context()
-        self.switchboard = Switchboard(home, self.context, self.loop, self.cast, self.stage, self.dead_letters, log)
+        self.switchboard = Switchboard(self.loop, self.cast, self.stage, self.dead_letters, log)
         self.stage.switchboard = self.switchboard
         self.channels = Channels(self.loop, self.switchboard)
-        self.services = Services(home, self.context, self.loop, self.processes, self.ledger, log)
+        self.services = Services(home, self.loop, self.processes, self.ledger, log)
         self.services.switchboard = self.switchboard
         self.stage.services = self.services
         self.stage.on_ready = self._on_ready
@@ -257,7 +257,7 @@ class House:
             self.machine.say_ended()
         self.groups.close()
         self.switchboard.close()
-        self.services.close_socket()
+        self.services.close_lending()
         self.context.close()
         logs.identify(None)
         if self.processes.overheard is not None:

@@ -41,6 +41,8 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Callable[[], None]] = {}
+        self._writers: dict[int, Callable[[], None]] = {}
+        self._unheeded: set[int] = set()
         self._drains: list[Callable[[], bool]] = []
         self._alarms: list[Alarm] = []
         self._soon: deque[Callable[[], None]] = deque()
@@ -70,9 +72,28 @@ class Loop:
         return frozenset(self._readers)
 
     def forget(self, fd: int) -> None:
-        """Ends `reader`; must come before the descriptor is closed."""
-        if self._readers.pop(fd, None) is not None:
+        """Ends `reader` and `writer`; must come before the descriptor is closed."""
+        self._unheeded.discard(fd)
+        known = [self._readers.pop(fd, None), self._writers.pop(fd, None)]
+        if any(action is not None for action in known):
             self._epoll.unregister(fd)
+
+    def writer(self, fd: int, action: Callable[[], None] | None) -> None:
+        """Calls `action` whenever `fd`, which has a `reader`, takes something; None ends that."""
+        if action is None:
+            self._writers.pop(fd, None)
+        else:
+            self._writers[fd] = action
+        self._epoll.modify(fd, self._interest(fd))
+
+    def heed(self, fd: int, yes: bool) -> None:
+        """Whether the action of `reader` is called; one whose other end is closed is called even if not."""
+        if yes == (fd in self._unheeded):
+            (self._unheeded.discard if yes else self._unheeded.add)(fd)
+            self._epoll.modify(fd, self._interest(fd))
+
+    def _interest(self, fd: int) -> int:
+        return (0 if fd in self._unheeded else select.EPOLLIN) | (select.EPOLLOUT if fd in self._writers else 0)
 
     def drain(self, fd: int, action: Callable[[], bool]) -> None:
         """Calls `action` after every wake, and again while it returns True; `fd` wakes the loop."""
@@ -119,9 +140,10 @@ class Loop:
     def turn(self) -> None:
         """Waits for something, then carries out all that is due."""
         events = self._epoll.poll(self._timeout())
-        for fd, _ in events:
-            action = self._readers.get(fd)
-            if action is not None:
+        for fd, event in events:
+            if event & select.EPOLLOUT and (action := self._writers.get(fd)) is not None:
+                action()
+            if event & ~select.EPOLLOUT and (action := self._readers.get(fd)) is not None:
                 action()
         self._run_alarms()
         self._run_soon()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from theater.bus.links import Link, pair
 from theater.core.codec import pack, unpack
 from theater.errors import StartFailed, TheaterError, WireError, from_wire
 from theater.log import Logger
@@ -45,21 +46,21 @@ _REST_S = 0.03
 
 
 class Breed(NamedTuple):
-    """What a template holds: a compiled component of a cache, for the runner the path of the actor's program, and the
-    address that its workers connect to when they are born."""
+    """What a template holds: a compiled component of a cache, and for the runner the path of the actor's program. Its
+    spares rehearse in `stages`."""
 
     cache: str
     component: str
     fuel: bool
     program: str | None
-    signals: str
+    stages: str
 
 
 class Newborn(NamedTuple):
-    """A worker that waits for its assignment on `line`."""
+    """A worker that waits for its assignment on `line`, which stays its link to the supervisor."""
 
     pid: int
-    line: socket.socket
+    line: Link
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class _Fork(NamedTuple):
         spare: nobody is about to order it, so that it has time for a rehearsal.
     """
 
-    line: socket.socket
+    line: Link
     order: Order | None
     spare: bool = False
 
@@ -403,22 +404,24 @@ class Nursery:
 
     def _fork(self, template: _Template, order: Order | None, *, spare: bool = False) -> None:
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = pair()
         except OSError as error:
             if order is not None:
                 wanted, failed = order, _no_line(error)
                 self._loop.soon(lambda: None if wanted.cancelled else wanted.on_failed(failed))
             return
         template.number += 1
-        template.forking[template.number] = _Fork(ours, order, spare)
+        # What the server itself says is never refused: it is bounded by what workers may ask, and by their number.
+        line = Link(ours, largest=_LARGEST_ANSWER, frames=sys.maxsize, size=sys.maxsize)
+        template.forking[template.number] = _Fork(line, order, spare)
         try:
             if template.orders is None:
                 raise OSError("hung up")
-            socket.send_fds(template.orders, [pack({"fork": template.number, "spare": spare})], [theirs.fileno()])
+            socket.send_fds(template.orders, [pack({"fork": template.number, "spare": spare})], [theirs])
         except OSError:
             pass  # It is dying: its end gives the order to a successor.
         finally:
-            theirs.close()
+            os.close(theirs)
 
     def _keep_spares(self, template: _Template) -> None:
         """Has spares made as soon as nobody waits for anything, and lets go of those that nobody has ordered."""

@@ -13,12 +13,13 @@ import mmap
 import os
 import resource
 import signal
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from theater.bus.ends import Gone
+from theater.bus.links import Link
 from theater.config import Home
 from theater.core import schema
 from theater.core.child_spec import ShutdownRule
@@ -69,7 +70,9 @@ class Worker:
     """One life.
 
     Args:
-        identity: under which its signals arrive; its process id, since it connects before it is anybody.
+        line: its link to the supervisor, once it is born.
+        met: the lives that it has been given a link to.
+        is_due: it will be heard in this turn.
         branch, child: the supervisor and the child that it is.
         overdue: why the server killed it, if it did so on its own account.
         by_link: it did so because another actor had ended; what this one was doing is not to blame.
@@ -92,7 +95,9 @@ class Worker:
     patience: int | ShutdownRule | None = None
     order: Order | None = None
     pid: int | None = None
-    identity: bytes = b""
+    line: Link | None = None
+    met: set[tuple[str, int]] = field(default_factory=set)
+    is_due: bool = False
     page: mmap.mmap | None = None
     pulse: Pulse | None = None
     alarm: Alarm | None = None
@@ -132,9 +137,7 @@ class Stage:
         self._ledger = ledger
         self._log = log
         self.switchboard: Switchboard | None = None
-        self.signals_address = ""
         self.groups = Groups.none()
-        self._by_identity: dict[bytes, Worker] = {}
         self.oom_kills = OomKills()
         self.families = Families(home, content, loop, cast, self)
         self._vault = Vault(home, os.environ)
@@ -247,6 +250,14 @@ class Stage:
         worker.overdue, worker.by_link = reason, True
         self._processes.kill(worker.pid)
 
+    def end_at_fault(self, worker: Worker, fault: str) -> None:
+        """Kills a worker that has said what none of ours says: something else speaks in its place."""
+        if worker.pid is None or worker.overdue is not None:
+            return
+        self._log.error("a worker broke the rules of the bus and is killed", actor=worker.actor.id, why=fault)
+        worker.overdue = ExitReason.error(f"its process broke the rules of the bus: {fault}")
+        self._processes.kill(worker.pid)
+
     def last_incarnation(self, actor: str) -> int:
         found = self._cast.get(actor)
         return found.incarnation if found is not None else self.lives_of_supervisor(actor)
@@ -341,18 +352,18 @@ class Stage:
             self._not_born(worker, StartFailed(f"the server cannot share a page with a worker: {error.strerror}"))
             return
         try:
-            socket.send_fds(newborn.line, [pack(self._assignment(worker, secrets, environment).to_plain())], [page])
-        except OSError:
+            newborn.line.send(pack(self._assignment(worker, secrets, environment).to_plain()), descriptor=page)
+        except Gone:
             # A spare that was killed while it was nobody yet. That is not the end of this life: another takes it up.
             self._turn_away(newborn)
             self._order(worker, artefact)
             return
-        finally:
-            os.close(page)
-        newborn.line.close()
         worker.pid = newborn.pid
-        worker.identity = str(newborn.pid).encode()
-        self._by_identity[worker.identity] = worker
+        worker.line = newborn.line
+        if self.switchboard is not None:
+            self.switchboard.attend(worker)
+        if self.services is not None:
+            self.services.introduce(worker)
         self._ledger.event("spawned", {"actor": actor.id, "incarnation": worker.incarnation, "pid": newborn.pid})
         facts = {"name": actor.manifest.name, "incarnation": worker.incarnation}
         self._processes.introduce(newborn.pid, process="worker", actor=actor.id, **facts)
@@ -376,7 +387,7 @@ class Stage:
         actor, manifest = worker.actor, worker.actor.manifest
         limits = manifest.limits
         permissions = {handler.type: schema.plain(handler.permissions) for handler in manifest.handlers}
-        services, token = self.services.admit(worker) if self.services is not None else ({}, b"")
+        services = self.services.admit(worker) if self.services is not None else ()
         return Assignment(
             actor=actor.id,
             name=manifest.name,
@@ -386,12 +397,10 @@ class Stage:
             folder=str(self._home.actor(actor.id)),
             content=str(self._home.content),
             labels=str(self._home.labels),
-            inbox=f"ipc://{self._home.inbox(actor.id, worker.incarnation)}",
             handlers=tuple(sorted(manifest.handler_types | GRANTED_TO_ALL)),
             permissions=permissions,
             where=actor.where,
             services=services,
-            token=token,
             environment=environment,
             state_policy=manifest.supervision.state.value,
             durability=manifest.chain.durability.value,
@@ -543,7 +552,6 @@ class Stage:
             self._nursery.is_up(worker.pid)
         if worker.alarm is not None:
             worker.alarm.cancel()
-        self._home.inbox(actor.id, worker.incarnation).unlink(missing_ok=True)
         self._say(actor, f"ended: {reason.describe()}")
         level = 20 if reason.is_normal or reason.commanded else 30
         facts = {"actor": actor.id, **actor.facts()}
@@ -553,7 +561,6 @@ class Stage:
             self.switchboard.worker_is_dead(worker, reason)
         if self.services is not None:
             self.services.dismiss(worker)
-        self._by_identity.pop(worker.identity, None)  # Not before: its last words had still to be heard.
         if actor.state is State.RUNNING:
             actor.state = State.RESTARTING
         self.families.end(actor, lambda: self._announce(worker, reason))
@@ -595,10 +602,6 @@ class Stage:
         if actor.worker is not None and actor.worker.pulse is not None:
             actor.head = actor.worker.pulse.read_mark() or actor.head
 
-    def by_identity(self, identity: bytes) -> Worker | None:
-        """The worker whose signals arrive under `identity`."""
-        return self._by_identity.get(identity)
-
     def live_workers(self) -> list[Worker]:
         return [actor.worker for actor in self._cast if actor.worker is not None]
 
@@ -631,7 +634,7 @@ class Stage:
 
     def _breed(self, actor: Actor, artefact: Artefact) -> Breed:
         program = str(self._content.path(actor.program)) if actor.program is not None else None
-        return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program, self.signals_address)
+        return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program, str(self._home.run))
 
     def _save(self, actor: Actor) -> None:
         """Writes the row soon. Nobody waits for that: what a killed server had not written, the chain says too."""

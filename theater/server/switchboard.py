@@ -1,5 +1,8 @@
 """Signals between the supervisor and its workers: the directory's questions, messages from outside, downs.
 
+Each worker has a link of its own, the line that it is born with, so who says something is known by where it arrives.
+No worker is trusted: each is heard a few messages at a time, so that one which floods keeps nobody waiting; one that
+does not read what it has asked for is not heard until it does; and one that says what no worker says is ended.
 The supervisor is the directory, not the post office (D5): it tells a worker once where another lives, and tells it
 when that one is dead. Only messages from outside the system pass through here. Each of those ends in exactly one
 of handled, error, timeout, down.
@@ -7,14 +10,14 @@ of handled, error, timeout, down.
 
 from __future__ import annotations
 
+import os
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from theater.bus.sockets import Context, Full, Gone
-from theater.config import Home
+from theater.bus.ends import Gone
+from theater.bus.links import Allowance, Link, pair
 from theater.core.exit_reason import ExitReason
 from theater.core.manifest import MailPolicy
 from theater.core.routing import Directory
@@ -27,6 +30,7 @@ from theater.core.wire import (
     Grown,
     Handled,
     Lookup,
+    Meet,
     Message,
     Missing,
     Named,
@@ -54,14 +58,34 @@ from theater.server.dead_letters import DeadLetters
 from theater.server.loop import Alarm, Loop
 from theater.server.stage import Stage, Worker
 
-_SIGNAL_MAX = 64 << 20
-
 Answer = Callable[[bytes | None, TheaterError | None], None]
 _UNDECIDED_S = 1.0
 """How long a question about a name may wait until it is known whether its dead owner comes back."""
 
-_BACKLOG_S = 0.05
-"""How often it is tried to send to a worker whose queue was full."""
+_AT_ONCE = 16
+"""Messages of one worker that are heard before the others are."""
+
+_READS_AT_ONCE = 4
+_BEHIND = 1 << 16
+"""Bytes that wait for a worker, beyond what the kernel holds for it, with which it is not heard any more: so what it
+asks for does not pile up here."""
+
+_DELIVERED_AHEAD = 1 << 24
+_DELIVERED_FRAMES = 10_000
+"""Bytes and messages that wait for a worker with which nothing from outside is taken for it any more."""
+
+_ENVELOPE = 1 << 20
+"""Bytes that a signal may have around a message or a state: a manifest, a report of dead letters."""
+
+_LONG_FRAMES = 1 << 22
+"""Bytes that half-read long frames of all workers may take, if there is more than one."""
+
+_STALL_S = 10.0
+"""How long a worker may take for the rest of a frame while others wait for the room it takes."""
+
+_LAST_FRAMES = 1 << 16
+_GOODBYE_S = 2.0
+"""How long after it has closed its line a worker's process may live."""
 
 _SOON_NS = 1800 * 1_000_000_000
 """Whoever asks where an actor is and has more time than this does not stand still meanwhile (worker/mail.py)."""
@@ -105,19 +129,16 @@ class _Waiting:
 
 
 class Switchboard:
-    """One socket for all workers."""
+    """The lines of all workers."""
 
     def __init__(
         self,
-        home: Home,
-        context: Context,
         loop: Loop,
         cast: Cast,
         stage: Stage,
         dead_letters: DeadLetters,
         log: Logger,
     ) -> None:
-        self._home = home
         self._loop = loop
         self._cast = cast
         self._stage = stage
@@ -128,7 +149,8 @@ class Switchboard:
         self._pending: dict[str, list[Delivery]] = {}
         self._actions: dict[type, Callable[[Worker, Any], None]] = {}
         self._undecided: dict[str, list[Callable[[], None]]] = {}
-        self._backlogs: dict[Worker, deque[Message]] = {}
+        self._allowance = Allowance(_LONG_FRAMES)
+        self._held: dict[Worker, None] = {}
         self.directory = Directory()
         self.refused = 0
         self.on_grown: Callable[[str], None] = lambda actor: None
@@ -136,9 +158,6 @@ class Switchboard:
         self.on_dead: Callable[[Worker, ExitReason], None] = lambda worker, reason: None
         self.on_silence: Callable[[Worker, ExitReason], None] = lambda worker, reason: None
         self.on_down: Callable[[Actor], None] = lambda actor: None
-        address = f"ipc://{home.run / 'signals'}"
-        self._router = context.router(address, largest=_SIGNAL_MAX, queue=10_000)
-        stage.signals_address = address
         self.on(Ready, self._on_ready)
         self.on(Grown, self._on_grown)
         self.on(Handled, self._on_handled)
@@ -148,43 +167,53 @@ class Switchboard:
         self.on(Whereis, self._on_whereis)
         self.on(Register, self._on_register)
         self.on(Unregister, self._on_unregister)
-        loop.drain(self._router.fileno(), self._drain)
 
     def close(self) -> None:
-        self._loop.forget(self._router.fileno())
-        self._router.close()
+        """Lets go of the lines of workers that are left."""
+        for worker in self._stage.live_workers():
+            self._hang_up(worker)
+
+    def attend(self, worker: Worker) -> None:
+        """A worker has been told who it is: from now on it is heard."""
+        line = worker.line
+        assert line is not None
+        limits = worker.actor.manifest.limits
+        line.allow(max(limits.message, limits.state) + _ENVELOPE, self._allowance)
+        line.on_unsent = lambda _: self._loop.writer(line.fileno(), lambda: self._let_out(line))
+        self._loop.reader(line.fileno(), lambda: self._hear(worker, line))
+        if line.has_unsent:
+            line.on_unsent(line)
+
+    def _let_out(self, line: Link) -> None:
+        """Sends what has waited for a worker, which is heard again when all has left."""
+        if line.flush():
+            self._loop.writer(line.fileno(), None)
+            self._loop.heed(line.fileno(), True)
+
+    def _hang_up(self, worker: Worker) -> None:
+        line, worker.line = worker.line, None
+        if line is not None:
+            self._held.pop(worker, None)
+            self._loop.forget(line.fileno())
+            line.close()
 
     # ---- to workers
 
-    def tell(self, worker: Worker, message: Message) -> None:
-        """Sends a signal, behind those before it; to one whose queue is full as soon as it has room. A worker that is
-        gone needs none: its end is under way or coming."""
-        backlog = self._backlogs.get(worker)
-        if backlog is not None:
-            backlog.append(message)
-            return
-        try:
-            self._router.send(worker.identity, encode(message))
-        except Gone:
-            pass
-        except Full:
-            self._backlogs[worker] = deque([message])
-            self._loop.after(_BACKLOG_S, lambda: self._catch_up(worker))
+    def tell(self, worker: Worker, message: Message, descriptor: int | None = None) -> None:
+        """Sends a signal, behind those before it; to a worker that is behind as soon as it has room. A worker that is
+        gone needs none: its end is under way or coming.
 
-    def _catch_up(self, worker: Worker) -> None:
-        """Sends what had to wait. It is no more than what the worker has asked for: it asks nothing while it reads
-        nothing."""
-        backlog = self._backlogs[worker]
+        Args:
+            descriptor: goes with it, and is not the caller's any more.
+        """
         try:
-            while backlog and worker.actor.worker is worker:
-                self._router.send(worker.identity, encode(backlog[0]))
-                backlog.popleft()
-        except Full:
-            self._loop.after(_BACKLOG_S, lambda: self._catch_up(worker))
-            return
+            if worker.line is None:
+                if descriptor is not None:
+                    os.close(descriptor)
+                return
+            worker.line.send(encode(message), descriptor=descriptor)
         except Gone:
             pass
-        del self._backlogs[worker]
 
     # ---- from workers
 
@@ -192,25 +221,98 @@ class Switchboard:
         """Has `action` called, from the loop, with every signal of this kind and the living worker that sent it."""
         self._actions[kind] = action
 
-    def _drain(self) -> bool:
-        worked = False
-        for _ in range(256):
-            received = self._router.receive()
-            if received is None:
-                return worked
-            worked = True
-            worker = self._stage.by_identity(received[0])
-            try:
-                message = decode(received[1])
-            except WireError:
-                self.refused += 1
-                continue
-            action = self._actions.get(type(message))
-            if worker is None or action is None:
-                self.refused += 1
+    def _hear(self, worker: Worker, line: Link) -> None:
+        """Takes in some of what a worker has said."""
+        if not worker.is_due:
+            self._hear_some(worker, line)
+
+    def _hear_some(self, worker: Worker, line: Link) -> None:
+        reads = heard = 0
+        while heard < _AT_ONCE and line.unsent_bytes <= _BEHIND:
+            frame = line.next()
+            if frame is not None:
+                heard += 1
+                self._take(worker, frame)
+            elif reads < _READS_AT_ONCE and line.read():
+                reads += 1
             else:
-                action(worker, message)
-        return worked
+                break
+        if worker.line is not line:
+            return
+        if line.held:
+            self._hold(worker, line)
+        elif line.ended:
+            self._line_is_over(worker, line)
+        elif line.unsent_bytes > _BEHIND:
+            self._loop.heed(line.fileno(), False)
+        elif line.has_frames:
+            worker.is_due = True
+            self._loop.soon(lambda: self._hear_rest(worker, line))
+        if self._held and not line.held:
+            self._hear_held()
+
+    def _hear_rest(self, worker: Worker, line: Link) -> None:
+        worker.is_due = False
+        if worker.line is line:
+            self._hear_some(worker, line)
+
+    def _take(self, worker: Worker, frame: bytes) -> None:
+        try:
+            message = decode(frame)
+        except WireError as error:
+            self.refuse(worker, error.message)
+            return
+        action = self._actions.get(type(message))
+        if action is None:
+            self.refuse(worker, f"a worker does not say {type(message).__name__}")
+        else:
+            action(worker, message)
+
+    def refuse(self, worker: Worker, why: str) -> None:
+        """A worker has said what none of ours says: its process is not ours any more, and is ended."""
+        self.refused += 1
+        if worker.line is not None:
+            worker.line.hang_up(why)
+        self._stage.end_at_fault(worker, why)
+
+    def _line_is_over(self, worker: Worker, line: Link) -> None:
+        """Nothing more comes from a worker; it is ending, or is to end."""
+        self._loop.forget(line.fileno())
+        if line.fault is not None:
+            if worker.overdue is None:
+                self.refused += 1
+            self._stage.end_at_fault(worker, line.fault)
+        else:
+            fault = "it closed its line to the server and went on"
+            self._loop.after(
+                _GOODBYE_S, lambda: self._stage.end_at_fault(worker, fault) if worker.line is line else None
+            )
+
+    def _hold(self, worker: Worker, line: Link) -> None:
+        """A long frame waits until others have arrived. Nobody keeps it waiting by sending half of one."""
+        self._loop.heed(line.fileno(), False)
+        if worker in self._held:
+            return
+        self._held[worker] = None
+        holders = self._allowance.holders
+
+        def stalled() -> None:
+            if worker not in self._held or worker.line is not line:
+                return
+            for other in self._stage.live_workers():
+                if other.line in holders and other.line in self._allowance.holders:
+                    self.refuse(other, f"half a frame, and nothing more of it for {_STALL_S:g} s")
+            self._hear_held()
+
+        self._loop.after(_STALL_S, stalled)
+
+    def _hear_held(self) -> None:
+        """Goes on with those whose long frames had to wait, in the order in which they came."""
+        waiting, self._held = self._held, {}
+        for worker in waiting:
+            line = worker.line
+            if line is not None and not line.ended:
+                self._loop.heed(line.fileno(), True)
 
     def _on_ready(self, worker: Worker, message: Ready) -> None:
         self._stage.ready(worker)
@@ -278,9 +380,27 @@ class Switchboard:
         """Tells an address; from now on the asker will be told when that life is over."""
         self.directory.watch(asker.actor.id, actor.id, words)
         limits = actor.manifest.limits
-        endpoint = f"ipc://{self._home.inbox(actor.id, worker.incarnation)}"
         keep = actor.manifest.supervision.mail is MailPolicy.KEEP
-        self.tell(asker, Found(number, actor.id, worker.incarnation, endpoint, limits.message, limits.mailbox, keep))
+        try:
+            end = self._introduce(asker, worker)
+        except OSError as error:
+            failed = ActorDown(f"the server has no link to {words} for another actor: {error.strerror}")
+            self.tell(asker, Missing(number, failed.to_wire()))
+            return
+        if asker.line is not None:
+            asker.line.allow(limits.message + _ENVELOPE, self._allowance)  # It may have to report what it sends there.
+        self.tell(asker, Found(number, actor.id, worker.incarnation, limits.message, limits.mailbox, keep), end)
+
+    def _introduce(self, asker: Worker, worker: Worker) -> int | None:
+        """Gives a life the link over which another will write to it; returns the end for that one. There is one link
+        from each life to each other, so that nobody can have many made."""
+        life = worker.actor.id, worker.incarnation
+        if worker is asker or life in asker.met:
+            return None
+        theirs, ours = pair()
+        asker.met.add(life)
+        self.tell(worker, Meet(asker.actor.id, asker.incarnation), theirs)
+        return ours
 
     def _lookup_overdue(self, actor: str, asker: Worker, question: Lookup) -> None:
         waiting = self._waiting.get(actor, [])
@@ -387,15 +507,12 @@ class Switchboard:
         message: Message = Deliver(self._number, delivery.ask, delivery.body, delivery.deadline_ns)
         if delivery.message is not None:
             message = delivery.message(self._number, delivery.deadline_ns)
-        try:
-            if worker in self._backlogs:
-                raise Full
-            self._router.send(worker.identity, encode(message))
-        except Full:
+        line = worker.line
+        if line is not None and (line.unsent_bytes > _DELIVERED_AHEAD or line.unsent_frames > _DELIVERED_FRAMES):
             del worker.outstanding[self._number]
             delivery.end(None, MailboxFull(f"the mailbox of {delivery.actor.id} is full: its queue takes no more"))
-        except Gone:
-            pass  # It is dying; `worker_is_dead` ends the delivery.
+            return
+        self.tell(worker, message)  # If it is dying, `worker_is_dead` ends the delivery.
 
     def expect(self, worker: Worker, answer: Answer) -> int:
         """The number of a signal that the worker will answer with `Handled`; `answer` is called once, also if the
@@ -440,18 +557,33 @@ class Switchboard:
         """Takes in everything that it had sent, then tells everyone who had to do with it."""
         actor = worker.actor
         self._leave_undecided(actor)
-        while self._drain():
-            pass
+        self._hear_out(worker)
         because = reason.describe()
         for watcher in self.directory.dead(actor.id):
             watching = self._cast.get(watcher)
             if watching is not None and watching.worker is not None:
+                watching.worker.met.discard((actor.id, worker.incarnation))
                 self.tell(watching.worker, Down(actor.id, worker.incarnation, because))
         self._settle_outstanding(worker, reason)
         self.on_silence(worker, reason)
         for waiting in self._waiting.values():
             waiting[:] = [entry for entry in waiting if entry.asker is not worker]
         self.on_dead(worker, reason)
+
+    def _hear_out(self, worker: Worker) -> None:
+        """Takes in what a dead worker had sent, which is no more than the kernel holds, and closes its line."""
+        line = worker.line
+        if line is None:
+            return
+        line.allow(0)
+        for _ in range(_LAST_FRAMES):
+            frame = line.receive()
+            if frame is None:
+                break
+            self._take(worker, frame)
+        self._hang_up(worker)
+        if self._held:
+            self._hear_held()
 
     def _settle_outstanding(self, worker: Worker, reason: ExitReason) -> None:
         """What a dead worker had not answered: a message that it had recorded is taken, whoever sent it may have not

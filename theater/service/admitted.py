@@ -36,7 +36,6 @@ class Admitted:
     Args:
         actor: its id.
         incarnation: which life it is.
-        token: what it proves itself by.
         name: of its manifest.
         where: the manifest's file, whose folder relative paths in permissions start from.
         folder: the actor's folder in the home.
@@ -46,7 +45,6 @@ class Admitted:
 
     actor: str
     incarnation: int
-    token: bytes
     name: str
     where: Path
     folder: Path
@@ -65,4 +63,4 @@ class Admitted:
         }
         where, folder = Path(message.where), Path(message.folder)
         limits = Limits(**message.limits)
-        return cls(message.actor, message.incarnation, message.token, message.name, where, folder, permissions, limits)
+        return cls(message.actor, message.incarnation, message.name, where, folder, permissions, limits)

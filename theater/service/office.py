@@ -1,26 +1,28 @@
 """The middle of a service: the supervisor's admissions, the wants of workers, and calls into actors.
 
-One asyncio loop. A worker is known by the token that the supervisor gave it; what it says before that is kept for a
-moment, since the two come by different ways, and then refused. Everything that a service does for an actor is an
-operation of a `Desk`; each `Want` ends in exactly one `Given`, each `invoke` in exactly one result or error, and the
-end of a life ends both at once.
+One asyncio loop. With each admission the supervisor hands over one end of a link whose other end the life's worker has,
+so a worker is known by the link that it speaks over. It is heard a little at a time; one that wants too much at once
+waits, and one that says what no worker says is hung up on. Everything that a service does for an actor is an operation
+of a `Desk`; each `Want` ends in exactly one `Given`, each `invoke` in exactly one result or error, and the end of a
+life ends both at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from theater.bus.sockets import Context, Dealer, Full, Gone, Router
+from theater.bus.ends import Full, Gone
+from theater.bus.links import Allowance, Link
 from theater.core.wire import (
+    MAX_FRAME,
     Admit,
     Announce,
     Dismiss,
-    Enter,
-    Entered,
     Given,
     Invoke,
     Message,
@@ -36,7 +38,6 @@ from theater.errors import (
     MailboxFull,
     TheaterError,
     TimedOut,
-    UnknownActor,
     WireError,
     from_wire,
 )
@@ -47,11 +48,22 @@ Operation = Callable[[Admitted, Sequence[Any], float], Awaitable[Any]]
 """Does something for a life with the given arguments until a moment (monotonic seconds); returns a WIT value."""
 
 _QUEUE = 10_000
-_STRANGERS = 1000
-"""Frames that are kept of workers whom the supervisor has not named yet."""
+_AT_ONCE = 64
+"""Frames of one link that are taken before the others have their turn."""
 
-_STRANGE_S = 5.0
-_AT_ONCE = 256
+_WANTS_AT_ONCE = 1000
+"""What one life may want at a time; it is not heard before some of that is done."""
+
+_BEHIND = 1 << 20
+"""Bytes that wait for a worker, beyond what the kernel holds for it, with which it is not heard any more."""
+
+_LONG_FRAMES = 1 << 24
+"""Bytes that half-read long frames of all workers may take, if there is more than one."""
+
+_STALL_S = 10.0
+"""How long a worker may take for the rest of a frame while others wait for the room it takes."""
+
+_GOODBYE_S = 0.5
 _SWEEP_S = 0.05
 """How often it is looked whose time is over."""
 
@@ -78,17 +90,22 @@ class _Guest:
     """A life, and what is going on with it.
 
     Attributes:
-        peer: its worker's connection, once that is known.
+        link: to its worker; None if it was lost.
         calls: what waits for its answers, by number, and until when.
         outbox: calls that have not left: those of one turn of the loop leave together.
         wants: what is being done for it.
     """
 
     life: Admitted
-    peer: bytes | None = None
+    link: Link | None
     calls: dict[int, tuple[asyncio.Future[Any], float]] = field(default_factory=dict)
     outbox: list[list[Any]] = field(default_factory=list)
     wants: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it wants more than it may at a time, or does not take what it wanted."""
+        return len(self.wants) >= _WANTS_AT_ONCE or (self.link is not None and self.link.unsent_bytes > _BEHIND)
 
 
 class Office:
@@ -96,26 +113,22 @@ class Office:
 
     Args:
         name: of the service.
-        context: the process' ZeroMQ context.
-        endpoint: where workers find it.
-        supervisor: the supervisor's address for services.
+        supervisor: the link to it.
         log: the process' log.
     """
 
-    def __init__(self, name: str, context: Context, endpoint: str, supervisor: str, log: Logger) -> None:
+    def __init__(self, name: str, supervisor: Link, log: Logger) -> None:
         self.name = name
         self.log = log
         self._loop = asyncio.get_running_loop()
-        self._router: Router = context.router(endpoint, queue=_QUEUE)
-        self._supervisor: Dealer = context.dealer(supervisor, identity=name.encode(), queue=_QUEUE, linger_ms=500)
+        self._supervisor = supervisor
+        self._allowance = Allowance(_LONG_FRAMES)
+        self._held: dict[_Guest, float] = {}
         self._desks: list[Desk] = []
         self._ops: dict[str, Operation] = {}
         self._guests: dict[str, _Guest] = {}
         self._last: dict[str, Admitted] = {}
-        self._known: dict[bytes, _Guest] = {}
-        self._strangers: dict[bytes, list[Message]] = {}
         self._number = 0
-        self._is_due = False
         self._is_posting = False
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
         self.refused = 0
@@ -125,20 +138,19 @@ class Office:
         self._desks.extend(desks)
         for desk in desks:
             self._ops.update(desk.ops)
-        self._loop.add_reader(self._router.fileno(), self._drain)
+        self._supervisor.on_unsent = self._let_out_later
         self._loop.add_reader(self._supervisor.fileno(), self._hear_out)
-        self._supervisor.send(encode(Serving(self.name)))
+        self._tell(Serving(self.name))
         self._hear_out()
-        self._drain()
 
     async def close(self) -> None:
-        """Ends all desks, then the sockets."""
+        """Ends all desks, then the links."""
         await asyncio.gather(*(desk.close() for desk in self._desks), return_exceptions=True)
         self._sweeper.cancel()
-        self._loop.remove_reader(self._router.fileno())
-        self._loop.remove_reader(self._supervisor.fileno())
-        self._router.close(linger_ms=500)
-        self._supervisor.close(linger_ms=500)
+        until = time.monotonic() + _GOODBYE_S
+        for link in (*(guest.link for guest in self._guests.values()), self._supervisor):
+            if link is not None:
+                self._let_go(link, max(0, int((until - time.monotonic()) * 1000)))
 
     # ---- for desks
 
@@ -193,17 +205,18 @@ class Office:
     # ---- sending
 
     def _post(self) -> None:
-        """Sends all calls whose worker has connected; it does so when it has something to say, or to hear."""
+        """Sends the calls of this turn."""
         self._is_posting = False
         for guest in self._guests.values():
-            if guest.outbox and guest.peer is not None:
+            if guest.outbox:
                 calls, guest.outbox = guest.outbox, []
-                self._send(guest, guest.peer, calls)
-        self._soon()
+                self._send(guest, calls)
 
-    def _send(self, guest: _Guest, peer: bytes, calls: list[list[Any]]) -> None:
+    def _send(self, guest: _Guest, calls: list[list[Any]]) -> None:
         try:
-            self._router.send(peer, encode(Invoke(calls)))
+            if guest.link is None:
+                raise Gone
+            guest.link.send(encode(Invoke(calls)))
         except (Full, Gone):
             error = MailboxFull(f"the mailbox of {guest.life.name} is full: its queue takes no more")
             for number, *_ in calls:
@@ -218,52 +231,102 @@ class Office:
                 if until < now:
                     _fail(answer, TimedOut(f"{guest.life.name} did not answer in time"))
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        if self._held:
+            self._go_on_with_held(now)
 
     def _tell(self, message: Message) -> None:
         try:
             self._supervisor.send(encode(message))
-        except Full:
-            self.refused += 1
-        self._loop.call_soon(self._hear_out)
-
-    def _answer(self, peer: bytes, message: Message) -> None:
-        try:
-            self._router.send(peer, encode(message))
         except (Full, Gone):
             self.refused += 1
-        self._soon()
+
+    def _let_out_later(self, link: Link) -> None:
+        """Sends what waits as soon as the other end takes it."""
+        self._loop.add_writer(link.fileno(), self._let_out, link)
+
+    def _let_out(self, link: Link) -> None:
+        if link.flush():
+            self._loop.remove_writer(link.fileno())
+
+    def _let_go(self, link: Link, linger_ms: int = 0) -> None:
+        if link.fileno() >= 0:
+            self._loop.remove_reader(link.fileno())
+            self._loop.remove_writer(link.fileno())
+            link.close(linger_ms)
 
     # ---- receiving
 
-    def _soon(self) -> None:
-        """ZeroMQ's descriptors tell of a change once, and a send may have used that up: one more look is due."""
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._drain)
-
-    def _drain(self) -> None:
-        self._is_due = False
-        for _ in range(_AT_ONCE):
-            received = self._router.receive() if self._router.has_frames else None
-            if received is None:
-                return
-            self._hear_worker(*received)
-        self._soon()
-
     def _hear_out(self) -> None:
-        """Takes in what the supervisor says; after a word to it, too, as in `_soon`."""
+        """Takes in what the supervisor says."""
         for _ in range(_AT_ONCE):
             frame = self._supervisor.receive()
             if frame is None:
-                return
-            self._hear_supervisor(frame)
-        self._loop.call_soon(self._hear_out)
+                break
+            self._hear_supervisor(frame, self._supervisor.take_descriptor())
+        if self._supervisor.ended:
+            self._loop.remove_reader(self._supervisor.fileno())  # It is dead, and this process about to be.
+        elif self._supervisor.has_frames:
+            self._loop.call_soon(self._hear_out)
 
-    def _hear_supervisor(self, frame: bytes) -> None:
+    def _hear(self, guest: _Guest, link: Link) -> None:
+        """Takes in some of what a worker says."""
+        if guest.link is not link:
+            return
+        reads = heard = 0
+        while heard < _AT_ONCE and not guest.is_behind:
+            frame = link.next()
+            if frame is not None:
+                heard += 1
+                try:
+                    self._take(guest, decode(frame))
+                except WireError as error:
+                    link.hang_up(error.message)
+            elif reads < _AT_ONCE and link.read():
+                reads += 1
+            else:
+                break
+        if link.ended:
+            self._hang_up(guest, link)
+        elif link.held or guest.is_behind:
+            self._loop.remove_reader(link.fileno())
+            self._held.setdefault(guest, self._loop.time())
+        elif link.has_frames:
+            self._loop.call_soon(self._hear, guest, link)
+
+    def _go_on_with_held(self, now: float) -> None:
+        """Hears again whoever has been kept waiting, by itself or by long frames of others."""
+        waiting, self._held = self._held, {}
+        for guest, since in waiting.items():
+            link = guest.link
+            if link is None:
+                continue
+            if guest.is_behind:
+                self._held[guest] = since
+                continue
+            if link.held and now - since > _STALL_S:
+                for other in list(self._guests.values()):
+                    if other.link is not None and other.link in self._allowance.holders:
+                        other.link.hang_up(f"half a frame, and nothing more of it for {_STALL_S:g} s")
+                        self._hang_up(other, other.link)
+            self._loop.add_reader(link.fileno(), self._hear, guest, link)
+            self._hear(guest, link)
+            if guest in self._held:
+                self._held[guest] = since
+
+    def _hang_up(self, guest: _Guest, link: Link) -> None:
+        """A worker has ended, or broken the rules; whoever waits for it is told when the supervisor says so."""
+        if link.fault is not None:
+            self.refused += 1
+            self.log.error("a worker broke the rules of the bus", service=self.name, actor=guest.life.actor)
+        self._let_go(link)
+        guest.link = None
+
+    def _hear_supervisor(self, frame: bytes, descriptor: int | None) -> None:
         try:
             message = decode(frame)
             if type(message) is Admit:
-                self._admit(Admitted.from_wire(message))
+                life, descriptor, given = Admitted.from_wire(message), None, descriptor
+                self._admit(life, given)
             elif type(message) is Dismiss:
                 self._dismiss(message)
             else:
@@ -271,22 +334,28 @@ class Office:
         except TheaterError as error:
             self.refused += 1
             self.log.error("cannot do what the supervisor says", service=self.name, why=error.message)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
-    def _admit(self, life: Admitted) -> None:
+    def _admit(self, life: Admitted, descriptor: int | None) -> None:
         before = self._guests.get(life.actor)
         if before is not None:
             if before.life.incarnation >= life.incarnation:
+                if descriptor is not None:
+                    os.close(descriptor)
                 return
             self._end(before, for_good=False)
         self._last.pop(life.actor, None)
-        guest = self._guests[life.actor] = _Guest(life)
+        link: Link | None = None
+        if descriptor is not None:
+            link = Link(descriptor, largest=MAX_FRAME, frames=_QUEUE, allowance=self._allowance)
+            link.on_unsent = self._let_out_later
+        guest = self._guests[life.actor] = _Guest(life, link)
         for desk in self._desks:
             desk.admitted(life)
-        for peer, kept in list(self._strangers.items()):
-            if type(kept[0]) is Enter and self._is(guest, kept[0]):
-                del self._strangers[peer]
-                for message in kept:
-                    self._take(peer, message)
+        if link is not None:
+            self._loop.add_reader(link.fileno(), self._hear, guest, link)
 
     def _dismiss(self, message: Dismiss) -> None:
         guest = self._guests.get(message.actor)
@@ -301,8 +370,10 @@ class Office:
                 desk.dismissed(last, for_good=True)
 
     def _end(self, guest: _Guest, for_good: bool) -> None:
-        if guest.peer is not None:
-            self._known.pop(guest.peer, None)
+        if guest.link is not None:
+            self._let_go(guest.link)
+            guest.link = None
+        self._held.pop(guest, None)
         down = ActorDown(f"{guest.life.name} went down before it answered")
         for answer, _ in guest.calls.values():
             _fail(answer, down)
@@ -311,72 +382,32 @@ class Office:
         for desk in self._desks:
             desk.dismissed(guest.life, for_good)
 
-    def _hear_worker(self, peer: bytes, frame: bytes) -> None:
-        try:
-            self._take(peer, decode(frame))
-        except WireError:
-            self.refused += 1
-
-    def _take(self, peer: bytes, message: Message) -> None:
-        guest = self._known.get(peer)
-        if type(message) is Enter:
-            self._enter(peer, message)
-        elif guest is None:
-            self._keep(peer, message)
-        elif type(message) is Returned:
+    def _take(self, guest: _Guest, message: Message) -> None:
+        if type(message) is Returned:
             self._returned(guest, message)
         elif type(message) is Want:
-            task = self._loop.create_task(self._carry_out(guest, peer, message))
+            task = self._loop.create_task(self._carry_out(guest, message))
             guest.wants.add(task)
             task.add_done_callback(guest.wants.discard)
         else:
-            self.refused += 1
-
-    def _enter(self, peer: bytes, message: Enter) -> None:
-        guest = self._guests.get(message.actor)
-        if guest is None or not self._is(guest, message):
-            # Admissions and workers come by different ways: this one may be early.
-            self._strangers[peer] = [message]
-            self._loop.call_later(_STRANGE_S, self._turn_away, peer)
-            return
-        if guest.peer is not None:
-            self._known.pop(guest.peer, None)
-        guest.peer = peer
-        self._known[peer] = guest
-        self._answer(peer, Entered(self.name))
-        self._post()
-
-    def _keep(self, peer: bytes, message: Message) -> None:
-        kept = self._strangers.get(peer)
-        if kept is not None and sum(map(len, self._strangers.values())) < _STRANGERS:
-            kept.append(message)
-        else:
-            self.refused += 1
-
-    def _turn_away(self, peer: bytes) -> None:
-        for message in self._strangers.pop(peer, ()):
-            self.refused += 1
-            if type(message) is Want:
-                error = UnknownActor(f"the {self.name} does not serve this life of the actor")
-                self._answer(peer, Given(message.number, None, error.to_wire()))
-
-    @staticmethod
-    def _is(guest: _Guest, message: Enter) -> bool:
-        return (guest.life.actor, guest.life.incarnation, guest.life.token) == message
+            raise WireError(f"a worker does not say {type(message).__name__}")
 
     @staticmethod
     def _returned(guest: _Guest, message: Returned) -> None:
         for end in message.ends:
-            number, value, error, _ = end
-            answer, _ = guest.calls.get(number, (None, 0))
-            if answer is None or answer.done():
-                continue  # Whoever wanted it has given up.
-            if error is not None:
-                answer.set_exception(from_wire(error))
-            else:
-                answer.set_result(value)
+            match end:
+                case [int() as number, value, dict() | None as error, bytes()]:
+                    answer, _ = guest.calls.get(number, (None, 0))
+                    if answer is None or answer.done():
+                        continue  # Whoever wanted it has given up.
+                    if error is not None:
+                        answer.set_exception(from_wire(error))
+                    else:
+                        answer.set_result(value)
+                case _:
+                    raise WireError("what stands among ends is none")
 
-    async def _carry_out(self, guest: _Guest, peer: bytes, want: Want) -> None:
+    async def _carry_out(self, guest: _Guest, want: Want) -> None:
         left = (want.deadline_ns - time.monotonic_ns()) / 1e9
         error: TheaterError | None = None
         value: Any = None
@@ -399,10 +430,11 @@ class Office:
             text = f"the {self.name} has a defect: what {want.op} answers cannot be sent: {defect}"
             answer = encode(Given(want.number, None, TheaterError(text).to_wire()))
         try:
-            self._router.send(peer, answer)
+            if guest.link is None:
+                raise Gone
+            guest.link.send(answer)
         except (Full, Gone):
             self.refused += 1
-        self._soon()
 
 
 def _fail(future: asyncio.Future[Any], error: TheaterError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -10,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from theater import log
-from theater.bus.sockets import Context
+from theater.bus.links import Link
 from theater.config import Home
+from theater.core.wire import MAX_FRAME
 from theater.service.office import Desk, Office
 from theater.tether import die_with
 
 Desks = Callable[[Office, Path], Sequence[Desk]]
 """Makes the desks of a service, given the home's folder."""
-
-_LINGER_MS = 500
 
 
 def run(name: str, desks: Desks, seal: Callable[[Home], None] = lambda home: None) -> int:
@@ -28,28 +28,28 @@ def run(name: str, desks: Desks, seal: Callable[[Home], None] = lambda home: Non
         name: of the service.
         seal: puts up the process' walls, before it has a second thread.
     """
-    home, supervisor, parent, style, level = sys.argv[1:6]
+    home, line, parent, style, level = sys.argv[1:6]
     die_with(int(parent))
     log.configure(style, level, sys.stdout if sys.argv[6:7] == [log.TO_STDOUT] else sys.stderr)
     seal(Home(Path(home)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends it to everybody; the supervisor says when to end.
     # uvloop costs half as much; where it is not there, asyncio's own loop does.
     with asyncio.Runner(loop_factory=_best_loop()) as runner:
-        runner.run(_serve(name, Path(home), supervisor, desks))
+        runner.run(_serve(name, Path(home), int(line), desks))
     return 0
 
 
-async def _serve(name: str, home: Path, supervisor: str, desks: Desks) -> None:
+async def _serve(name: str, home: Path, line: int, desks: Desks) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
-    context = Context()
-    office = Office(name, context, f"ipc://{home / 'run' / name}", supervisor, log.logger())
+    os.set_inheritable(line, False)  # It was, to get here; what this process starts is not to have it.
+    supervisor = Link(line, largest=MAX_FRAME, takes_descriptors=True)
+    office = Office(name, supervisor, log.logger())
     log.identify(lambda actor: _facts(office, actor))
     office.open(*desks(office, home))
     await over.wait()
     await office.close()
-    context.end(_LINGER_MS)
 
 
 def _facts(office: Office, actor: str) -> dict[str, Any]:

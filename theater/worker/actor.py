@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from theater.bus.sockets import Context
 from theater.chainlog.actor_log import ActorLog
 from theater.chainlog.reader import ChainReader
 from theater.chainlog.rereading import head_before
@@ -70,7 +69,6 @@ from theater.worker.warm import Warm
 
 _LETTERS_BETWEEN_LOOKS = 16
 _RESTS_BETWEEN_MEASURES = 16
-_ENVELOPE = 65536
 _SLEEP_STEP_S = 0.25
 _BIDE_STEP_S = 0.05
 _LOOK_BACK = 10_000
@@ -103,11 +101,10 @@ class Actor:
         assignment: who it is.
         warm: its component.
         pulse: the page it shares with the supervisor.
-        context: the process' ZeroMQ context.
         signals: its line to the supervisor.
     """
 
-    def __init__(self, assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, signals: Signals) -> None:
+    def __init__(self, assignment: Assignment, warm: Warm, pulse: Pulse, signals: Signals) -> None:
         self._is = assignment
         self._limits = assignment.limits
         self._guest = warm.guest
@@ -144,14 +141,10 @@ class Actor:
         self._state_digest = state_digest(self._state)
         self._veil = beginning.veil
         self._record = self._new_record(durable)
-        inbox = context.router(
-            assignment.inbox, largest=self._limits.message + _ENVELOPE, queue=self._limits.mailbox + 1
-        )
         limits = self._limits
-        self._context = context
         self._woken = wake = _wake_on_signals()
         who = assignment.actor, assignment.incarnation
-        self._mail = Mail(context, *who, inbox, self.signals, limits.message, limits.mailbox, wake)
+        self._mail = Mail(*who, self.signals, limits.message, limits.mailbox, wake)
         self._mail.on_pardon = self._poison.discard
         self._mail.handled_before = self._handled_before
         self._promises = Promises(self._release_answer)
@@ -187,9 +180,7 @@ class Actor:
         family = Family(self._mail, self._make_way, self._origin, self._remaining)
         bonds = Bonds(self._mail, self._make_way, self._remaining)
         self._services = Services(
-            self._context,
             self._is.services,
-            (self._is.actor, self._is.incarnation, self._is.token),
             self._mail,
             self._make_way,
             lambda: self._seam.origin,
@@ -400,7 +391,7 @@ class Actor:
             self._services.post()
             self._services.close()
         self._mail.settle(_LAST_WORDS_S)
-        self.signals.dealer.close(linger_ms=1000)
+        self.signals.link.let_out(_LAST_WORDS_S)
         self._log.close()
 
     # ---- one call

@@ -14,7 +14,7 @@ from theater.core.handlers import get, permissions_of
 P = TypeVar("P")
 
 REHEARSAL = "rehearsal."
-"""Beginning of the name of a folder among the sockets in which a spare rehearses; its process id follows."""
+"""Beginning of the name of a folder beside the sockets in which a spare rehearses; its process id follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,10 @@ class Assignment:
         folder: the actor's folder in the home, where chain, log and timers are.
         content: the content store's folder.
         labels: the folder of the stores that actors use.
-        inbox: address to bind for mail.
         handlers: types of the handlers that the manifest grants.
         permissions: what it grants with each, in plain form (`theater.core.handlers.permissions_of`).
-        services: where the services listen that do things for it, by name.
+        services: names of the services that do things for it, whose links are handed over.
         environment: the variables of the server's environment that it may see.
-        token: what tells this life to services.
         where: the manifest's file, beside which paths in permissions begin.
         state_policy: last or fresh.
         durability: process or host.
@@ -96,7 +94,6 @@ class Assignment:
     folder: str
     content: str
     labels: str
-    inbox: str
     handlers: tuple[str, ...]
     state_policy: str
     durability: str
@@ -115,9 +112,8 @@ class Assignment:
     secrets_folder: str | None = None
     parent_head: bytes | None = None
     permissions: Mapping[str, Any] = field(default_factory=dict)
-    services: Mapping[str, str] = field(default_factory=dict)
+    services: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    token: bytes = b""
     where: str = ""
 
     def to_plain(self) -> dict[str, Any]:
@@ -139,6 +135,7 @@ class Assignment:
             "handlers": tuple(plain["handlers"]),
             "poison": tuple(plain["poison"]),
             "secrets": tuple(plain["secrets"]),
+            "services": tuple(plain["services"]),
             "snapshot": tuple(plain["snapshot"]) if plain["snapshot"] is not None else None,
         }
         return cls(**fields)

@@ -1,7 +1,7 @@
 """The channels of one life of an actor: how they are opened, spoken on and closed, here and from afar.
 
 What is said on a channel to an actor travels with the sends to it, on the same connection and in the same order, and
-counts against its mailbox as they do (theater/worker/mail.py). Each end writes to the inbox of the other, so the one
+counts against its mailbox as they do (theater/worker/mail.py). Each end writes over a link of its own, so the one
 that is asked finds out where the opener lives before it decides; from then on both are told if the other's life ends,
 behind the last message that it sent (theater/worker/news.py). What a dead end has not taken is no dead letter: it
 belonged to a channel that is gone.
@@ -84,8 +84,7 @@ class Channels:
 
         def offer(party: Party, question: int, deadline: int, path: list[str]) -> OpenChannel:
             self._table.opening(channel, party)
-            me = self._mail
-            return OpenChannel(me.me, me.incarnation, question, channel, origin, body, deadline, path)
+            return OpenChannel(question, channel, origin, body, deadline, path)
 
         left = self._remaining()
         timeout = self._request_timeout if left is None else min(self._request_timeout, left)

@@ -1,69 +1,31 @@
-"""Sockets without ZeroMQ: what is sent is gone, and nothing ever comes.
+"""A link that has no other end: what is sent is gone, and nothing ever comes.
 
-A template must not open a ZeroMQ context (D1), but plays what its workers will play, so that they find it in memory.
+A template has no line to anybody, but plays what its workers will play, so that they find it in memory.
 """
 
 from __future__ import annotations
 
 import os
 
-from theater.bus.sockets import Context, Dealer, Router
-from theater.core.wire import MAX_FRAME
+from theater.bus.links import Link
 
 
-class HollowContext(Context):
-    """Makes such sockets."""
+class HollowLink(Link):
+    """Such a link."""
+
+    __slots__ = ()
 
     def __init__(self) -> None:
-        pass
-
-    def router(self, endpoint: str, *, largest: int = MAX_FRAME, queue: int = 0) -> Router:
-        return _HollowRouter()
-
-    def dealer(
-        self, endpoint: str, *, identity: bytes = b"", largest: int = MAX_FRAME, queue: int = 0, linger_ms: int = 0
-    ) -> Dealer:
-        return _HollowDealer()
-
-
-class _Silence:
-    """Has no events."""
-
-    def get(self, option: int) -> int:
-        return 0
-
-
-class _HollowRouter(Router):
-    def __init__(self) -> None:
-        self.socket = _Silence()  # type: ignore[assignment]
         self._fd = os.eventfd(0)
-
-    def receive(self) -> tuple[bytes, bytes] | None:
-        return None
-
-    def send(self, peer: bytes, frame: bytes) -> None:
-        pass
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def close(self, linger_ms: int = 0) -> None:
-        os.close(self._fd)
-
-
-class _HollowDealer(Dealer):
-    def __init__(self) -> None:
-        self.socket = _Silence()  # type: ignore[assignment]
-        self._fd = os.eventfd(0)
+        self._frames, self._unsent = (), ()  # type: ignore[assignment]
+        self._data, self._at = b"", 0
+        self.ended = False
 
     def receive(self) -> bytes | None:
         return None
 
-    def send(self, frame: bytes, patience: float = 0.0) -> None:
+    def send(self, frame: bytes, patience: float = 0.0, descriptor: int | None = None) -> None:
         pass
-
-    def fileno(self) -> int:
-        return self._fd
 
     def close(self, linger_ms: int = 0) -> None:
         os.close(self._fd)

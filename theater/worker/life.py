@@ -11,18 +11,17 @@ import gc
 import mmap
 import os
 import signal
-import socket
 import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from theater.bus.sockets import Context
+from theater.bus.links import Link
 from theater.core.codec import unpack
 from theater.core.exit_reason import ExitReason
 from theater.core.pulse import SIZE, Pulse
-from theater.core.wire import Ready
+from theater.core.wire import MAX_FRAME, Ready
 from theater.errors import DiskFull, Diverged, LimitExceeded, TheaterError
 from theater.tether import die_with
 from theater.wasm.guest import Trap, TrapKind
@@ -37,15 +36,18 @@ _COLLECT_EVERY = 20_000
 """Allocations between two collections. A call leaves next to no circles behind, and looking for them costs it dear."""
 
 _LARGEST_ASSIGNMENT = 1 << 18
-_LINGER_MS = 1000
+_LONG_S = 1e9
+_LINGER_S = 1.0
 """How long what was sent last may take to leave: an answer, a dead letter."""
 
 
-def run(line: int, warm: Warm, supervisor: int, signals: str, *, spare: bool) -> NoReturn:
+def run(line: int, warm: Warm, supervisor: int, stages: Path, *, spare: bool) -> NoReturn:
     """Waits for an assignment on `line` and plays it to its end. Never returns.
 
     Args:
-        signals: the supervisor's address. It is connected to at once, so that a life which begins has a line already.
+        line: this worker's end of its link to the supervisor, the only one that it is born with: others are handed to
+            it over this one, and it makes none.
+        stages: where spares rehearse.
         spare: nobody waits for this worker yet, so it has time for a rehearsal.
     """
     status = 1
@@ -54,22 +56,19 @@ def run(line: int, warm: Warm, supervisor: int, signals: str, *, spare: bool) ->
         confine.own_nothing_but(line)
         confine.default_signals()
         gc.set_threshold(_COLLECT_EVERY, 10, 100)
-        context = Context()
-        dealer = context.dealer(signals, identity=str(os.getpid()).encode(), linger_ms=_LINGER_MS)
-        to_supervisor = Signals(dealer)
+        signals = Signals(Link(line, largest=MAX_FRAME, takes_descriptors=True))
         if spare:
             warm.guest.prepare_deadlines()
-            rehearse(warm, context, to_supervisor, Path(signals.removeprefix("ipc://")).parent)
-        told = socket.socket(fileno=line)
-        data, fds, _, _ = socket.recv_fds(told, _LARGEST_ASSIGNMENT, 1)
-        if not data or not fds:
+            rehearse(warm, stages)
+        data = signals.link.receive_within(_LONG_S)
+        page = signals.take_descriptor()
+        if data is None or page is None:
             os._exit(0)
-        told.close()
-        pulse = Pulse(memoryview(mmap.mmap(fds[0], SIZE)))
-        os.close(fds[0])
+        pulse = Pulse(memoryview(mmap.mmap(page, SIZE)))
+        os.close(page)
         assignment = Assignment.from_plain(unpack(data, max_len=_LARGEST_ASSIGNMENT))
-        reason = _play(assignment, warm, pulse, context, to_supervisor)
-        context.end(_LINGER_MS)
+        reason = _play(assignment, warm, pulse, signals)
+        signals.link.let_out(_LINGER_S)  # The end of the process closes it, and not this: who closes it has no excuse.
         pulse.last_words(reason.to_dict())
         status = 0 if reason.is_normal else 1
     except BaseException:
@@ -79,11 +78,11 @@ def run(line: int, warm: Warm, supervisor: int, signals: str, *, spare: bool) ->
         os._exit(status)
 
 
-def _play(assignment: Assignment, warm: Warm, pulse: Pulse, context: Context, signals: Signals) -> ExitReason:
+def _play(assignment: Assignment, warm: Warm, pulse: Pulse, signals: Signals) -> ExitReason:
     """The life itself; returns why it ended."""
     actor: Actor | None = None
     try:
-        actor = Actor(assignment, warm, pulse, context, signals)
+        actor = Actor(assignment, warm, pulse, signals)
         bounds.impose(assignment.limits, warm.guest.memory_bytes())
         signal.signal(signal.SIGTERM, actor.on_sigterm)
         actor.begin()

@@ -1,6 +1,8 @@
-"""Mail between actors, worker to worker: an inbox, a link to each receiver, and the wait for an answer.
+"""Mail between actors, worker to worker: a link to each receiver, one from each sender, and the wait for an answer.
 
-The supervisor is asked once where a receiver lives; after that it is not in the way (D5). What is promised:
+The supervisor is asked once for a receiver: it makes a link and gives one end to who asked and the other to the
+receiver, with who will write there. After that it is not in the way (D5), and nobody else can write there or pretend to
+be another. A sender that breaks the rules is hung up on; what it had sent before is handled. What is promised:
 
 * Messages from one actor to another arrive in order. Those that one call sends leave together when it ends, waits
   or sleeps, or when there are many: the record of them all is then written once.
@@ -21,13 +23,15 @@ While an actor waits, its mailbox fills but nothing of it is handled: one call a
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass
 from typing import Any
 
-from theater.bus.sockets import Context, Dealer, Full, Gone, Poll, Router
+from theater.bus.ends import Full, Gone
+from theater.bus.links import Link, Poll, Sheaf
 from theater.core.channels import OUTSIDE, Party
 from theater.core.wire import (
     Answer,
@@ -44,6 +48,7 @@ from theater.core.wire import (
     LinkExit,
     LinkTo,
     Lookup,
+    Meet,
     Message,
     Missing,
     Monitor,
@@ -78,6 +83,7 @@ from theater.errors import (
     WireError,
     from_wire,
 )
+from theater.worker.addressee import BATCH_BYTES, CONFIRM_EVERY, ENVELOPE, Addressee
 from theater.worker.letters import Asked, Errand, Letter, News, Opening, Word
 from theater.worker.news import Heard, Newsroom, peer_name
 from theater.worker.signals import Signals
@@ -85,17 +91,20 @@ from theater.worker.signals import Signals
 Question = Lookup | FindLife | Whereis | Register | Unregister | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink
 """What the supervisor answers."""
 
-CONFIRM_EVERY = 64
-"""Sends of one connection that are confirmed together when the actor is busy; an idle one confirms at once."""
-
 _PATIENCE_S = 0.01
 """How long an asker waits for the answer before it looks around."""
 
-_BATCH_BYTES = 32 * 1024
-"""Bytes of bodies that go out in one frame, unless a single one is longer; well within `_ENVELOPE`."""
+_UNSENT_BYTES = 1 << 24
+"""Bytes that may wait in this process for a slow receiver, or a slow asker; a single frame may be longer."""
 
-_ENVELOPE = 65536
-"""Bytes that a message may have around its body."""
+_LINGER_S = 1.0
+"""How long what was sent last may take to leave: an answer, a message."""
+
+_WORDS_MOST = 2048
+"""Words that a sender may say beyond the bound of a mailbox: the first ones on its channels, and the last."""
+
+_PATH_MOST = 1000
+"""Actors that may wait for each other in a row."""
 
 _SLACK_S = 1.0
 """How much later than its deadline the supervisor's own answer to it may come."""
@@ -109,108 +118,34 @@ _AGAIN_S = 0.05
 _NEWS_STEP_S = 0.002
 """How often news that waits is looked at, when nothing else happens."""
 
-_PEERS_KNOWN = 1024
-"""Peers of whom it is remembered that they have written; news of others may wait a little longer than it must."""
+_LARGEST_NUMBER = 1 << 62
 
 
-@dataclass(slots=True)
-class Link:
-    """The connection to one incarnation of one receiver.
+@dataclass(slots=True, eq=False)
+class Sender:
+    """A life that may write to this actor: whoever the supervisor said is at the other end of the link.
 
     Attributes:
-        keep: what this life does not confirm is for the next one.
-        unconfirmed: (number, letter) of what has been taken for it; letters as in `Send`.
-        outbox: those that have not left; the first `again` of them were sent to an earlier life.
-        returned: the queue did not take some, so that there may be more than go into one frame.
+        waiting: letters of it that have not been taken.
     """
 
+    link: Link
     actor: str
     incarnation: int
-    dealer: Dealer
-    message_limit: int
-    mailbox: int
-    keep: bool
-    sent: int = 0
-    unconfirmed: deque[tuple[int, list[Any]]] = field(default_factory=deque)
-    answers: dict[int, Answer] = field(default_factory=dict)
-    down: str | None = None
-    outbox: list[list[Any]] = field(default_factory=list)
-    outbox_bytes: int = 0
-    again: int = 0
-    returned: bool = False
-
-    def put(self, letter: list[Any]) -> None:
-        """Takes a letter for the receiver."""
-        self.sent += 1
-        self.unconfirmed.append((self.sent, letter))
-        self.outbox.append(letter)
-        self.outbox_bytes += len(letter[1] or b"")
-
-    @property
-    def is_due(self) -> bool:
-        """Whether so much waits that it is time to send it."""
-        return len(self.outbox) >= CONFIRM_EVERY or self.outbox_bytes > _BATCH_BYTES
-
-    def post(self, me: str) -> list[list[Any]]:
-        """Sends what is in the outbox; returns what the queue did not take."""
-        outbox, again = self.outbox, self.again
-        number = self.sent - len(outbox) + 1
-        self.outbox, self.outbox_bytes, self.again = [], 0, 0
-        taken = 0
-        try:
-            if not again and not self.returned:
-                self.dealer.send(encode(Send(me, number, outbox)))
-                return []
-            for kind, letters in ((SendAgain, outbox[:again]), (Send, outbox[again:])):
-                for batch in _batches(letters):
-                    self.dealer.send(encode(kind(me, number + taken, batch)))
-                    taken += len(batch)
-        except Full:
-            self.returned = True
-            return outbox[taken:]
-        self.returned = False
-        return []
-
-    def drain(self) -> None:
-        """Takes in all that the receiver has sent."""
-        while self.take_one():
-            pass
-
-    def take_one(self) -> bool:
-        """Takes in one message of the receiver's; False if there is none."""
-        return self._take(self.dealer.receive())
-
-    def wait_one(self, seconds: float) -> bool:
-        """As `take_one`, but waits for it."""
-        return self._take(self.dealer.receive_within(seconds))
-
-    def _take(self, frame: bytes | None) -> bool:
-        if frame is None:
-            return False
-        try:
-            message = decode(frame)
-        except WireError:
-            return True
-        if type(message) is Taken:
-            while self.unconfirmed and self.unconfirmed[0][0] <= message.number:
-                self.unconfirmed.popleft()
-        elif type(message) is Answer:
-            self.answers[message.number] = message
-        return True
+    waiting: int = 0
 
 
 @dataclass(slots=True)
 class _FromMail:
     """Answers an `Ask`."""
 
-    inbox: Router
-    peer: bytes
+    link: Link
     number: int
 
     def answer(self, value: bytes | None, error: TheaterError | None, cause: bytes) -> None:
         frame = encode(Answer(self.number, cause, value, error.to_wire() if error else None))
         try:
-            self.inbox.send(self.peer, frame)
+            self.link.send(frame)
         except (Gone, Full):
             pass  # The asker has died or stopped reading: there is nobody to tell.
 
@@ -230,10 +165,8 @@ class Mail:
     """All of an actor's correspondence.
 
     Args:
-        context: the process' ZeroMQ context.
         me: own actor id.
         incarnation: which life of it this is.
-        inbox: own socket, bound.
         signals: the line to the supervisor.
         message_limit: largest body that is accepted, bytes.
         mailbox: most letters that wait here.
@@ -242,7 +175,7 @@ class Mail:
     Attributes:
         letters: what waits.
         on_pardon: told of messages that may be tried again.
-        on_service: told that a service has ended, or is there again.
+        on_service: told that a service has ended, or is there, with the link to it.
         on_life_over: told which life of which actor that was reached from here is over.
         on_fetched: told of a channel that its client has fetched so many messages, of so many bytes.
         handled_before: the causes of messages that earlier lives have begun to handle.
@@ -250,10 +183,8 @@ class Mail:
 
     def __init__(
         self,
-        context: Context,
         me: str,
         incarnation: int,
-        inbox: Router,
         signals: Signals,
         message_limit: int,
         mailbox: int,
@@ -264,33 +195,33 @@ class Mail:
         self.letters: deque[Letter | Word | News | Errand] = deque()
         self.stopping = False
         self.path: tuple[str, ...] = ()
-        self._context = context
-        self._name = peer_name(me, incarnation)
-        self._inbox = inbox
+        self._inbox = Sheaf(self._sender_is_gone)
+        self._senders: dict[bytes, Sender] = {}
+        self._sender_of: dict[Link, Sender] = {}
         self._signals = signals
         self._message_limit = message_limit
         self._mailbox = mailbox
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, Addressee] = {}
         self._names: dict[str, str] = {}
         self._asking = 0
         self._reply: Message | None = None
         self._kept: dict[str, list[tuple[bytes, bytes]]] = {}
         self._seeking: dict[int, str] = {}
         self._news = Newsroom(self._hear_out, time.monotonic_ns)
-        self._peers: dict[bytes, None] = {}
         self._handled_before: Set[bytes] | None = None
-        self._confirm: dict[bytes, int] = {}
-        self._outgoing: list[Link] = []
+        self._confirm: dict[Sender, int] = {}
+        self._outgoing: list[Addressee] = []
         self._outside: dict[str, list[bytes | None]] = {}
         self._waiting_for: str | None = None
         self._is_asking = False
-        self._poll = Poll(inbox, signals.dealer, wake=wake)
+        self._poll = Poll(self._inbox, signals.link, wake=wake)
+        signals.link.on_unsent = self._poll.let_out
         self._listening = True
         self._is_closed = False
         self.refused = 0
-        self._others: dict[Dealer, Callable[[], object]] = {}
+        self._others: dict[Link, Callable[[], object]] = {}
         self.on_pardon: Callable[[bytes], object] = lambda digest: None
-        self.on_service: Callable[[str, bool], object] = lambda service, up: None
+        self.on_service: Callable[[str, bool, int | None], object] = _no_service
         self.on_life_over: Callable[[str, int], object] = lambda actor, incarnation: None
         self.on_fetched: Callable[[str, int, int], object] = lambda channel, messages, size: None
         self.handled_before: Callable[[], Set[bytes]] = frozenset
@@ -349,16 +280,16 @@ class Mail:
         """
         said = self._outside.setdefault(channel, [])
         said.append(body)
-        return len(said) >= CONFIRM_EVERY or (body is not None and len(body) > _BATCH_BYTES)
+        return len(said) >= CONFIRM_EVERY or (body is not None and len(body) > BATCH_BYTES)
 
-    def _check_room(self, link: Link, to: str) -> None:
+    def _check_room(self, link: Addressee, to: str) -> None:
         is_full = len(link.unconfirmed) >= link.mailbox
         if is_full or link.sent % CONFIRM_EVERY == 0:
             link.drain()
             if len(link.unconfirmed) >= link.mailbox:
                 raise MailboxFull(f"the mailbox of {to} is full: {link.mailbox} of your messages wait there already")
 
-    def _put(self, link: Link, letter: list[Any]) -> None:
+    def _put(self, link: Addressee, letter: list[Any]) -> None:
         if not link.outbox:
             self._outgoing.append(link)
         link.put(letter)
@@ -370,16 +301,18 @@ class Mail:
 
     def post(self) -> None:
         """Sends what `send` has taken. The entries that record it must be on the disk."""
+        if self._poll.has_unsent:
+            self._poll.flush()
         outgoing, self._outgoing = self._outgoing, []
         for link in outgoing:
-            if returned := link.post(self.me):
+            if returned := link.post():
                 self._return_to_sender(link, returned)
         if self._outside:
             outside, self._outside = self._outside, {}
             for channel, bodies in outside.items():
                 self._signals.tell(OnChannel(channel, 0, bodies))
 
-    def _return_to_sender(self, link: Link, returned: list[list[Any]]) -> None:
+    def _return_to_sender(self, link: Addressee, returned: list[list[Any]]) -> None:
         """The queue to a receiver takes no more, although its mailbox should: what was meant for it is dead. What was
         said on a channel waits, for a channel has no gaps."""
         self._report(link.actor, _sends(returned), "its receiver's queue was full")
@@ -401,8 +334,8 @@ class Mail:
             TheaterError: what the receiver answered instead of a reply.
         """
 
-        def question(link: Link, number: int, deadline: int, path: list[str]) -> Ask:
-            return Ask(self.me, number, cause, body, deadline, path)
+        def question(link: Addressee, number: int, deadline: int, path: list[str]) -> Ask:
+            return Ask(number, cause, body, deadline, path)
 
         return self._pose(to, body, timeout, question)
 
@@ -411,13 +344,13 @@ class Mail:
     ) -> Answer:
         """As `ask`, with another question, made of the life that is asked, a number, its deadline and its path."""
 
-        def ask(link: Link, *rest: Any) -> OpenChannel:
+        def ask(link: Addressee, *rest: Any) -> OpenChannel:
             return question(Party(link.actor, link.incarnation), *rest)
 
         return self._pose(to, body, timeout, ask)
 
     def _pose(
-        self, to: str, body: bytes, timeout: float, question: Callable[[Link, int, int, list[str]], Message]
+        self, to: str, body: bytes, timeout: float, question: Callable[[Addressee, int, int, list[str]], Message]
     ) -> Answer:
         deadline = _deadline(timeout)
         link = self._link(to, deadline)
@@ -425,9 +358,11 @@ class Mail:
         if link is None or link.actor in path:
             raise Deadlock(f"{to} waits for the answer to this very call; a request to it could never be answered")
         self._check_size(link, body)
-        number = link.sent = link.sent + 1
+        number = link.asked = link.sent = link.sent + 1
         try:
-            link.dealer.send(encode(question(link, number, deadline, path)))
+            link.link.send(encode(question(link, number, deadline, path)))
+        except Gone:
+            pass  # What became of it, the news of its end says.
         except Full:
             raise MailboxFull(f"the mailbox of {to} is full: its queue takes no more") from None
         answer = self._await_answer(to, link, number, deadline)
@@ -435,7 +370,7 @@ class Mail:
             raise from_wire(answer.error)
         return answer
 
-    def _await_answer(self, to: str, link: Link, number: int, deadline: int) -> Answer:
+    def _await_answer(self, to: str, link: Addressee, number: int, deadline: int) -> Answer:
         self._waiting_for, self._is_asking = link.actor, True
         self._refuse_circles()
         try:
@@ -443,8 +378,8 @@ class Mail:
                 # Most answers come soon, and waiting for one socket costs least. What else may end the wait is
                 # looked at in between: whether a letter closes a circle, a death, an order to stop.
                 if not link.wait_one(min(_PATIENCE_S, _seconds_until(deadline))):
-                    self.wait(0.0)
-                if (answer := link.answers.pop(number, None)) is not None:
+                    self.wait(min(_PATIENCE_S, _seconds_until(deadline)) if link.link.ended else 0.0)
+                if (answer := link.answer) is not None:
                     return answer
                 if link.down is not None:
                     raise ActorDown(f"{to} went down before it answered: {link.down}")
@@ -454,7 +389,7 @@ class Mail:
                     raise TimedOut(f"{to} did not answer in time")
         finally:
             self._waiting_for, self._is_asking = None, False
-            link.answers.clear()
+            link.asked, link.answer = 0, None
             if link.down is not None:
                 self._drop(link)
 
@@ -463,7 +398,7 @@ class Mail:
             raise MailboxFull(f"the mailbox of this actor is full: {len(self.letters)} messages wait there already")
         self.letters.append(Letter(body, self.me, cause))
 
-    def _check_size(self, link: Link, body: bytes) -> None:
+    def _check_size(self, link: Addressee, body: bytes) -> None:
         if len(body) > link.message_limit:
             raise MessageTooLarge(
                 f"the message has {len(body)} bytes, {link.actor} accepts {link.message_limit} ([limits] message)"
@@ -522,7 +457,7 @@ class Mail:
             raise from_wire(answer.error)
         return answer
 
-    def _link(self, to: str, deadline: int) -> Link | None:
+    def _link(self, to: str, deadline: int) -> Addressee | None:
         """The link to `to`; None if that is this actor itself."""
         actor = self._names.get(to, to)
         if actor == self.me:
@@ -534,21 +469,31 @@ class Mail:
         self._names[to] = found.actor
         return None if found.actor == self.me else self._connect(found)
 
-    def _connect(self, found: Found) -> Link:
-        """The link to an actor that has been found; what was kept for it goes first."""
-        if (known := self._links.get(found.actor)) is not None and known.down is None:
-            return known
-        largest = self._message_limit + _ENVELOPE
-        queue = found.mailbox + 1
-        dealer = self._context.dealer(found.endpoint, identity=self._name, largest=largest, queue=queue)
-        link = Link(found.actor, found.incarnation, dealer, found.message_limit, found.mailbox, found.keep)
-        self._links[found.actor] = link
+    def _connect(self, found: Found) -> Addressee:
+        """The link to a life that has been found; it came with the first answer that named it.
+
+        Raises:
+            ActorDown: there is none: it has been lost.
+        """
+        known = self._links.get(found.actor)
+        if known is None or known.down is not None or known.incarnation != found.incarnation:
+            raise ActorDown(f"there is no way to {found.actor}: no link to it was to be had")
+        return known
+
+    def _adopt(self, found: Found, descriptor: int) -> None:
+        """Takes the link to a life; what was kept for it goes first."""
+        largest = self._message_limit + ENVELOPE
+        size = max(_UNSENT_BYTES, found.message_limit + ENVELOPE)
+        link = Link(descriptor, largest=largest, frames=found.mailbox + 1, size=size)
+        link.on_unsent = self._poll.let_out
+        self._links[found.actor] = addressee = Addressee(
+            found.actor, found.incarnation, link, found.message_limit, found.mailbox, found.keep
+        )
         for cause, body in self._kept.pop(found.actor, ()):
-            link.put([cause, body])
-        if link.outbox:
-            link.again = len(link.outbox)
-            self._outgoing.append(link)
-        return link
+            addressee.put([cause, body])
+        if addressee.outbox:
+            addressee.again = len(addressee.outbox)
+            self._outgoing.append(addressee)
 
     def meet(self, party: Party, timeout: float) -> None:
         """Sees to it that what is said to a life of an actor has a way.
@@ -576,7 +521,7 @@ class Mail:
             if time.monotonic_ns() >= deadline:
                 raise TimedOut(f"{to} went down as soon as it was up")
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: Addressee) -> None:
         """Forgets a dead receiver; what it did not confirm is kept for its next life, or becomes dead letters."""
         link.drain()
         if link in self._outgoing:
@@ -585,7 +530,8 @@ class Mail:
             del self._links[link.actor]
         unconfirmed = _sends(letter for _, letter in link.unconfirmed)
         link.unconfirmed.clear()
-        link.dealer.close()
+        self._poll.give_up(link.link)
+        link.link.close()
         if unconfirmed and link.keep:
             self._kept[link.actor] = unconfirmed
             self._seek(link.actor)
@@ -607,10 +553,7 @@ class Mail:
     def _sought(self, actor: str, answer: Message) -> None:
         """What was kept for `actor` goes to its next life, or is dead if there is none."""
         if actor not in self._kept:
-            return  # It went with a message that was sent meanwhile.
-        if type(answer) is Found:
-            self._connect(answer)
-            return
+            return  # It went with the link, when that came.
         error = from_wire(answer.error) if type(answer) is Missing else ActorDown("it is unknown")
         if type(error) is TimedOut:
             self._seek(actor)
@@ -633,32 +576,37 @@ class Mail:
         """Tells every sender how far its messages have been taken."""
         for peer, number in self._confirm.items():
             try:
-                self._inbox.send(peer, encode(Taken(number)))
+                peer.link.send(encode(Taken(number)))
             except (Gone, Full):
                 pass  # A dead sender needs no confirmation; a busy one gets the next.
         self._confirm.clear()
 
-    def attend(self, socket: Dealer, take_in: Callable[[], object]) -> None:
-        """Has every wait end when something comes by `socket` too, and `take_in` called for it."""
-        self._others[socket] = take_in
-        self._poll.add(socket)
+    def attend(self, link: Link, take_in: Callable[[], object]) -> None:
+        """Has every wait end when something comes by `link` too, and `take_in` called for it."""
+        self._others[link] = take_in
+        self._poll.add(link)
+        link.on_unsent = self._poll.let_out
 
-    def neglect(self, socket: Dealer) -> None:
-        """Ends `attend`; must come before the socket is closed."""
-        if self._others.pop(socket, None) is not None:
-            self._poll.remove(socket)
+    def neglect(self, link: Link) -> None:
+        """Ends `attend`; must come before the link is closed."""
+        if self._others.pop(link, None) is not None:
+            self._poll.remove(link)
+            self._poll.give_up(link)
 
     def look_around(self) -> None:
-        """Takes in what has come by sockets that are attended to: a busy actor does not wait, so it would not know."""
+        """Takes in what has come by links that are attended to, and sends what has waited: a busy actor does not wait,
+        so it would not know."""
+        if self._poll.has_unsent:
+            self._poll.flush()
         for take_in in list(self._others.values()):
             take_in()
 
-    def _take_in(self, ready: Router | Dealer) -> None:
+    def _take_in(self, ready: Link | Sheaf) -> None:
         if ready is self._inbox:
             self.take_one()
-        elif ready is self._signals.dealer:
+        elif ready is self._signals.link:
             self.take_signals()
-        elif type(ready) is Dealer and (take_in := self._others.get(ready)) is not None:
+        elif type(ready) is Link and (take_in := self._others.get(ready)) is not None:
             take_in()
 
     def next_letter(self) -> Letter | Word | News | Errand | None:
@@ -676,42 +624,71 @@ class Mail:
         received = self._inbox.receive()
         if received is None:
             return False
-        peer, frame = received
-        if peer not in self._peers:
-            self._remember(peer)
-        try:
-            message = decode(frame)
-        except WireError:
-            self.refused += 1
-            return True
-        if type(message) is Send:
-            self._take_send(peer, message, frozenset())
-        elif type(message) is SendAgain:
-            self._take_send(peer, message, self._begun_before())
-        elif type(message) is Ask:
-            self._take_ask(peer, message)
-        elif type(message) is OpenChannel:
-            self._take_open(peer, message)
-        else:
-            self.refused += 1
+        link, frame = received
+        self._take_frame(self._sender_of[link], frame)
         if self._listening and len(self.letters) >= self._mailbox:
-            # The rest stays in the socket, whose queue is bounded too, until there is room.
+            # The rest stays with the kernel, whose queues are bounded too, until there is room.
             self._poll.remove(self._inbox)
             self._listening = False
         return True
 
-    def _take_send(self, peer: bytes, message: Send | SendAgain, skipped: Set[bytes]) -> None:
+    def _take_meet(self, message: Meet, descriptor: int | None) -> None:
+        """Somebody will write to this actor."""
+        if descriptor is None:
+            self.refused += 1  # It was lost on its way: there are too few descriptors.
+            return
+        largest = self._message_limit + ENVELOPE
+        link = Link(descriptor, largest=largest, size=largest)  # Who asks waits for one answer at a time.
+        link.on_unsent = self._poll.let_out
+        sender = Sender(link, message.actor, message.incarnation)
+        self._senders[peer_name(message.actor, message.incarnation)] = self._sender_of[link] = sender
+        self._inbox.add(link)
+
+    def _sender_is_gone(self, link: Link) -> None:
+        """All that a sender had said has been taken in, or it has broken the rules."""
+        if link.fault is not None:
+            self.refused += 1
+        sender = self._sender_of.pop(link)
+        name = peer_name(sender.actor, sender.incarnation)
+        if self._senders.get(name) is sender:
+            del self._senders[name]
+        self._confirm.pop(sender, None)
+        self._poll.give_up(link)
+        link.close()
+
+    def _take_frame(self, sender: Sender, frame: bytes) -> None:
+        try:
+            message = decode(frame)
+            if type(message) is Send:
+                self._take_send(sender, message, frozenset())
+            elif type(message) is SendAgain:
+                self._take_send(sender, message, self._begun_before())
+            elif type(message) is Ask:
+                self._take_ask(sender, message)
+            elif type(message) is OpenChannel:
+                self._take_open(sender, message)
+            else:
+                raise WireError(f"a sender does not say {type(message).__name__}")
+        except WireError as error:
+            sender.link.hang_up(error.message)
+
+    def _take_send(self, sender: Sender, message: Send | SendAgain, skipped: Set[bytes]) -> None:
+        if not 0 < message.number < _LARGEST_NUMBER:
+            raise WireError(f"letters cannot be counted from {message.number} on")
+        if sender.waiting + len(message.letters) > 2 * self._mailbox + _WORDS_MOST:
+            raise WireError(f"more letters than the mailbox holds: {sender.waiting} wait there")
         for number, letter in enumerate(message.letters, message.number):
             match letter:
                 case [bytes() as cause, bytes()] if cause in skipped:
-                    self._confirm[peer] = number
+                    self._confirm[sender] = number
                 case [bytes() as cause, bytes() as body]:
-                    self.letters.append(self._letter_of_send(peer, message.sender, number, cause, body))
+                    taken = self._confirmation(sender, number)
+                    self.letters.append(Letter(body, sender.actor, cause, taken=taken))
                 case [bytes() as cause, bytes() | None as body, str() as channel]:
-                    taken = self._confirmation(peer, number)
-                    self.letters.append(Word(channel, body, message.sender, cause, taken))
+                    taken = self._confirmation(sender, number)
+                    self.letters.append(Word(channel, body, sender.actor, cause, taken=taken))
                 case _:
-                    self.refused += 1
+                    raise WireError("what stands among letters is none")
 
     def _begun_before(self) -> Set[bytes]:
         """As `handled_before`, which reads a good part of the chain, once in a life."""
@@ -719,36 +696,31 @@ class Mail:
             self._handled_before = self.handled_before()
         return self._handled_before
 
-    def _remember(self, peer: bytes) -> None:
-        """Notes that `peer` is or was connected; of many, those that came last."""
-        if len(self._peers) >= _PEERS_KNOWN:
-            del self._peers[next(iter(self._peers))]
-        self._peers[peer] = None
+    def _confirmation(self, sender: Sender, number: int) -> Callable[[TheaterError | None], bool]:
+        sender.waiting += 1
 
-    def _letter_of_send(self, peer: bytes, sender: str, number: int, cause: bytes, body: bytes) -> Letter:
-        return Letter(body, sender, cause, taken=self._confirmation(peer, number))
-
-    def _confirmation(self, peer: bytes, number: int) -> Callable[[TheaterError | None], bool]:
         def taken(error: TheaterError | None) -> bool:
-            self._confirm[peer] = number
-            if number % CONFIRM_EVERY == 0:
-                self.confirm()
+            sender.waiting -= 1
+            if not sender.link.ended:
+                self._confirm[sender] = number
+                if number % CONFIRM_EVERY == 0:
+                    self.confirm()
             return False
 
         return taken
 
-    def _take_ask(self, peer: bytes, message: Ask) -> None:
-        path = tuple(str(actor) for actor in message.path)
-        reply = _FromMail(self._inbox, peer, message.number)
-        letter = Letter(message.body, message.sender, message.cause, reply, message.deadline_ns, path)
+    def _take_ask(self, sender: Sender, message: Ask) -> None:
+        reply = _FromMail(sender.link, message.number)
+        path = _path(message.path)
+        letter = Letter(message.body, sender.actor, message.cause, reply, message.deadline_ns, path)
         if not self._refused_as_circle(letter):
             self.letters.append(letter)
 
-    def _take_open(self, peer: bytes, message: OpenChannel) -> None:
-        path = tuple(str(actor) for actor in message.path)
-        reply = _FromMail(self._inbox, peer, message.number)
-        opening = Opening(message.channel, Party(message.sender, message.incarnation))
-        letter = Letter(message.body, message.sender, message.cause, reply, message.deadline_ns, path, opening=opening)
+    def _take_open(self, sender: Sender, message: OpenChannel) -> None:
+        reply = _FromMail(sender.link, message.number)
+        opening = Opening(message.channel, Party(sender.actor, sender.incarnation))
+        path = _path(message.path)
+        letter = Letter(message.body, sender.actor, message.cause, reply, message.deadline_ns, path, opening=opening)
         if not self._refused_as_circle(letter):
             self.letters.append(letter)
 
@@ -785,6 +757,8 @@ class Mail:
                     )
                 case Fetched():
                     self.on_fetched(message.channel, message.messages, message.size)
+                case Meet():
+                    self._take_meet(message, self._signals.take_descriptor())
                 case Found() | Missing() | Named() | Told():
                     self._take_answer(message)
                 case MonitorDown() | LinkExit() | ChildEnded():
@@ -798,13 +772,19 @@ class Mail:
                 case Pardon():
                     self.on_pardon(message.digest)
                 case ServiceIs():
-                    self.on_service(message.service, message.up)
+                    self.on_service(message.service, message.up, self._signals.take_descriptor())
                 case _:
                     self.refused += 1
+        if self._signals.link.ended:
+            self.stopping = True  # There is no supervisor any more.
+            self._poll.remove(self._signals.link)
         self._tell_news()
 
     def _take_answer(self, message: Found | Missing | Named | Told) -> None:
-        """Takes what the supervisor answered; nobody waits for an answer that comes too late."""
+        """Takes what the supervisor answered; nobody waits for an answer that comes too late, but a link that comes
+        with one comes only once."""
+        if type(message) is Found and (descriptor := self._signals.take_descriptor()) is not None:
+            self._adopt(message, descriptor)
         sought = self._seeking.pop(message.number, None)
         if sought is not None:
             self._sought(sought, message)
@@ -877,20 +857,18 @@ class Mail:
             self.letters.append(news)
 
     def _hear_out(self, peer: bytes) -> Heard:
-        """Reads all that a dead peer's connection has delivered, as far as it is known to have ended.
-
-        All of the inbox is read, over the bound of the mailbox if need be: what waits in the socket is in the memory of
-        this process too, and nobody can send more than the mailboxes allow before letters are handled. Frames are put
-        into the inbox before the end of their connection is made known, so one more look after that finds the last.
-        """
-        while self.take_one():
-            pass
-        if not self._inbox.has_left(peer):
-            self._remember(peer)
+        """Reads all that a dead peer's link has delivered, as far as it is known to have ended; over the bound of the
+        mailbox if need be, since it is no more than the kernel held for it."""
+        sender = self._senders.get(peer)
+        if sender is None:
+            return Heard.ENDED  # It has been read to its end, or nothing was ever to come.
+        while (frame := sender.link.receive()) is not None:
+            self._take_frame(sender, frame)
+        if not sender.link.ended:
             return Heard.OPEN
-        while self.take_one():
-            pass
-        return Heard.ENDED if peer in self._peers else Heard.NEVER
+        self._inbox.remove(sender.link)
+        self._sender_is_gone(sender.link)
+        return Heard.ENDED
 
     # ---- the end
 
@@ -902,27 +880,53 @@ class Mail:
         question = Whereis(self._signals.number(), self.me)
         self._signals.tell(question)
         deadline = _deadline(timeout)
-        poll = Poll(self._signals.dealer)
+        poll = Poll(self._signals.link)
         self._asking, self._reply = question.number, None
         while self._reply is None and time.monotonic_ns() < deadline:
             for _ in poll.wait(_seconds_until(deadline)):
                 self.take_signals()
 
     def close(self) -> None:
-        """Lets go of all sockets. What this actor had sent to itself has no other sender who could report it."""
+        """Lets go of all links but the supervisor's. What this actor had sent to itself has no other sender who could
+        report it."""
+        if self._is_closed:
+            return
         self.confirm()
         own = [letter for letter in self.letters if type(letter) is Letter and letter.sender == self.me]
         why = "the actor ended before it took this message of its own"
         self._report(self.me, [(letter.cause or b"", letter.body) for letter in own if letter.reply is None], why)
         for actor, letters in self._kept.items():
             self._report(actor, letters, "its sender ended while it waited for the next life of its receiver")
-        for link in self._links.values():
-            link.dealer.close(linger_ms=200)
-        self._inbox.close(linger_ms=200)
+        until = time.monotonic() + _LINGER_S
+        for link in (*(each.link for each in self._links.values()), *self._sender_of):
+            if link.has_unsent:
+                link.let_out(max(0.0, until - time.monotonic()))
+        for each in self._links.values():
+            each.link.close()
+        self._poll.remove(self._inbox)
+        self._inbox.close()
         # The supervisor may go on talking (`settle`): about others, who are of no concern any more.
         self._links.clear()
+        self._senders.clear()
+        self._sender_of.clear()
         self._kept.clear()
         self._is_closed = True
+
+
+def _path(actors: list[Any]) -> tuple[str, ...]:
+    """Who waits for an answer.
+
+    Raises:
+        WireError: what was said of that is none.
+    """
+    if len(actors) > _PATH_MOST or any(type(actor) is not str for actor in actors):
+        raise WireError("what stands among those who wait is no actor")
+    return tuple(actors)
+
+
+def _no_service(service: str, up: bool, descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 def _deadline(timeout: float) -> int:
@@ -939,23 +943,8 @@ def _sends(letters: Iterable[list[Any]]) -> list[tuple[bytes, bytes]]:
     return [(letter[0], letter[1]) for letter in letters if not _is_said(letter)]
 
 
-def _batches(letters: list[list[Any]]) -> Iterator[list[list[Any]]]:
-    """The letters in groups, each for one frame: a long one alone, short ones together."""
-    batch: list[list[Any]] = []
-    size = 0
-    for letter in letters:
-        length = len(letter[1] or b"")
-        if batch and (len(batch) >= CONFIRM_EVERY or size + length > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(letter)
-        size += length
-    if batch:
-        yield batch
-
-
 def _seconds_until(deadline_ns: int) -> float:
     return max(0.0, (deadline_ns - time.monotonic_ns()) / 1_000_000_000)
 
 
-__all__ = ["CONFIRM_EVERY", "Link", "Mail", "Question"]
+__all__ = ["Mail", "Question"]

@@ -1,9 +1,10 @@
 """News of deaths: what each becomes in the mailbox, and when it may get there.
 
-A dead actor's last messages and the news of its death come by different ways, its own socket and the supervisor's. The
-news must come last, as in OTP (1.13, 8). Here it waits until everything that the dead one's connection delivered has
-been read; `Mail` reads, and says how far it is. The connection of a dead process was closed by the kernel before
-anybody could know of its death, so the wait is short. It is bounded, because a process may outlive its own SIGKILL.
+A dead actor's last messages and the news of its death come by different ways, its own link and the supervisor's. The
+news must come last, as in OTP (1.13, 8). Here it waits until everything that came over the dead one's link has been
+read; `Mail` reads, and says how far it is. The ends of a dead process were closed by the kernel before anybody could
+know of its death, and its link was handed over before the news of it, so the wait is short. It is bounded, because a
+process may outlive its own SIGKILL.
 """
 
 from __future__ import annotations
@@ -24,22 +25,16 @@ from theater.worker.letters import Asked, News, Word
 Ending = MonitorDown | LinkExit | ChildEnded
 
 PATIENCE_NS: Final = 1_000_000_000
-"""How long news waits for a connection that does not end."""
-
-FIRST_FRAME_NS: Final = 100_000_000
-"""How long it waits for one that has not been seen: an actor that knows an address connects to it at once, and what it
-had written before it died has only to be read."""
+"""How long news waits for a link that does not end."""
 
 
 class Heard(Enum):
-    """What is known of a dead actor's connection to this one."""
+    """What is known of a dead actor's link to this one."""
 
     OPEN = "open"
     """It has not ended yet."""
     ENDED = "ended"
-    """It has ended, and all of it has been read."""
-    NEVER = "never"
-    """Nothing has come by it, as far as is known."""
+    """It has ended, and all of it has been read; or there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +91,9 @@ class Newsroom:
     def _is_ripe(self, waiting: _Waiting) -> bool:
         if not waiting.peer:
             return True
-        heard = self._hear_out(waiting.peer)
-        if heard is Heard.ENDED:
+        if self._hear_out(waiting.peer) is Heard.ENDED:
             return True
-        patience = PATIENCE_NS if heard is Heard.OPEN else FIRST_FRAME_NS
-        return self._now_ns() - waiting.since_ns >= patience
+        return self._now_ns() - waiting.since_ns >= PATIENCE_NS
 
 
 def _answers(news: News | Word, asked: Asked) -> bool:
@@ -108,7 +101,7 @@ def _answers(news: News | Word, asked: Asked) -> bool:
 
 
 def peer_name(actor: str, incarnation: int) -> bytes:
-    """What a life of an actor is called on its connections to others."""
+    """What a life of an actor is called among those who have a link to this one."""
     return f"{actor}.{incarnation}".encode()
 
 

@@ -14,7 +14,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from theater.bus.sockets import Context
 from theater.core.chain import Mark
 from theater.core.codec import pack, unpack
 from theater.core.pulse import SIZE, Pulse
@@ -23,7 +22,7 @@ from theater.core.wire import Answer, Ask, Deliver, Handled, Ready, Send, decode
 from theater.errors import TheaterError
 from theater.worker.actor import Actor
 from theater.worker.assignment import REHEARSAL, Assignment, Limits
-from theater.worker.hollow import HollowContext
+from theater.worker.hollow import HollowLink
 from theater.worker.letters import Letter
 from theater.worker.signals import Signals
 from theater.worker.warm import Player, Warm
@@ -35,8 +34,8 @@ _FAR_AWAY_NS = 1 << 62
 _BY_HEART = 8
 
 
-def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> None:
-    """Plays it.
+def rehearse(warm: Warm, folder: Path) -> None:
+    """Plays it, without a line to anybody: on its own an assignment may arrive meanwhile.
 
     Args:
         folder: where a folder for the duration of the rehearsal can be made.
@@ -44,16 +43,17 @@ def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> No
     stage = folder / f"{REHEARSAL}{os.getpid()}"
     cast = Warm(_Understudy(warm.guest), warm.host, warm.seam, warm.artefact)
     pulse = Pulse(memoryview(bytearray(SIZE)))
+    link = HollowLink()
     try:
         stage.mkdir(mode=0o700)
         for incarnation in (1, 2):
             plain = pack(_assignment(stage, incarnation, pulse.read_mark()).to_plain())
             assignment = Assignment.from_plain(unpack(plain, max_len=_MIB))
-            actor = Actor(assignment, cast, pulse, context, signals)
+            actor = Actor(assignment, cast, pulse, Signals(link))
             actor.rehearse(Letter(b"", reply=_Nobody(), deadline_ns=_FAR_AWAY_NS))
         for message in (
-            Send(_NOBODY, 1, [[_NO_DIGEST, b""]]),
-            Ask(_NOBODY, 1, _NO_DIGEST, b"", 0, [_NOBODY]),
+            Send(1, [[_NO_DIGEST, b""]]),
+            Ask(1, _NO_DIGEST, b"", 0, [_NOBODY]),
             Answer(1, _NO_DIGEST, b"", None),
             Deliver(1, True, b"", 0),
             Ready(1),
@@ -62,11 +62,12 @@ def rehearse(warm: Warm, context: Context, signals: Signals, folder: Path) -> No
     except (OSError, TheaterError):
         pass  # The disk is full, say. Then the first call pays the price, and a life is not lost for its rehearsal.
     finally:
+        link.close()
         shutil.rmtree(stage, ignore_errors=True)
 
 
 def learn_by_heart(warm: Warm, folder: Path) -> None:
-    """Rehearses in a template, again and again, without a ZeroMQ context and without a thread.
+    """Rehearses in a template, again and again, without a thread.
 
     Python adapts code that has run a few times, and remembers what it looked up. It writes both into the code and the
     classes, which all workers that are forked later then share, instead of each writing them into a copy of its own.
@@ -74,11 +75,8 @@ def learn_by_heart(warm: Warm, folder: Path) -> None:
     Args:
         folder: as for `rehearse`.
     """
-    context = HollowContext()
     for _ in range(_BY_HEART):
-        signals = Signals(context.dealer(""))
-        rehearse(warm, context, signals, folder)
-        signals.dealer.close()
+        rehearse(warm, folder)
 
 
 class _Understudy:
@@ -125,7 +123,6 @@ def _assignment(stage: Path, incarnation: int, known: Mark | None) -> Assignment
         folder=str(stage),
         content=str(stage / "content"),
         labels=str(stage / "labels"),
-        inbox=f"ipc://{stage / 'i'}",
         handlers=("identity", "message-server", "runtime"),
         state_policy="last",
         durability="process",

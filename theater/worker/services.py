@@ -1,18 +1,21 @@
 """A worker's lines to services, the processes that do for actors what their own may not.
 
-A line is made when it is first needed, and made anew when the supervisor says that the service has come up again. What
-a service wants of the actor arrives by the same line and waits in the mailbox with everything else.
+The supervisor makes the link and tells the service whose end it holds, so that nobody need prove who it is. It hands
+over one with the assignment, and another when the service has come up again. What a service wants of the actor arrives
+over the same link and waits in the mailbox with everything else.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from theater.bus.sockets import Context, Dealer, Full
-from theater.core.wire import Enter, Entered, Given, Invoke, Returned, Want, decode, encode
+from theater.bus.ends import Full, Gone
+from theater.bus.links import Link
+from theater.core.wire import MAX_FRAME, Given, Invoke, Returned, Want, decode, encode
 from theater.errors import ActorDown, MailboxFull, ServiceDown, TheaterError, TimedOut, WireError, from_wire
 from theater.host.base import Refused
 from theater.worker.letters import Errand
@@ -30,7 +33,7 @@ class _Line:
     """The connection to one service.
 
     Attributes:
-        dealer: None while there is none.
+        link: None while there is none.
         knows_us: what the service must know of this actor has been said on this connection.
         down: whether the service is known to be gone; the supervisor says when it is back.
         given: answers that have come.
@@ -38,7 +41,7 @@ class _Line:
         ends: of calls that it wanted made, which have not left.
     """
 
-    dealer: Dealer | None = None
+    link: Link | None = None
     knows_us: bool = True
     down: bool = False
     given: dict[int, Given] = field(default_factory=dict)
@@ -51,8 +54,7 @@ class Services:
     """The port `theater.host.services.Services`.
 
     Args:
-        endpoints: where each service of this actor listens.
-        me: own id, incarnation, and the token that the service knows this life by.
+        names: of the services of this actor.
         make_way: lets out what was recorded and sent so far.
         origin: digest of the entry that records the running host call.
         remaining: seconds that the running call may still take.
@@ -66,9 +68,7 @@ class Services:
 
     def __init__(
         self,
-        context: Context,
-        endpoints: Mapping[str, str],
-        me: tuple[str, int, bytes],
+        names: Iterable[str],
         mail: Mail,
         make_way: Callable[[], None],
         origin: Callable[[], bytes],
@@ -76,9 +76,6 @@ class Services:
         usual: float,
         say: Callable[[str], None],
     ) -> None:
-        self._context = context
-        self._endpoints = endpoints
-        self._me = me
         self._mail = mail
         self._make_way = make_way
         self._origin = origin
@@ -86,7 +83,7 @@ class Services:
         self._usual = usual
         self._say = say
         self._number = 0
-        self._lines: dict[str, _Line] = {name: _Line() for name in endpoints}
+        self._lines: dict[str, _Line] = {name: _Line() for name in names}
         self._saying_again = False
         self.owes = False
         self.needs_tending = False
@@ -102,14 +99,16 @@ class Services:
         self._make_way()
         if not self._saying_again:
             self._say_again(service, line)
-        dealer = self._connected(service, line)
+        link = self._connected(service, line, deadline)
         self._number += 1
         number = self._number
         try:
-            dealer.send(encode(Want(number, op, list(args), self._origin(), deadline)))
+            link.send(encode(Want(number, op, list(args), self._origin(), deadline)))
+        except Gone:
+            raise _down(service) from None
         except Full:
             raise MailboxFull(f"the {service} takes no more at the moment: its queue is full") from None
-        return self._await(service, line, dealer, number, deadline)
+        return self._await(service, line, link, number, deadline)
 
     def on_up(self, service: str, again: Callable[[], None]) -> None:
         line = self._line(service)
@@ -132,26 +131,29 @@ class Services:
     def _look_after(self) -> None:
         self.needs_tending = any(not line.knows_us and not line.down for line in self._lines.values())
 
-    def changed(self, service: str, up: bool) -> None:
-        """The supervisor says that a service has ended, or is there again."""
+    def changed(self, service: str, up: bool, descriptor: int | None) -> None:
+        """The supervisor says that a service has ended, or is there, with the link to it."""
         line = self._lines.get(service)
-        if line is None or (up and not line.down):
-            return  # It is there for the first time: what was said to it meanwhile waits for it.
-        was_connected = line.dealer is not None
+        if line is None or (up and descriptor is None):
+            if descriptor is not None:
+                os.close(descriptor)
+            return
         self._hang_up(line)
         line.down = not up
-        if was_connected or line.hooks:
-            line.knows_us = not line.hooks
+        line.knows_us = not line.hooks
+        if descriptor is not None:
+            line.link = link = Link(descriptor, largest=MAX_FRAME, frames=_QUEUE)
+            self._mail.attend(link, lambda: self._drain(service, line, link))
         self._look_after()
 
     def post(self) -> None:
         """Sends the ends of calls. The entries that record them must be on the disk."""
         self.owes = False
         for line in self._lines.values():
-            if line.ends and line.dealer is not None:
+            if line.ends and line.link is not None:
                 try:
-                    line.dealer.send(encode(Returned(line.ends)))
-                except Full:
+                    line.link.send(encode(Returned(line.ends)))
+                except (Full, Gone):
                     self.refused += 1
             line.ends = []
 
@@ -160,21 +162,21 @@ class Services:
         for line in self._lines.values():
             self._hang_up(line)
 
-    def _await(self, service: str, line: _Line, dealer: Dealer, number: int, deadline: int) -> Any:
+    def _await(self, service: str, line: _Line, link: Link, number: int, deadline: int) -> Any:
         while True:
             if (given := line.given.pop(number, None)) is not None:
                 if given.error is not None:
                     raise from_wire(given.error)
                 return given.value
-            if line.dealer is not dealer:
+            if line.link is not link:
                 raise ServiceDown(f"the {service} ended before it answered; it is being started again")
             if self._mail.stopping:
                 raise ActorDown(f"this actor is being stopped and does not wait for the {service} any longer")
             left = (deadline - time.monotonic_ns()) / 1e9
             if left <= 0:
                 raise TimedOut(f"the {service} did not answer in time")
-            # Most answers come soon, and waiting for one socket costs least.
-            frame = dealer.receive_within(min(_PATIENCE_S, left))
+            # Most answers come soon, and waiting for one link costs least.
+            frame = link.receive_within(min(_PATIENCE_S, left))
             if frame is not None:
                 self._take(service, line, frame)
             else:
@@ -186,22 +188,24 @@ class Services:
             raise Refused(f"this actor has no {service}")
         return line
 
-    def _connected(self, service: str, line: _Line) -> Dealer:
-        if line.down:
-            raise ServiceDown(f"the {service} has ended and is being started again; try later")
-        if line.dealer is None:
-            actor, incarnation, token = self._me
-            identity = b"%s.%d" % (actor.encode(), incarnation)
-            line.dealer = dealer = self._context.dealer(self._endpoints[service], identity=identity, queue=_QUEUE)
-            self._mail.attend(dealer, lambda: self._drain(service, line, dealer))
-            dealer.send(encode(Enter(actor, incarnation, token)))
-        return line.dealer
+    def _connected(self, service: str, line: _Line, deadline: int) -> Link:
+        """The link to a service; it comes right behind the assignment."""
+        while line.link is None:
+            if line.down:
+                raise _down(service)
+            left = (deadline - time.monotonic_ns()) / 1e9
+            if left <= 0:
+                raise TimedOut(f"the {service} is being started and was not there in time")
+            if self._mail.stopping:
+                raise ActorDown(f"this actor is being stopped and does not wait for the {service} any longer")
+            self._mail.wait(min(_STEP_S, left))
+        return line.link
 
     def _hang_up(self, line: _Line) -> None:
-        if line.dealer is not None:
-            self._mail.neglect(line.dealer)
-            line.dealer.close(linger_ms=200)
-            line.dealer = None
+        if line.link is not None:
+            self._mail.neglect(line.link)
+            line.link.close(linger_ms=200)
+            line.link = None
             line.given.clear()
             line.ends = []
 
@@ -222,9 +226,12 @@ class Services:
 
     # ---- what comes
 
-    def _drain(self, service: str, line: _Line, dealer: Dealer) -> None:
-        while line.dealer is dealer and dealer.has_frames and (frame := dealer.receive()) is not None:
+    def _drain(self, service: str, line: _Line, link: Link) -> None:
+        while line.link is link and (frame := link.receive()) is not None:
             self._take(service, line, frame)
+        if line.link is link and link.ended:
+            self._hang_up(line)  # The supervisor will say what has become of it.
+            line.down = True
 
     def _take(self, service: str, line: _Line, frame: bytes) -> None:
         try:
@@ -237,21 +244,25 @@ class Services:
         elif type(message) is Invoke:
             for call in message.calls:
                 self._accept(line, call)
-        elif type(message) is not Entered:
+        else:
             self.refused += 1
 
     def _accept(self, line: _Line, call: Any) -> None:
         match call:
             case [int() as number, str() as interface, str() as function, list() as params, int() as deadline]:
-                dealer = line.dealer
+                link = line.link
                 if (seen := line.seen.get((interface, function))) is not None:
                     seen(params)
 
                 def returned(value: Any, error: TheaterError | None, cause: bytes) -> None:
-                    if dealer is line.dealer:  # Else the service that wanted it is gone.
+                    if link is line.link:  # Else the service that wanted it is gone.
                         line.ends.append([number, value, error.to_wire() if error else None, cause])
                         self.owes = True
 
                 self._mail.letters.append(Errand(interface, function, tuple(params), deadline, returned))
             case _:
                 self.refused += 1
+
+
+def _down(service: str) -> ServiceDown:
+    return ServiceDown(f"the {service} has ended and is being started again; try later")

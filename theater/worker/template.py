@@ -1,6 +1,6 @@
 """A template: one component, loaded and instantiated, ready to be forked once for each life of an actor.
 
-It is single-threaded, opens no ZeroMQ context and compiles nothing (D1). For an actor written in Python the
+It is single-threaded and compiles nothing (D1). For an actor written in Python the
 component is the runner, and the template has also loaded the actor's program into it, so that a worker is born
 with everything in memory. It plays short lives until Python has adapted to them (theater/worker/rehearsal.py).
 `gc.freeze` before the first fork keeps Python from touching, and so copying, pages
@@ -45,7 +45,7 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
     Args:
         orders: this template's end of its socket pair with the supervisor.
         order: cache (of artefacts), component (its digest, hex), fuel (whether it is counted), program (path of the
-            program in the store, or None), signals (the supervisor's address for workers).
+            program in the store, or None), stages (folder in which spares rehearse).
         supervisor: process id of the supervisor.
         fork: the spawner's fork; returns 0 in the child.
     """
@@ -54,13 +54,14 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
         confine.own_nothing_but(orders.fileno())
         confine.default_signals()
         warm = _load(order)
-        learn_by_heart(warm, Path(order["signals"].removeprefix("ipc://")).parent)
+        stages = Path(order["stages"])
+        learn_by_heart(warm, stages)
         gc.collect()
         gc.freeze()
         orders.send(pack({"ready": os.getpid()}))
 
         def birth(line: int, spare: bool) -> NoReturn:
-            life.run(line, warm, supervisor, order["signals"], spare=spare)
+            life.run(line, warm, supervisor, stages, spare=spare)
 
         while True:
             data, fds, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 1)
