@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import ready_commands
 from elsewhere import Elsewhere, public_key
 from house import House, eventually, make_house
 
@@ -121,6 +123,28 @@ def test_a_stranger_who_knocks_is_recorded(own: Elsewhere) -> None:
     assert entry["op"] is None
 
 
+def test_an_audit_shows_who_did_what(elsewhere: Elsewhere) -> None:
+    actor = elsewhere.house.start("audited").id
+    name, operator = elsewhere.admit(Role.OPERATE)
+    operator.restart(actor)
+    with pytest.raises(RoleRequired):
+        operator.stop_server()
+
+    def audit(*options: str) -> str:
+        arguments = ["--home", str(elsewhere.house.home), "audit", "--who", name, *options]
+        done = ready_commands.run(arguments, timeout=60, env=dict(os.environ), cwd=elsewhere.house.folder)
+        return str(done.stdout.decode())
+
+    begun, ended, refused = audit().splitlines()
+    assert "127.0.0.1" in begun
+    assert f"restart actor={actor}" in begun
+    assert "restart: done" in ended
+    assert "refused stop_server: " in refused
+    (found, *_) = json.loads(audit("--json", "--limit", "1"))
+    assert (found["event"], found["op"], found["who"]["name"]) == ("command", "restart", name)
+    assert audit("--since", "-1").count("\n") <= 1
+
+
 def test_the_chain_with_all_of_it_verifies(own: Elsewhere) -> None:
     own.open()
     _, admin = own.admit(Role.ADMIN)
@@ -179,5 +203,3 @@ def test_a_server_that_ends_in_the_middle_has_said_what_it_was_about_to_do(own: 
     own.house.client._link.forget({number})
     own.open()
     assert commands(own, "message")[-1]["args"]["actor"] == actor
-
-
