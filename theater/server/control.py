@@ -33,6 +33,10 @@ _NO_LONGER = "you may not command this server any more"
 _CATCH_UP_S = 0.02
 """How often it is tried to send to a client whose queue was full."""
 
+_AT_ONCE = 64
+_TURN_S = 0.01
+"""Requests that are served in one turn of the loop, and for how long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -261,7 +265,10 @@ class Control:
 
     def _drain(self, number: int, door: Door) -> bool:
         worked = False
-        for _ in range(64):
+        until = self._loop.now() + _TURN_S
+        for _ in range(_AT_ONCE):
+            if self._loop.now() > until:
+                return True  # Some requests take long, and a client may have sent many of them.
             heard = door.receive()
             if heard is None:
                 return worked

@@ -1,7 +1,8 @@
 """One loop for everything the supervisor waits for: descriptors, moments, and what was put off.
 
 It decides nothing. ZeroMQ's descriptors are edge-triggered and say only "look again", so sockets are given as
-`drains`: functions that take what is there, called after every wake until none of them found anything.
+`drains`: functions that take what is there, called after every wake until none of them found anything, or until it is
+the others' turn: whoever sends faster than it is answered keeps nobody from hearing of deaths and deadlines.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Loop:
         self._signals: dict[int, Callable[[], None]] = {}
         self._number = 0
         self._stopped = False
+        self._is_more = False
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
@@ -96,7 +98,8 @@ class Loop:
         return (0 if fd in self._unheeded else select.EPOLLIN) | (select.EPOLLOUT if fd in self._writers else 0)
 
     def drain(self, fd: int, action: Callable[[], bool]) -> None:
-        """Calls `action` after every wake, and again while it returns True; `fd` wakes the loop."""
+        """Calls `action` after every wake, and again while it returns True; `fd` wakes the loop. It takes a few at once,
+        so that others have their turn."""
         self._drains.append(action)
         self.reader(fd, _nothing)
 
@@ -158,7 +161,7 @@ class Loop:
         self._wake_out.close()
 
     def _timeout(self) -> float:
-        if self._soon:
+        if self._soon or self._is_more:
             return 0.0
         longest = _QUIET_S if self._later else _LONGEST_WAIT
         while self._alarms and self._alarms[0].action is None:
@@ -178,9 +181,13 @@ class Loop:
         self._run_slice(self._soon)
 
     def _run_drains(self) -> None:
+        until = self.now() + _SLICE_S
         # Every one of them, not the first that found something.
-        while sum(drain() for drain in self._drains):
+        while is_more := sum(drain() for drain in self._drains) > 0:
             self._run_soon()
+            if self.now() > until:
+                break
+        self._is_more = is_more
 
     def _run_slice(self, actions: deque[Callable[[], None]]) -> None:
         """Those that are there now, in order, as far as the time goes."""
