@@ -99,7 +99,7 @@ class Run:
             self._do_all(time.monotonic())
             self._calm()
             self._close(replay)
-        except NotInTime as late:
+        except (NotInTime, TheaterError) as late:
             report.wrong.append(str(late))
         finally:
             report.server_starts = stage.starts
@@ -336,18 +336,32 @@ class Run:
             with Client(home=self._stage.home) as client, contextlib.suppress(TheaterError):
                 client.request("loop0", b"b", 5.0)
 
-        begun = time.monotonic()
         thread = threading.Thread(target=ask)
         thread.start()
         self._threads.append(thread)
+        begun = self._begin_of_call(pid)
+        if begun is None:
+            return False
         if fault.which % 3 == 0:
-            time.sleep(CALL_TIMEOUT_S / 2)
             processes.send(pid, signal.SIGSTOP)
         if processes.seconds_until_gone(pid, 10.0) is None:
             self._report.wrong.append(f"the deadline of {pid} has passed, and it lives")
+            processes.send(pid, signal.SIGCONT)
             return False
         self._report.gone.append(time.monotonic() - begun - CALL_TIMEOUT_S)
         return True
+
+    def _begin_of_call(self, pid: int) -> float | None:
+        """When the call of the one that loops began, in monotonic seconds; None if it did not."""
+        with contextlib.suppress(NotInTime, TheaterError):
+            found: float = until(lambda: self._call_since(pid), "the call begins", CALL_TIMEOUT_S)
+            return found
+        return None
+
+    def _call_since(self, pid: int) -> float | None:
+        looped = self._stage.client.inspect("loop0", 1.0)
+        call = looped.facts["call"]
+        return time.monotonic() - call["for_ms"] / 1000 if looped.row.pid == pid and call is not None else None
 
     # ---- the end
 
@@ -377,10 +391,11 @@ class Run:
             report.wrong.append(f"descriptors leak: {report.descriptors}")
         if report.memory_kib[1] > report.memory_kib[0] + _GROWTH_KIB:
             report.wrong.append(f"memory leaks: {report.memory_kib} KiB")
+        log = stage.log
         for word in ("Traceback", "defect"):
-            if word in stage.log:
-                at = stage.log.index(word)
-                report.wrong.append(f"the server has met a defect:\n{stage.log[max(0, at - 1500) : at + 2500]}")
+            if word in log:
+                at = log.index(word)
+                report.wrong.append(f"the server has met a defect:\n{log[max(0, at - 1500) : at + 2500]}")
 
     def _close(self, replay: bool) -> None:
         stage = self._stage

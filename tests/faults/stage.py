@@ -29,12 +29,12 @@ from theater.wasm.assemble import assemble
 
 ROOT = Path(__file__).parents[2]
 ACTORS = Path(__file__).with_name("actors")
-CALL_TIMEOUT_S = 0.3
+CALL_TIMEOUT_S = 1.0
 """Of the actor that loops for ever."""
 
 _PATIENCE_S = 60.0
 _RESTLESS = "[supervision]\nintensity = 100000\nperiod = 1\n"
-_LIMITS = '[limits]\nrequest_timeout = "2s"\ncall_timeout = "{}"\n'
+_LIMITS = '[limits]\nrequest_timeout = "10s"\ncall_timeout = "{}"\n'
 _CLERK = """
 [build]
 language = "python"
@@ -187,7 +187,7 @@ class Stage:
             self._start(f"probe{number}", _PROBE, '[chain]\ndurability = "host"\n' if number == 3 else "")
         self._start("noise0", _PROBE)
         self._start("counter0", _COUNTER)
-        self._start("clerk0", _CLERK.format(port=self._outside.server_port))
+        self._start("clerk0", _CLERK.format(port=self._outside.server_port), timeout="20s")
         self._start("loop0", _PROBE, timeout=f"{CALL_TIMEOUT_S * 1000:.0f}ms")
         self._start("parent0", _PARENT, _FAMILY)
         self.client.request("parent0", b"nit has a state to go on from")

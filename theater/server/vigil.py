@@ -1,7 +1,8 @@
 """Watching over the living: who is in a call for too long, who is hung, and how far every chain is.
 
 A guest that runs too long is stopped by its epoch. What is killed here is what the epoch cannot reach: a worker that
-is stopped or lost outside of its guest, and one that a watchdog barks at.
+is stopped or lost outside of its guest, and one that a watchdog barks at. A process that is stopped cannot end by
+itself, so it is not waited for: it is looked at as soon as its call has lasted too long.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from theater.server.switchboard import Switchboard
 EVERY_S = 0.5
 _GRACE_S = 1.0
 """How long after the call timeout a worker is killed: the epoch should have stopped the guest by then."""
+
+_PROMPT_S = 0.03
+"""And one that is stopped, if its call was seen to begin."""
 
 
 class Vigil:
@@ -47,8 +51,9 @@ class Vigil:
             if worker.overdue is None:
                 reason = self._beyond_call_timeout(actor, worker.pulse) or self._hung(worker, now, late)
                 if reason is not None:
-                    worker.overdue = reason
-                    self._processes.kill(worker.pid)
+                    self._end(worker, reason)
+                else:
+                    self._look_again(worker, now)
             if note_growth(actor):
                 grown.append(actor)
         if grown:
@@ -59,9 +64,28 @@ class Vigil:
         if since is None or timeout is None:
             return None
         lasted = self._loop.now() - since / 1e9
-        if lasted <= timeout / 1000 + _GRACE_S:
+        if lasted <= timeout / 1000 + _GRACE_S and not (lasted > timeout / 1000 and _is_stopped(actor)):
             return None
         return ExitReason.deadline(f"a call lasted {lasted:.1f} s, over {timeout / 1000:g} s ([limits] call_timeout)")
+
+    def _look_again(self, worker: Worker, now: float) -> None:
+        """At the end of a call's time, if that is before the next look."""
+        since, timeout = worker.pulse.call_since() if worker.pulse is not None else None, _timeout(worker)
+        if since is None or timeout is None or not now < (at := since / 1e9 + timeout + _PROMPT_S) < now + EVERY_S:
+            return
+
+        def look() -> None:
+            if worker.overdue is None and worker.actor.worker is worker and worker.pulse is not None:
+                reason = self._beyond_call_timeout(worker.actor, worker.pulse)
+                if reason is not None:
+                    self._end(worker, reason)
+
+        self._loop.at(at, look)
+
+    def _end(self, worker: Worker, reason: ExitReason) -> None:
+        worker.overdue = reason
+        if worker.pid is not None:
+            self._processes.kill(worker.pid)
 
     def _hung(self, worker: Worker, now: float, late: float) -> ExitReason | None:
         limit = worker.actor.manifest.supervision.watchdog
@@ -92,6 +116,20 @@ def note_growth(actor: Actor) -> bool:
         return False
     actor.head = head
     return True
+
+
+def _timeout(worker: Worker) -> float | None:
+    timeout = worker.actor.manifest.limits.call_timeout
+    return None if timeout is None else timeout / 1000
+
+
+def _is_stopped(actor: Actor) -> bool:
+    """Whether an actor's process is stopped, as by SIGSTOP or a debugger."""
+    pid = actor.worker.pid if actor.worker is not None else None
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in b"Tt"
+    except OSError:
+        return False
 
 
 def _seconds_in_queue(pid: int) -> float | None:

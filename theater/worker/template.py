@@ -81,7 +81,12 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
 def _fork(
     orders: socket.socket, number: int, line: int, fork: Callable[[], int], birth: Callable[[int], NoReturn]
 ) -> None:
-    pid = fork()
+    try:
+        pid = fork()
+    except OSError as error:
+        # The supervisor has a successor made, or hears from the spawner that there can be none.
+        print(f"a template cannot fork, and ends: {error.strerror or error}", file=sys.stderr)
+        os._exit(1)
     if pid == 0:
         birth(line)
     os.close(line)
