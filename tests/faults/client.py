@@ -105,7 +105,9 @@ class Asker:
 
 
 def _json(**fields: object) -> bytes:
-    return json.dumps({key: each.decode() if isinstance(each, bytes) else each for key, each in fields.items()}).encode()
+    return json.dumps(
+        {key: each.decode() if isinstance(each, bytes) else each for key, each in fields.items()}
+    ).encode()
 
 
 def _number(answer: bytes) -> int:

@@ -457,5 +457,3 @@ def _times(seconds: list[float]) -> str:
         return ", ".join(f"{each * 1000:.0f}" for each in seconds) or "-"
     cuts = statistics.quantiles(seconds, n=100, method="inclusive")
     return f"{cuts[49] * 1000:.0f}, {cuts[98] * 1000:.0f}, {max(seconds) * 1000:.0f} ({len(seconds)} times)"
-
-

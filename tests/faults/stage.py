@@ -300,8 +300,6 @@ class Stage:
         return server
 
 
-
-
 def no_descriptors(pid: int) -> Callable[[], None]:
     """Leaves a process no descriptor beyond those that it has; returns what takes that back."""
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -312,5 +310,3 @@ def no_descriptors(pid: int) -> Callable[[], None]:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
     return again
-
-

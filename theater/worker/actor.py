@@ -381,14 +381,17 @@ class Actor:
         the next life instead of meeting the end of this one.
         """
         self._mail.close()
+        is_recorded = False
         try:
             said = {} if self._said is None else {"data": self._said}
             self._record.lifecycle("ended", {**reason.to_dict(), **said})
             self._record.close()
+            is_recorded = True
         except TheaterError as error:
             print(f"actor {self._is.actor}: its end is not in its chain: {error}", file=sys.stderr)
         if self._attached:
-            self._services.post()
+            if is_recorded:  # Else the ends of calls may not be either, and nobody may hear of what is not recorded.
+                self._services.post()
             self._services.close()
         self._mail.settle(_LAST_WORDS_S)
         self.signals.link.let_out(_LAST_WORDS_S)
