@@ -6,16 +6,21 @@ controllers it has.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from house import House, eventually, is_running
 
-from theater.core.control_groups import own
+from theater.core.control_groups import own, settings
+from theater.core.manifest import Limits
+from theater.errors import TheaterError
 
 RESTLESS = {"intensity": 100_000, "period": 1}
 
@@ -145,6 +150,61 @@ def test_a_killed_servers_groups_are_swept_by_the_next(closed_house: House, dele
     house.open("--cgroup", str(delegated))
     house.await_incarnation(actor.id, 2)
     assert not group.exists()
+
+
+@pytest.fixture
+def equipped(delegated: Path) -> Path:
+    """A control group with all controllers that hold actors; not every machine has any in version 2."""
+    if not {"memory", "cpu", "pids"} <= set((delegated / "cgroup.controllers").read_text().split()):
+        pytest.skip("the controllers of this machine are not in its control groups of version 2")
+    return delegated
+
+
+def test_limits_stand_in_the_group_of_an_actor(closed_house: House, equipped: Path) -> None:
+    house = closed_house.open("--cgroup", str(equipped))
+    limits = Limits(memory=8 << 20, cpu=50, cpu_weight=20)
+    actor = house.start("a", limits={"memory": "8MiB", "cpu": "50%", "cpu_weight": 20, "state": "1MiB"})
+    group = group_of(house, actor.id)
+    expected = replace(limits, state=1 << 20)
+    for setting in settings(expected, ("memory", "cpu", "pids")):
+        assert (group / setting.file).read_text().strip() == setting.value, setting.file
+    assert house.client.hello().control_groups == f"{equipped}: memory, cpu, pids"
+
+
+def test_a_share_of_the_processor_holds_within_a_call(closed_house: House, equipped: Path) -> None:
+    house = closed_house.open("--cgroup", str(equipped))
+    actor = house.start("a", limits={"cpu": "20%", "call_timeout": "20s"})
+    group = group_of(house, actor.id)
+    eventually(lambda: members(group) == [actor.pid])
+    house.client.send(actor.id, b"b")
+
+    def spent() -> int:
+        lines = (group / "cpu.stat").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("usage_usec")))
+
+    began, before = time.monotonic(), spent()
+    eventually(lambda: time.monotonic() - began > 3.0)
+    assert spent() - before <= 0.2 * (time.monotonic() - began + 0.3) * 1e6
+
+
+def test_whom_the_kernel_kills_for_its_groups_want_of_memory_is_known(closed_house: House, equipped: Path) -> None:
+    """Its group's bound is lowered by hand: what a worker keeps itself does not let it come so far."""
+    house = closed_house.open("--cgroup", str(equipped))
+    actor = house.start("a", limits={"memory": "64MiB"}, supervision={"restart": "temporary"})
+    other = house.start("b", supervision={"restart": "temporary"})
+    group = group_of(house, actor.id)
+    eventually(lambda: members(group) == [actor.pid])
+    (group / "memory.max").write_text(str(4 << 20))
+    with contextlib.suppress(TheaterError):
+        house.client.request(actor.id, b"m")
+    row = house.await_row(actor.id, lambda row: row.last_exit is not None and row.pid is None)
+    assert row.last_exit is not None
+    assert row.last_exit.reason == "out_of_memory"
+    assert other.pid is not None
+    house.kill(other.pid)
+    row = house.await_row(other.id, lambda row: row.last_exit is not None and row.pid is None)
+    assert row.last_exit is not None
+    assert row.last_exit.reason == "signal", "and nobody else is blamed"
 
 
 def test_a_server_without_a_delegated_group_says_why(house: House) -> None:
