@@ -42,6 +42,12 @@ _CONFIRMED = 3
 _LOOKED_AT = 500
 """Actors whose records are read for one question, those first that have been in a call for longest."""
 
+_SETTLED_NS = 50_000_000
+"""A call that began later is not stuck, and over before anybody reads the answer."""
+
+_BUDGET_S = 0.2
+"""How long records are read for one question: the server does nothing else meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Look:
@@ -90,7 +96,7 @@ class Why:
 
     def of(self, actor: Actor) -> dict[str, Any]:
         """All about one actor."""
-        scene = _Scene(self, [actor, *self._in_calls()])
+        scene = _Scene(self, self._in_calls(), actor)
         look = scene.look(actor)
         return {**self._told(scene.case(actor), scene.now_ns), "unreadable": look.unreadable, "last": look.events()}
 
@@ -106,7 +112,7 @@ class Why:
         return {
             "actors": len(self._cast.actors),
             "in_calls": self._number_in_calls(),
-            "looked_at": len(in_calls),
+            "looked_at": scene.looked_at,
             "circles": [_plain_circle(circle) for circle in scene.waits.circles()],
             "services_down": self._services_down(),
             "dead_letters": len(self._dead_letters.rows()),
@@ -120,7 +126,8 @@ class Why:
         self._namesakes = Counter(actor.manifest.name for actor in self._cast)
 
     def _in_calls(self) -> list[Actor]:
-        began = [(since, actor) for actor in self._cast if (since := _call_since(actor)) is not None]
+        latest = time.monotonic_ns() - _SETTLED_NS
+        began = [(since, actor) for actor in self._cast if (since := _call_since(actor) or latest) < latest]
         began.sort(key=lambda pair: pair[0])
         return [actor for _, actor in began[:_LOOKED_AT]]
 
@@ -250,17 +257,39 @@ class Why:
 class _Scene:
     """One moment of the server: records are read once, whoever is asked about."""
 
-    def __init__(self, why: Why, actors: Sequence[Actor]) -> None:
+    def __init__(self, why: Why, actors: Sequence[Actor], asked_about: Actor | None = None) -> None:
         self._why = why
         why.count_names()
         self.now_ns = time.time_ns()
-        self._looks = {actor.id: why.look(actor) for actor in actors}
-        self._waits = {actor.id: wait for actor in actors if (wait := self._wait(actor)) is not None}
+        self._looks: dict[str, _Look] = {}
+        self._waits: dict[str, Wait] = {}
+        self.looked_at = 0
+        self._follow(asked_about)
+        until = time.monotonic() + _BUDGET_S
+        for actor in actors:
+            if time.monotonic() > until:
+                break
+            self._take(actor)
+            self.looked_at += 1
         self.waits = Waits(self._waits.values())
         for _ in range(_CONFIRMED):
             if self._are_real(self.waits.circles()):
                 break
             self.waits = Waits(self._waits.values())
+
+    def _follow(self, actor: Actor | None) -> None:
+        """Takes in the one that is asked about, and all that it waits for one behind the other."""
+        followed: set[str] = set()
+        while actor is not None and actor.id not in followed:
+            followed.add(actor.id)
+            wait = self._take(actor)
+            actor = self._why.actor(wait.on) if wait is not None and wait.on is not None else None
+
+    def _take(self, actor: Actor) -> Wait | None:
+        wait = self._wait(actor)
+        if wait is not None:
+            self._waits[actor.id] = wait
+        return wait
 
     def _wait(self, actor: Actor) -> Wait | None:
         """What it waits for; no more for an actor that has answered, when the answer is on its way."""
