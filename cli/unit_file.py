@@ -20,6 +20,7 @@ WATCHDOG_S = 30
 _STATE, _CACHE, _RUN, _ETC = Path("/var/lib"), Path("/var/cache"), Path("/run"), Path("/etc")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
+_KEYS = "authorized-keys"
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/=@,+[]")
 _DIGEST = "# sha256 of all that follows: "
 
@@ -34,7 +35,8 @@ class Wanted:
         user_name: the account it runs under; None for one that systemd makes for it while it runs.
         tree: the tree file that is applied at each start and at each reload.
         home: where the server keeps everything; None for the unit's folder.
-        server_options: further ones of `theater server`.
+        listen: where it takes commands from elsewhere, `tcp://HOST:PORT` each.
+        authorized_keys: who may give them; None for a folder of the unit's below /etc.
         program: of the command line.
         code: folders that the program consists of.
     """
@@ -44,7 +46,8 @@ class Wanted:
     user_name: str | None = None
     tree: Path | None = None
     home: Path | None = None
-    server_options: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
+    authorized_keys: Path | None = None
     program: Path = field(default_factory=lambda: program())
     code: tuple[Path, ...] = field(default_factory=lambda: code())
 
@@ -56,6 +59,11 @@ class Wanted:
     def state(self) -> Path:
         """The home of the server."""
         return self.home or _STATE / self.name
+
+    @property
+    def keys(self) -> Path:
+        """The folder of authorized keys."""
+        return self.authorized_keys or _ETC / self.name / _KEYS
 
     @property
     def address(self) -> str:
@@ -108,15 +116,19 @@ def _digest(body: str) -> str:
 
 
 def _check(wanted: Wanted) -> None:
-    paths = (wanted.tree, wanted.home, wanted.program, *wanted.code)
-    for value in (wanted.name, wanted.user_name, *wanted.server_options, *paths):
+    paths = (wanted.tree, wanted.home, wanted.authorized_keys, wanted.program, *wanted.code)
+    for value in (wanted.name, wanted.user_name, *wanted.listen, *paths):
         if value is not None and (not str(value) or not _SAFE.issuperset(str(value))):
             raise InvalidInput(f"{str(value)!r} cannot stand in a unit: use letters, digits and . _ - : / = @ , +")
     if "/" in wanted.name:
         raise InvalidInput(f"{wanted.name} is no name of a unit")
-    for path in (wanted.tree, wanted.home):
+    for path in (wanted.tree, wanted.home, wanted.authorized_keys):
         if path is not None and not path.is_absolute():
             raise InvalidInput(f"{path} is no absolute path")
+    if wanted.authorized_keys is not None and not wanted.listen:
+        raise InvalidInput("keys authorize somebody to command from elsewhere; --listen says where")
+    if wanted.user and wanted.listen and wanted.authorized_keys is None:
+        raise InvalidInput("a user has no folder below /etc; --authorized-keys says where the keys are")
     if wanted.user and wanted.user_name is not None:
         raise InvalidInput("a user's own unit runs under that user, and under no other")
     if not wanted.user and wanted.user_name is None and wanted.home is not None and wanted.home.parent != _STATE:
@@ -140,14 +152,16 @@ def _sections(wanted: Wanted) -> Iterator[list[str]]:
     yield ["[Service]", *_life(wanted)]
     yield list(_folders(wanted))
     yield list(_limits())
-    yield list(_walls_of_the_user() if wanted.user else _walls(wanted))
+    yield list((_walls_of_the_user if wanted.user else _walls)(wanted))
     yield ["[Install]", f"WantedBy={'default' if wanted.user else 'multi-user'}.target"]
 
 
 def _life(wanted: Wanted) -> Iterator[str]:
     tree = () if wanted.tree is None else ("--tree", str(wanted.tree))
     yield "Type=notify"
-    yield " ".join(["ExecStart=" + str(wanted.program), "server", *tree, *wanted.server_options])
+    keys = ("--authorized-keys", str(wanted.keys)) if wanted.listen else ()
+    listen = (word for address in wanted.listen for word in ("--listen", address))
+    yield " ".join(["ExecStart=" + str(wanted.program), "server", *tree, *listen, *keys])
     yield "# Commands and not a signal: they return when it is done, and fail when it cannot be."
     yield f"ExecReload={wanted.program} reload"
     if wanted.tree is not None:
@@ -187,7 +201,8 @@ def _folders(wanted: Wanted) -> Iterator[str]:
         if kind != "State" or wanted.state.parent == _STATE:
             yield f"{kind}Directory={name}"
             yield f"{kind}DirectoryMode=0700"
-    yield f"ConfigurationDirectory={wanted.name}"
+    has_keys = wanted.listen and wanted.authorized_keys is None
+    yield f"ConfigurationDirectory={wanted.name}" + (f" {wanted.name}/{_KEYS}" if has_keys else "")
     if wanted.state.parent != _STATE:
         yield f"ReadWritePaths={wanted.state}"
     yield f"Environment=THEATER_HOME={wanted.state} THEATER_CACHE={_CACHE / wanted.name}"
@@ -206,13 +221,13 @@ def _limits() -> Iterator[str]:
     yield "LimitCORE=0"
 
 
-def _walls_of_the_user() -> Iterator[str]:
+def _walls_of_the_user(wanted: Wanted) -> Iterator[str]:
     yield "# What a user may deny himself without being root. The server raises its own walls around each worker."
     yield "NoNewPrivileges=yes"
     yield "LockPersonality=yes"
     yield "RestrictRealtime=yes"
     yield "RestrictSUIDSGID=yes"
-    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    yield from _families(wanted)
     yield "RestrictNamespaces=user net pid mnt"
     yield "SystemCallArchitectures=native"
 
@@ -249,7 +264,7 @@ def _walls(wanted: Wanted) -> Iterator[str]:
     yield ""
     yield "# Those that the empty network of workers takes; hosts and IPC of its own the whole server has already."
     yield "RestrictNamespaces=user net"
-    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    yield from _families(wanted)
     yield "SystemCallArchitectures=native"
     yield "SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self"
     yield "SystemCallFilter=~@privileged @resources @keyring"
@@ -257,6 +272,13 @@ def _walls(wanted: Wanted) -> Iterator[str]:
     yield "SystemCallFilter=~sched_setscheduler:0"
     yield "SystemCallErrorNumber=EPERM"
     yield "# Not MemoryDenyWriteExecute=yes: no compiled component could be loaded. Workers have it once theirs is."
+
+
+def _families(wanted: Wanted) -> Iterator[str]:
+    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    if wanted.listen:
+        yield "# ZeroMQ looks for an interface of that name before it takes an address for one."
+        yield "RestrictAddressFamilies=AF_NETLINK"
 
 
 def _homes(wanted: Wanted) -> Iterator[str]:

@@ -42,6 +42,10 @@ def _what(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what is to stand in it."""
     absolute = click.Path(path_type=Path, resolve_path=True)
     for option in (
+        click.option(
+            "--authorized-keys", type=absolute, metavar="DIRECTORY", help="Default: /etc/NAME/authorized-keys."
+        ),
+        click.option("--listen", multiple=True, metavar="ADDRESS", help="As of `theater server`; may be repeated."),
         click.option("--user-name", metavar="ACCOUNT", help="The account it runs under. Default: one made by systemd."),
         click.option("--tree", type=absolute, metavar="FILE", help="Runs the tree of FILE; a reload applies it again."),
     ):

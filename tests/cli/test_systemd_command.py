@@ -24,6 +24,7 @@ WANTED = {
     "alone": Wanted(program=PROGRAM, code=CODE),
     "with a tree": Wanted(program=PROGRAM, code=CODE, tree=Path("/etc/theater/theater.toml")),
     "with an account": Wanted(program=PROGRAM, code=CODE, user_name="daemon", home=Path("/srv/theater")),
+    "that listens": Wanted(program=PROGRAM, code=CODE, listen=("tcp://0.0.0.0:7070", "tcp://[::1]:7070")),
     "of another name": Wanted(program=PROGRAM, code=CODE, name="second", home=Path("/var/lib/2")),
 }
 
@@ -78,9 +79,20 @@ def test_the_folders_of_the_unit_and_of_the_server_are_the_same() -> None:
     assert "Environment=THEATER_ADDRESS=ipc:///run/second/control\n" in text
 
 
+def test_who_listens_has_a_folder_for_the_keys_that_are_authorized() -> None:
+    text = unit_file.text(WANTED["that listens"])
+    assert "ConfigurationDirectory=theater theater/authorized-keys\n" in text
+    assert (
+        " --listen tcp://0.0.0.0:7070 --listen tcp://[::1]:7070 --authorized-keys /etc/theater/authorized-keys\n"
+        in text
+    )
+
+
 @pytest.mark.parametrize(
     ("wanted", "why"),
     [
+        (Wanted(authorized_keys=Path("/etc/k"), program=PROGRAM, code=CODE), "--listen says where"),
+        (Wanted(user=True, listen=("tcp://[::1]:1",), program=PROGRAM, code=CODE), "--authorized-keys says where"),
         (Wanted(name="a\nb", program=PROGRAM, code=CODE), "cannot stand in a unit"),
         (Wanted(name="a/b", program=PROGRAM, code=CODE), "is no name of a unit"),
         (Wanted(tree=Path("/a b.toml"), program=PROGRAM, code=CODE), "cannot stand in a unit"),

@@ -22,6 +22,8 @@ TREE = ETC / "theater.toml"
 HOME = Path("/var/lib/theater")
 GROUP = Path("/sys/fs/cgroup/system.slice/theater.service")
 WATCHDOG_S = 6
+ELSEWHERE = "tcp://127.0.0.1:7070"
+ALICE = ("--address", ELSEWHERE, "--client-key", "/opt/checks/keys/alice.key")
 os.environ["THEATER_ADDRESS"] = "ipc:///run/theater/control"
 
 MANIFEST = """\
@@ -127,7 +129,10 @@ def all_running(*names: str) -> bool:
 
 
 def await_running(*names: str) -> dict[str, dict[str, Any]]:
-    eventually(lambda: all_running(*names), f"{names} run")
+    try:
+        eventually(lambda: all_running(*names), f"{names} run")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {run(PROGRAM, 'list', check=False)}") from error
     return rows()
 
 
@@ -169,7 +174,7 @@ def install() -> str:
     ETC.mkdir()
     (ETC / "probe.wasm").write_bytes(Path("/opt/checks/probe.wasm").read_bytes())
     write_tree(*FIRST)
-    theater("systemd", "install", "--tree", str(TREE))
+    theater("systemd", "install", "--tree", str(TREE), "--listen", ELSEWHERE)
     run("systemd-analyze", "verify", "/etc/systemd/system/theater.service")
     said = run("systemd-analyze", "security", "--no-pager", "theater.service").stdout
     drop_in = Path("/etc/systemd/system/theater.service.d")
@@ -253,6 +258,20 @@ def bad_reload() -> str:
     write_tree(*FIRST, "dora")
     run("systemctl", "reload", "theater")
     return "refused"
+
+
+def from_elsewhere() -> str:
+    """It takes commands over the network from whom a key authorizes, and from nobody else."""
+    theater("keys", "new", "alice", "--role", "read", "--out", "/opt/checks/keys")
+    server_key = theater("keys", "show", "--json")
+    words = (*ALICE, "--server-key", json.loads(server_key)["key"], "list", "--json")
+    before = run(PROGRAM, *words, check=False)
+    assert before.returncode == 14, before
+    keys = ETC / "authorized-keys"
+    (keys / "alice.toml").write_bytes(Path("/opt/checks/keys/alice.toml").read_bytes())
+    run("systemctl", "reload", "theater")
+    assert {row["name"] for row in json.loads(theater(*words))} == {*FIRST, "dora"}
+    return "alice reads"
 
 
 def worker_killed() -> str:
@@ -373,7 +392,7 @@ def uninstall() -> str:
 
 
 CHECKS = (
-    install, start, account, walls, journal, reload, bad_reload, granted,
+    install, start, account, walls, journal, reload, bad_reload, granted, from_elsewhere,
     worker_killed, root_killed, root_stopped, stop, once_more, uninstall,
 )  # fmt: skip
 

@@ -163,7 +163,8 @@ def _boot(root: Path) -> int:
     results.touch()
     command = [
         "systemd-nspawn", "--quiet", f"--directory={root}", "--boot", "--register=no", "--keep-unit",
-        "--private-network", f"--machine=theater-{os.getpid()}", "--console=pipe", "systemd.unit=checks.target",
+        "--private-network", "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
+        f"--machine=theater-{os.getpid()}", "--console=pipe", "systemd.unit=checks.target",
     ]  # fmt: skip
     environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     with open(root / "opt" / "checks" / "console", "wb") as console:
