@@ -163,9 +163,13 @@ def _life(wanted: Wanted) -> Iterator[str]:
     listen = (word for address in wanted.listen for word in ("--listen", address))
     yield " ".join(["ExecStart=" + str(wanted.program), "server", *tree, *listen, *keys])
     yield "# Commands and not a signal: they return when it is done, and fail when it cannot be."
-    yield f"ExecReload={wanted.program} reload"
+    if not wanted.user:
+        yield "# As root, since the server takes no commands from processes of its own account that it cannot look at."
+    client = f"{wanted.program}" if wanted.user else f"+/usr/bin/env -u THEATER_CACHE {wanted.program}"
+    yield f"ExecReload={client} reload"
     if wanted.tree is not None:
-        yield f"ExecReload={wanted.program} tree apply {wanted.tree}"
+        yield f"ExecReload={client} tree apply {wanted.tree}"
+    yield f"SyslogIdentifier={wanted.name}"
     yield f"WatchdogSec={WATCHDOG_S}"
     yield "Restart=on-failure"
     yield "RestartSec=2"

@@ -89,7 +89,9 @@ class Authority:
             raise NotAuthorised("the kernel does not say which process it is") from error
         if uid not in (0, os.geteuid()):
             raise NotAuthorised(f"user {uid} is neither the server's nor root")
-        if pid != os.getpid() and descends_from(pid, os.getpid()):
+        # Nothing of a server that is not root's becomes root; and a service manager hides root's processes from it.
+        is_roots = uid == 0 != os.geteuid()
+        if pid != os.getpid() and not is_roots and descends_from(pid, os.getpid()):
             raise NotAuthorised("it was started by the server itself, or by what that has started")
         return f"{_USER}{uid}:{pid}"
 
