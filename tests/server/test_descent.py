@@ -7,6 +7,8 @@ import subprocess
 import sys
 from textwrap import dedent
 
+import pytest
+
 from theater.server.authority import descends_from
 
 
@@ -25,6 +27,33 @@ def test_who_has_ended_counts_as_a_descendant() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
     assert descends_from(child.pid, 1 << 30)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hide /proc from somebody")
+def test_root_is_not_taken_for_a_descendant_where_proc_hides_it() -> None:
+    """As in a unit with ProtectProc=invisible, whose server has no privileges."""
+    script = """
+        import os, subprocess, sys
+        from theater.server.authority import descends_from
+        subprocess.run(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc"], check=True)
+        parent = os.getppid()
+        own = os.fork()
+        if own == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            child = subprocess.Popen(["sleep", "60"])
+            print(os.path.exists(f"/proc/{parent}"), descends_from(parent, os.getpid()),
+                  descends_from(child.pid, os.getpid()), flush=True)
+            child.kill()
+            os._exit(0)
+        os.waitpid(own, 0)
+    """
+    command = ["unshare", "--mount", sys.executable, "-c", dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if "mount" in done.stderr:
+        pytest.skip("this machine lets nobody mount /proc")
+    assert done.stdout.split() == ["False", "False", "True"], done.stderr
 
 
 def test_a_process_of_a_namespace_that_is_not_seen_came_of_nobody_here() -> None:

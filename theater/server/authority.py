@@ -39,6 +39,7 @@ LOOK_S: Final = 0.2
 _LOOK_FOR_STRANGERS_S = 0.01
 """A key that has just been added opens at once; yet strangers do not keep the server looking."""
 
+_WALKS = 3
 _LARGEST_FILE = 4096
 _MOST_KEYS = 10_000
 _PR_SET_CHILD_SUBREAPER = 36
@@ -175,10 +176,19 @@ def keep_descendants() -> None:
 
 
 def descends_from(pid: int, ancestor: int) -> bool:
-    """Whether a process came of another; also if that cannot be said, since it has ended or cannot be seen.
+    """Whether a process came of another; also if that cannot be said, since it has ended.
 
     A process of a PID namespace that is not below ours has the number 0 here, and came of nobody here.
     """
+    for _ in range(_WALKS):
+        found = _walk(pid, ancestor)
+        if found is not None:
+            return found
+    return True
+
+
+def _walk(pid: int, ancestor: int) -> bool | None:
+    """Goes from parent to parent; None if one of them ended meanwhile, whose children then have another parent."""
     while pid != 0:
         if pid == ancestor:
             return True
@@ -188,7 +198,19 @@ def descends_from(pid: int, ancestor: int) -> bool:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 pid = int(file.read().rpartition(b")")[2].split()[1])
         except (OSError, IndexError, ValueError):
-            return True
+            return False if _is_somebody_elses(pid) else None
+    return False
+
+
+def _is_somebody_elses(pid: int) -> bool:
+    """Whether a process that /proc does not show (proc(5), hidepid) is there, and of another user: what came of a
+    server without privileges is its own user's, since nothing of it can gain any."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
     return False
 
 
