@@ -29,6 +29,9 @@ from theater.replay.sources import records_of
 from theater.store.content import ContentStore
 from theater.store.secrets import opener, read_kept
 from theater.tether import die_with
+from theater.walls import places, rooms_children
+from theater.walls.landlock import READ
+from theater.walls.rooms import enter
 from theater.wasm.artefacts import ArtefactCache
 
 _COLLECT_EVERY = 20_000
@@ -42,6 +45,7 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     die_with(order["parent"])
     shared = mmap.mmap(order["page"], page.SIZE)
+    _seal(order)
     try:
         get = ContentStore(order["content"]).get
         given = [(name, read_kept(Path(path))) for name, path in order.get("given", ())]
@@ -55,6 +59,13 @@ def main() -> int:
         return error.exit_code
     _say({"ok": True, "passed_over": script.passed_over})
     return 0
+
+
+def _seal(order: dict[str, Any]) -> None:
+    """Leaves this process what it replays from, to read; before the guest runs, and before anything is believed."""
+    folders = (str(Path(order["chain"]).parent), order["content"], order["cache"], order.get("secrets"))
+    own = [*filter(None, folders), *(path for _, path in order.get("given", ()))]
+    enter(rooms_children.replay(), {**places.code(), **dict.fromkeys(own, READ)})
 
 
 def _say(words: dict[str, Any]) -> None:

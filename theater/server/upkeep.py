@@ -34,6 +34,8 @@ from theater.server.kept_tree import kept_digests
 from theater.store.content import Collected, ContentStore
 from theater.store.labels import Labels
 from theater.tether import die_with
+from theater.walls import landlock, places, rooms_children
+from theater.walls.rooms import enter
 
 GRACE_S = 3600.0
 """Content that was put since is spared: whoever has put it may not have recorded yet what for."""
@@ -184,6 +186,7 @@ def main() -> int:
     die_with(order["parent"])
     with contextlib.suppress(OSError):  # A hardened service may forbid it.
         os.nice(_GENTLE)
+    enter(rooms_children.upkeep(), {**places.code(), order["home"]: landlock.CHANGE})
     try:
         upkeep = Upkeep(Home(Path(order["home"])), time.time_ns())
         dropped = 0

@@ -48,8 +48,11 @@ def code(*, executable: bool = False) -> dict[str, Right]:
     names = {*_LIBRARIES, *(sysconfig.get_path(each) for each in ("stdlib", "platstdlib", "purelib", "platlib"))}
     names |= {str(Path(__file__).parents[1]), *_user_packages()}
     if executable:
-        names |= {sys.executable, os.path.realpath(sys.executable)}
+        names |= {sys.executable, os.path.realpath(sys.executable), f"{sys.base_prefix}/lib", f"{sys.prefix}/lib"}
     found = {name: right for name in names if os.path.exists(name)}
+    # Where a package is looked for, its folder is listed.
+    found |= {each: Right.READ_DIR for each in sys.path if os.path.isdir(each) and each not in found}
+    found[f"{sys.prefix}/pyvenv.cfg"] = Right.READ_FILE
     return found | dict.fromkeys(_SEEN, READ) | {"/dev/null": READ | Right.WRITE_FILE, "/dev/urandom": READ}
 
 

@@ -25,7 +25,7 @@ COMPILE = Room(
         | _MEMORY
         | _FILES
         | names("execve vfork fork wait4 waitid dup2 dup3 pipe setpriority kill prctl setrlimit")
-        | names("prlimit64 seccomp capset landlock_create_ruleset landlock_add_rule")
+        | names("prlimit64 seccomp capset capget landlock_create_ruleset landlock_add_rule")
         | names("landlock_restrict_self sched_setaffinity set_tid_address ioctl tgkill"),
         when={"clone": NO_NAMESPACE},
         errors={"clone3": NEVER["clone3"]},

@@ -27,7 +27,7 @@ _PR_SET_NAME = 15
 _NAMESPACES = 0x7E020000
 """CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID and _NEWNET."""
 
-_ROUTING = 0
+_ROUTING, _MYSELF = 0, 0
 _FAMILIES = [
     *[(Masked(0, WORD, int(family)),) for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)],
     (Masked(0, WORD, int(socket.AF_NETLINK)), Masked(2, WORD, _ROUTING)),
@@ -45,10 +45,11 @@ def alone() -> dict[str, Conditions]:
         "prctl": [(Masked(0, WORD, _PR_SET_NAME),)],
         "ioctl": [(Masked(1, WORD, request),) for request in (_FIONBIO, _FIOCLEX, _FIONREAD)],
         "tgkill": [(Masked(0, WORD, os.getpid()),)],
+        "prlimit64": [(Masked(0, WORD, _MYSELF),)],
     }
 
 
-NEVER = {"clone3": errno.ENOSYS, "prlimit64": errno.EPERM}
+NEVER = {"clone3": errno.ENOSYS}
 
 _NO_RINGS = dict.fromkeys(("io_uring_setup", "io_uring_enter", "io_uring_register"), errno.ENOSYS)
 """uvloop asks for them, and does without."""

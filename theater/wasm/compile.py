@@ -33,6 +33,9 @@ from typing import Any, Final
 
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, ContentDamaged, TheaterError, from_wire
+from theater.walls import landlock, places, rooms_children
+from theater.walls.landlock import Right
+from theater.walls.rooms import enter
 from theater.wasm.artefacts import Artefact, ArtefactCache, Meta, not_written
 from theater.wasm.binary import COMPONENT_HEADER, CORE_HEADER
 from theater.wasm.engine import engine_identity
@@ -50,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     with contextlib.suppress(OSError):  # A hardened service may forbid it.
         os.nice(_NICENESS)  # actors go first
+    _seal(options.component, options.cache)
     report = Report()
     with report.ticking():
         try:
@@ -58,6 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
             last, code = error.to_wire(), error.exit_code
     report.write(last)
     return code
+
+
+def _seal(component: Path, cache: Path) -> None:
+    """Leaves this process, and the compiler, the component and the cache, and nobody to speak with."""
+    with contextlib.suppress(TheaterError, OSError):
+        ArtefactCache(cache)  # Made while it may be; what is wrong with it is said in its turn.
+    own = {str(component): Right.READ_FILE, str(cache): landlock.CHANGE}
+    enter(rooms_children.COMPILE, {**places.code(executable=True), **own})
 
 
 def _compile(options: argparse.Namespace, report: Report) -> tuple[dict[str, Any], int]:

@@ -25,6 +25,9 @@ from wasmtime.component import Component
 
 from theater.core.codec import content_digest
 from theater.errors import BuildFailed, ComponentError, TheaterError
+from theater.walls import places, rooms_children
+from theater.walls.landlock import Right
+from theater.walls.rooms import enter
 from theater.wasm import adapter
 from theater.wasm.artefacts import not_written, write_durably
 from theater.wasm.engine import engine
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     _die_with(options.parent)
     _limit_myself()
+    _seal(options.component, options.output)
     component = options.component.read_bytes()
     try:
         made = compile_component(component, options.output, options.fuel, wrap=options.plain is None)
@@ -187,6 +191,13 @@ def _limit_myself() -> None:
     _lower(resource.RLIMIT_CPU, MAX_CPU_SECONDS)
     _lower(resource.RLIMIT_DATA, MAX_DATA)
     _lower(resource.RLIMIT_CORE, 0)
+
+
+def _seal(component: Path, output: Path) -> None:
+    """Leaves this process one file to read and one to write, before it looks at what may be there to break it."""
+    write_durably(output, b"")
+    own = {str(component): Right.READ_FILE, str(output): Right.WRITE_FILE | Right.TRUNCATE}
+    enter(rooms_children.compiler(), {**places.code(), **own})
 
 
 def _lower(limit: int, value: int) -> None:
