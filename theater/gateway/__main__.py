@@ -15,7 +15,6 @@ from theater.gateway.lent_files import Lent
 from theater.service.office import Desk, Office
 from theater.service.process import run
 from theater.walls import landlock, places, rooms_services
-from theater.walls.landlock import Right
 from theater.walls.rooms import enter
 
 
@@ -30,8 +29,8 @@ def main() -> int:
 
 
 def seal(home: Home) -> None:
-    """Enters the gateway's room. Its one folder in the home is `websockets`; beside it, it may bind its socket."""
-    own = {str(home.websockets): landlock.CHANGE, str(home.run): Right.MAKE_SOCK | Right.REMOVE_FILE}
+    """Enters the gateway's room, in which its one folder is where open websockets are written down."""
+    own = {str(home.websockets): landlock.CHANGE}
     enter(rooms_services.gateway(), {**places.code(), **places.network(), **own})
 
 

@@ -58,8 +58,7 @@ _NO_RINGS = dict.fromkeys(("io_uring_setup", "io_uring_enter", "io_uring_registe
 def gateway() -> Room:
     """Of this process, which is one."""
     needs = names(
-        "connect bind listen accept accept4 setsockopt socketpair sendmmsg recvmmsg fcntl mmap mprotect memfd_create "
-        "sched_setparam sched_setscheduler"
+        "connect bind listen accept accept4 setsockopt socketpair sendmmsg recvmmsg fcntl mmap mprotect memfd_create"
     )
     return Room(
         "gateway",
