@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import talkers
 from elsewhere import Elsewhere, public_key
 from house import House, count, eventually, make_house
 
@@ -99,6 +100,16 @@ def test_a_stream_goes_on_over_the_network(elsewhere: Elsewhere, name: Name) -> 
     assert next(followed)[1].type == "genesis"
     threading.Timer(0.2, _send, (elsewhere.house, actor)).start()
     assert any(event.type == "call" and event.data["function"] != "init" for _, event in followed)
+
+
+def test_a_channel_goes_over_the_network_and_ends_with_the_right_to_it(elsewhere: Elsewhere, name: Name) -> None:
+    actor = talkers.start(talkers.add_talker(elsewhere.house), name()).id
+    key_name, operator = elsewhere.admit(Role.OPERATE)
+    channel = operator.open_channel(actor, b"r hello")
+    assert next(iter(channel))
+    assert elsewhere.house.client.channels(actor)
+    elsewhere.remove(key_name)
+    eventually(lambda: not elsewhere.house.client.channels(actor), "the channel is closed")
 
 
 def test_content_that_is_longer_than_a_frame_travels_in_parts(elsewhere: Elsewhere) -> None:
