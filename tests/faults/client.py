@@ -138,7 +138,7 @@ async def _post(session: aiohttp.ClientSession, port: int, journal: Journal) -> 
         async with session.post(f"http://127.0.0.1:{port}/count", data=token) as answer:
             told = await answer.json(content_type=None) if answer.status == 200 else None
             journal.ended(token, REPLY if told else str(answer.status), told and told["count"])
-    except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
         journal.ended(token, type(error).__name__)
         raise
 

@@ -246,12 +246,14 @@ def _require_no_gaps(file: BinaryIO, members: list[zipfile.ZipInfo], end: int) -
     """One member follows the other up to the directory: none lies in another, and nothing lies between them."""
     at = 0
     for member in sorted(members, key=lambda member: member.header_offset):
-        header = os.pread(file.fileno(), _LOCAL_SHAPE.size, member.header_offset)
-        if member.header_offset != at or len(header) != _LOCAL_SHAPE.size:
+        if member.header_offset != at or at > end:
+            break  # Before anything is read there: it may be no place that a file can have.
+        header = os.pread(file.fileno(), _LOCAL_SHAPE.size, at)
+        if len(header) != _LOCAL_SHAPE.size:
             break
         _, name, more = _LOCAL_SHAPE.unpack(header)
-        at = member.header_offset + _LOCAL_SHAPE.size + name + more + member.compress_size
-        if member.flag_bits & _LENGTH_BEHIND:
+        at += _LOCAL_SHAPE.size + name + more + member.compress_size
+        if member.flag_bits & _LENGTH_BEHIND and at <= end:
             at = _behind_lengths(file, at)
     else:
         if at == end:

@@ -8,7 +8,7 @@ from theater import http, process
 
 
 class Clerk(theater.Actor):
-    initial = {"count": 0, "ticks": 0, "exits": 0, "programs": 0}
+    initial = {"count": 0, "ticks": 0, "exits": 0, "programs": 0}  # noqa: RUF012
 
     def init(self):
         self.state["port"] = http.serve(self).info().port
@@ -25,6 +25,7 @@ class Clerk(theater.Actor):
             return process.spawn("sh", "-c", "sleep 1000 & sleep 1000")
         if what == "fetch":
             return http.fetch(message["url"]).status
+        raise theater.Error(f"there is no {what}")
 
     def handle_send(self, message):
         if message == "tick":
