@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-systemd check bench examples clean
+.PHONY: help run test test-long test-faults test-systemd check bench examples clean
 
 help: ## Says what can be made.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ test-long: $(VENV)/installed-dev ## Runs all tests, and tries ten times as long 
 
 test-systemd: $(VENV)/installed-dev ## Runs the unit under a real systemd, in a container; takes root and systemd-nspawn.
 	$(BIN)/python tests/systemd/run.py
+
+FAULTS ?= --minutes 15 --quiet
+
+test-faults: $(VENV)/installed-dev ## Kills, stops, starves and misleads a server for 15 minutes, and reads the record.
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 check: $(VENV)/installed-dev ## Checks form and types.
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ from theater.core import authorized_key, manifest, tree_file, wire
 from theater.core.codec import pack, unpack
 from theater.core.memory_image import read as read_image
 from theater.core.signed_checkpoint import SignedCheckpoint
-from theater.errors import TheaterError, UnknownContent
+from theater.errors import ChainBroken, TheaterError, UnknownContent
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).with_name("cases")
@@ -221,6 +221,8 @@ def _chain(folder: Path) -> tuple[bytes, dict[int, str]]:
 def _judge_chain(path: Path, heads: dict[int, str], data: bytes) -> None:
     path.write_bytes(data)
     verdict = verify_chain(path)
+    if verdict.error is not None:
+        raise ChainBroken(verdict.error)
     if verdict.ok and verdict.entries and heads.get(verdict.entries) != verdict.head:
         raise Harm(f"a chain of {verdict.entries} entries that nobody wrote is taken")
 
@@ -242,5 +244,3 @@ def private_folder() -> Iterator[Path]:
     """One, while it is needed."""
     with tempfile.TemporaryDirectory(prefix="tf") as folder:
         yield Path(folder)
-
-

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-_TELLING = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xc1", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\r\n", b"\n[", b'"',
-            b"9" * 30, b"-1", b"\xf0\x9f\x98\x80", b"..", b"/", b"[" * 50, b"\x00asm", b"\xff\xff\xff\xff\x0f")  # fmt: skip
+_TELLING = (
+    *(b"\0", b"\xff", b"\x7f", b"\x80", b"\xc1", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\0asm"),
+    *(b"\r\n", b"\n[", b'"', b"9" * 30, b"-1", b"\xf0\x9f\x98\x80", b"..", b"/", b"[" * 50, b"\xff\xff\xff\xff\x0f"),
+)
 """Bytes that have ended parsers."""
 
 

@@ -102,7 +102,9 @@ class Fault:
         return "  ".join(words)
 
 
-def plan(seed: int, seconds: float, only: frozenset[str] = frozenset(), pause: float = 0.35) -> tuple[Fault, ...]:
+def plan(
+    seed: int, seconds: float, only: frozenset[str] = frozenset(), pause: float = 0.35, most: int = 1_000_000
+) -> tuple[Fault, ...]:
     """All faults of a run.
 
     Args:
@@ -110,13 +112,14 @@ def plan(seed: int, seconds: float, only: frozenset[str] = frozenset(), pause: f
         seconds: for which it goes wrong.
         only: kinds of faults and of victims; empty for all.
         pause: seconds between two, on average.
+        most: there are no more of them.
     """
     chance = random.Random(seed)
     kinds = {kind: weight for kind, weight in _KINDS.items() if not only or kind in only or not only & {*_KINDS}}
     victims = {each: weight for each, weight in _VICTIMS.items() if not only & {*_VICTIMS} or each in only}
     made: list[Fault] = []
     at = chance.expovariate(1 / pause)
-    while at < seconds:
+    while at < seconds and len(made) < most:
         fault = _fault(chance, at, _one(chance, kinds), victims)
         made.append(fault)
         at += fault.lasts + chance.expovariate(1 / pause)

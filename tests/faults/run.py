@@ -74,11 +74,16 @@ class Run:
 
     Args:
         seed: of the clients.
+        seconds: for which the clients ask, at least.
         say: told what happens.
+        kills: after so many it is enough; 0 for all of the plan.
     """
 
-    def __init__(self, plan: tuple[Fault, ...], seed: int, seconds: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: tuple[Fault, ...], seed: int, seconds: float, say: Callable[[str], None], kills: int = 0
+    ) -> None:
         self._plan = plan
+        self._kills = kills
         self._seconds = seconds
         self._say = say
         self._stage = Stage(seed)
@@ -119,6 +124,8 @@ class Run:
 
     def _do_all(self, begun: float) -> None:
         for fault in self._plan:
+            if self._kills and self._report.kills >= self._kills:
+                return
             self._wait_until(begun + fault.at)
             name = str(fault.kind) if fault.victim is None else f"{fault.kind} {fault.victim}"
             was_done = _ACTS[fault.kind](self, fault)

@@ -133,12 +133,12 @@ class Tenant:
         if not self._is_up:
             raise NotThere("the actor is not running")
 
-    def complain(self, what: str, **facts: Any) -> None:
+    def complain(self, what: str, /, **facts: Any) -> None:
         """Says in the log what is wrong with an actor's answers; not for each of them."""
         now = time.monotonic()
         if now - self._complained > 1.0:
             self._complained = now
-            self.office.log.warning("an answer of an actor is of no use", actor=self.actor, why=what, **facts)
+            self.office.log.warning("an answer of an actor is of no use", actor=self.actor, **{"why": what, **facts})
 
     # ---- the ends of websockets
 
@@ -163,7 +163,7 @@ class Tenant:
                 await asyncio.sleep(_PAUSE_S)
                 continue
             except TheaterError as error:
-                self.complain("an actor could not be told of the end of a websocket", why=error.message)
+                self.complain("an actor could not be told of the end of a websocket", error=error.message)
             if farewell in self._farewells:
                 self._farewells.remove(farewell)
             if self.open is not None:

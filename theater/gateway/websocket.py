@@ -142,7 +142,7 @@ class Socket:
             try:
                 await self.send(answer)
             except (InvalidInput, Conflict, LimitExceeded) as error:
-                self.site.tenant.complain("an answer could not be sent to a websocket", why=error.message)
+                self.site.tenant.complain("an answer could not be sent to a websocket", error=error.message)
 
 
 async def serve(

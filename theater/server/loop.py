@@ -98,8 +98,10 @@ class Loop:
         return (0 if fd in self._unheeded else select.EPOLLIN) | (select.EPOLLOUT if fd in self._writers else 0)
 
     def drain(self, fd: int, action: Callable[[], bool]) -> None:
-        """Calls `action` after every wake, and again while it returns True; `fd` wakes the loop. It takes a few at once,
-        so that others have their turn."""
+        """Calls `action` after every wake, and again while it returns True; `fd` wakes the loop.
+
+        It takes a few things at once, so that others have their turn.
+        """
         self._drains.append(action)
         self.reader(fd, _nothing)
 
