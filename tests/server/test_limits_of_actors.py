@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house import House, eventually, flooding, outcome
+from house import House, asking, eventually, flooding, outcome
 from kin import Kin
 
 from theater.client import Row
@@ -188,3 +188,24 @@ def test_the_actors_of_a_tree_are_held_to_the_limits_of_its_supervisors(closed_h
     house.await_row(row.id, lambda row: row.state == "running")
     limits = house.client.inspect(row.id).facts["manifest"]["limits"]
     assert (limits["memory"], limits["mailbox"], limits["record"]) == (4 << 20, 9, 16 << 20)
+
+
+# ---- descriptors
+
+
+def test_an_actor_that_knows_more_others_than_it_has_descriptors_for_hears_so_and_lives(
+    house: House, name: Callable[[], str]
+) -> None:
+    """Each other actor that it speaks to is a connection of its own."""
+    asker = house.start(name(), limits={"descriptors": 64})
+    others = [house.start(name()).name for _ in range(70)]
+    assert house.client.request(asker.id, asking(others[0], b"e")) == b"e"
+
+    def ask_all() -> None:
+        for other in others:
+            house.client.request(asker.id, asking(other, b"e"))
+
+    with pytest.raises(ActorFailed, match=r"\[limits\] descriptors"):
+        ask_all()
+    assert house.row(asker.id).pid == asker.pid, "it is the same life"
+    assert house.client.request(asker.id, b"e") == b"e"

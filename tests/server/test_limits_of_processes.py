@@ -190,13 +190,13 @@ def test_a_share_of_the_processor_holds_within_a_call(closed_house: House, equip
 def test_whom_the_kernel_kills_for_its_groups_want_of_memory_is_known(closed_house: House, equipped: Path) -> None:
     """Its group's bound is lowered by hand: what a worker keeps itself does not let it come so far."""
     house = closed_house.open("--cgroup", str(equipped))
-    actor = house.start("a", limits={"memory": "64MiB"}, supervision={"restart": "temporary"})
+    actor = house.start("a", limits={"message": "16MiB"}, supervision={"restart": "temporary"})
     other = house.start("b", supervision={"restart": "temporary"})
     group = group_of(house, actor.id)
     eventually(lambda: members(group) == [actor.pid])
     (group / "memory.max").write_text(str(4 << 20))
     with contextlib.suppress(TheaterError):
-        house.client.request(actor.id, b"m")
+        house.client.request(actor.id, b"e" + os.urandom(8 << 20))
     row = house.await_row(actor.id, lambda row: row.last_exit is not None and row.pid is None)
     assert row.last_exit is not None
     assert row.last_exit.reason == "out_of_memory"

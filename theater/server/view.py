@@ -56,6 +56,7 @@ class View:
             "registered": self._switchboard.directory.names(actor.id),
             "handlers": sorted(actor.manifest.handler_types | GRANTED_TO_ALL),
             "manifest": plain_manifest(actor.manifest),
+            "limits": {name: limit for name, limit in plain_manifest(actor.manifest)["limits"].items() if limit},
             "manifest_file": actor.where,
             "component_digest": actor.component,
             "program_digest": actor.program,

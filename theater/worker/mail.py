@@ -477,7 +477,10 @@ class Mail:
         """
         known = self._links.get(found.actor)
         if known is None or known.down is not None or known.incarnation != found.incarnation:
-            raise ActorDown(f"there is no way to {found.actor}: no link to it was to be had")
+            raise ActorDown(
+                f"there is no way to {found.actor}: no link to it was to be had; it may be one too many for this actor "
+                "([limits] descriptors)"
+            )
         return known
 
     def _adopt(self, found: Found, descriptor: int) -> None:
