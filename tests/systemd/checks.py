@@ -338,7 +338,7 @@ def root_stopped() -> str:
     assert counts() == [each + 1 for each in before]
     log = run("journalctl", "--unit=theater", "--no-pager").stdout
     assert "Watchdog timeout" in log
-    assert "turn" in log[log.index("Fatal Python error: Aborted") :], "the journal says where it hung"
+    assert "most recent call first" in log[log.index("Fatal Python error: Aborted") :], "it says where it hung"
     theater("verify", "--home", str(HOME))
     return said
 
