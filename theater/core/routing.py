@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from theater.errors import InvalidInput, NameTaken, NotFound
+from theater.errors import InvalidInput, LimitExceeded, NameTaken, NotFound
 
 _DEAD_REMEMBERED = 1024
 """So many of the dead are remembered with the addresses that they knew, the newest."""
+
+MOST_NAMES = 1000
+"""Names that one actor may have at a time."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -23,6 +26,7 @@ class Directory:
     """Registered names, and who watches whom. Actors are named by id."""
 
     _owner: dict[str, str] = field(default_factory=dict)
+    _count: dict[str, int] = field(default_factory=dict)
     _watchers: dict[str, set[str]] = field(default_factory=dict)
     _asked_by_name: dict[str, set[str]] = field(default_factory=dict)
     _asked: dict[str, set[str]] = field(default_factory=dict)
@@ -35,11 +39,17 @@ class Directory:
         Raises:
             NameTaken: it belongs to another actor.
             InvalidInput: it is no name.
+            LimitExceeded: the actor has as many as it may.
         """
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"{name!r} is not a name: letters, digits, '.', '_' and '-', at most 64, are allowed")
-        owner = self._owner.setdefault(name, actor)
-        if owner != actor:
+        owner = self._owner.get(name)
+        if owner is None:
+            count = self._count.get(actor, 0)
+            if count >= MOST_NAMES:
+                raise LimitExceeded(f"an actor may have {MOST_NAMES} names at a time; unregister some")
+            self._owner[name], self._count[actor] = actor, count + 1
+        elif owner != actor:
             raise NameTaken(f"the name {name!r} belongs to actor {owner}", name=name, owner=owner)
 
     def unregister(self, name: str, actor: str) -> set[str]:
@@ -51,6 +61,9 @@ class Directory:
         if self._owner.get(name) != actor:
             raise NotFound(f"the name {name!r} is not registered by this actor")
         del self._owner[name]
+        self._count[actor] -= 1
+        if not self._count[actor]:
+            del self._count[actor]
         return self._asked_by_name.pop(name, set())
 
     def release(self, actor: str) -> dict[str, set[str]]:

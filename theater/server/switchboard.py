@@ -44,6 +44,7 @@ from theater.core.wire import (
 )
 from theater.errors import (
     ActorDown,
+    LimitExceeded,
     MailboxFull,
     MessageTooLarge,
     TheaterError,
@@ -63,7 +64,14 @@ _UNDECIDED_S = 1.0
 """How long a question about a name may wait until it is known whether its dead owner comes back."""
 
 _AT_ONCE = 16
-"""Messages of one worker that are heard before the others are."""
+_SLICE_S = 0.002
+"""Messages of one worker that are heard before the others are, and how long that may take."""
+
+_LOOKUPS_MOST = 100
+"""Questions of one worker that wait for the same actor. One of ours has two at most."""
+
+_LAST_WORDS_S = 0.5
+"""How long a dead worker is heard out; after that only the ends of messages from outside are taken."""
 
 _READS_AT_ONCE = 4
 _BEHIND = 1 << 16
@@ -84,6 +92,7 @@ _STALL_S = 10.0
 """How long a worker may take for the rest of a frame while others wait for the room it takes."""
 
 _LAST_FRAMES = 1 << 16
+_HANDLED = encode(Handled(0, None, None))[:4]
 _GOODBYE_S = 2.0
 """How long after it has closed its line a worker's process may live."""
 
@@ -228,7 +237,8 @@ class Switchboard:
 
     def _hear_some(self, worker: Worker, line: Link) -> None:
         reads = heard = 0
-        while heard < _AT_ONCE and line.unsent_bytes <= _BEHIND:
+        until = time.monotonic() + _SLICE_S
+        while heard < _AT_ONCE and line.unsent_bytes <= _BEHIND and time.monotonic() < until:
             frame = line.next()
             if frame is not None:
                 heard += 1
@@ -335,10 +345,13 @@ class Switchboard:
     def _on_undelivered(self, worker: Worker, message: Undelivered) -> None:
         for letter in message.letters:
             match letter:
-                case [str() | None as sender, str() as receiver, bytes() as body, bytes() as cause, str() as why]:
+                case [str() | None as sender, str() as receiver, bytes() as body, bytes() as cause, str() as why] if (
+                    worker.actor.id in (sender, receiver)
+                ):
                     self._dead_letters.add(sender, receiver, body, cause, why)
                 case _:
-                    self.refused += 1
+                    self.refuse(worker, "what it says was not delivered is no letter of its own")
+                    return
 
     # ---- the directory
 
@@ -353,6 +366,9 @@ class Switchboard:
             self.tell(worker, Missing(message.number, error.to_wire()))
         elif _refuses_meanwhile(actor):
             self.tell(worker, Missing(message.number, _down(actor).to_wire()))
+        elif sum(waiting.asker is worker for waiting in self._waiting.get(actor.id, ())) >= _LOOKUPS_MOST:
+            busy = LimitExceeded(f"{_LOOKUPS_MOST} questions of this actor wait for {message.words} already")
+            self.tell(worker, Missing(message.number, busy.to_wire()))
         elif actor.state in COMING:
             self._waiting.setdefault(actor.id, []).append(_Waiting(worker, message))
             self._loop.at(message.deadline_ns / 1e9, lambda: self._lookup_overdue(actor.id, worker, message))
@@ -576,11 +592,13 @@ class Switchboard:
         if line is None:
             return
         line.allow(0)
+        until = time.monotonic() + _LAST_WORDS_S
         for _ in range(_LAST_FRAMES):
             frame = line.receive()
             if frame is None:
                 break
-            self._take(worker, frame)
+            if time.monotonic() < until or frame.startswith(_HANDLED):
+                self._take(worker, frame)
         self._hang_up(worker)
         if self._held:
             self._hear_held()
