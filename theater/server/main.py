@@ -26,6 +26,7 @@ from theater.server.lock import locked
 from theater.server.notify import Notifier
 from theater.server.operations import Operations
 from theater.server.wishes import Application
+from theater.walls import privileges
 
 _DESCRIPTORS = 1 << 20
 
@@ -61,6 +62,9 @@ def serve(
     """
     notifier = notifier or Notifier.from_environment(os.environ)
     faulthandler.enable()  # A watchdog ends what hangs by SIGABRT: its log tells where that was.
+    # Its memory holds the key that signs; and whatever it executes gains no right by that.
+    privileges.hide_memory()
+    privileges.gain_no_more()
     extensions.offer()
     home.create()
     _make_durable(home)

@@ -8,7 +8,6 @@ kernel does not know it does not refuse, so `version` is part of what an operato
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import struct
@@ -118,20 +117,17 @@ def ruleset(found: int, handled: Right, *, network: bool) -> bytes:
 
 
 def _allow(rules: int, path: str, rights: Right) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            system_call(
-                NUMBERS["landlock_add_rule"],
-                rules,
-                _PATH_BENEATH,
-                struct.pack("=Qi", _fitting(place, rights), place),
-                0,
-            )
-        except OSError as error:
-            raise OSError(error.errno, f"landlock: {path}: {os.strerror(error.errno or errno.EINVAL)}") from error
-        finally:
-            os.close(place)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return  # Not there, or not for this process: then there is nothing to allow.
+    try:
+        rule = struct.pack("=Qi", _fitting(place, rights), place)
+        system_call(NUMBERS["landlock_add_rule"], rules, _PATH_BENEATH, rule, 0)
+    except OSError as error:
+        raise OSError(error.errno, f"landlock: {path}: {os.strerror(error.errno or errno.EINVAL)}") from error
+    finally:
+        os.close(place)
 
 
 def _fitting(place: int, rights: Right) -> int:

@@ -74,7 +74,7 @@ def gateway() -> Room:
     )
 
 
-_NO_PROGRAM_NEEDS = HOSTILE - names(
+_NO_PROGRAM_NEEDS = (HOSTILE | {"userfaultfd"}) - names(
     "execve execveat mount umount2 unshare chroot personality mknod mknodat name_to_handle_at "
     "process_madvise modify_ldt mount_setattr move_mount open_tree fsopen fsconfig fsmount "
     "fspick pivot_root setns"
