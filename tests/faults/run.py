@@ -223,7 +223,8 @@ class Run:
         return [each.pid for each in children if "server.spawner" in each.words and each.pid not in known]
 
     def _compilers(self) -> list[int]:
-        """Has something compiled, and returns who does that."""
+        """Has something compiled, and returns who does that: of this server, for others may compile here, too."""
+        server = self._stage.server.pid
         path = self._stage.folder / "fresh.wat"
         (self._stage.folder / "fresh.wasm").write_bytes(assemble(_FRESH.format(time.monotonic_ns()), path.name))
         manifest = self._stage.folder / "fresh.toml"
@@ -238,7 +239,7 @@ class Run:
         self._threads.append(thread)
         with contextlib.suppress(NotInTime):
             found: list[int] = until(
-                lambda: [each.pid for each in processes.everyone().values() if "theater.wasm.compile" in each.words],
+                lambda: [each.pid for each in processes.descendants(server) if "theater.wasm.compile" in each.words],
                 "somebody compiles",
                 1.0,
             )
