@@ -153,6 +153,7 @@ class Run:
                 self._report.wrong.append(f"the server ended by itself with {stage.server.returncode}\n{said}")
             self._await_all_gone([])
             self._open_again()
+            self._is_short = False
         stage.replace_clients()
         now = time.monotonic()
         living = processes.reap_strangers(stage.known())

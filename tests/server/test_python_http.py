@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -186,3 +187,18 @@ async def _talk(room: Page) -> None:
 def _kill(room: Page) -> None:
     room.house.kill_worker(room.actor)
     room.house.await_incarnation(room.actor, 2)
+
+
+def test_a_websocket_that_is_gone_before_it_is_answered_is_no_defect(room: Page) -> None:
+    """What cannot be sent is said in the log; nobody else's websocket suffers."""
+    begin = (
+        b"GET /talk?name=a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    words = b'\x81\x83\0\0\0\0"a"'
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", room.port), 10.0) as line:
+            line.sendall(begin + words * 10)
+    eventually(lambda: room.ask("connections") == [], "all are gone")
+    assert room.fetch("/visits/b")[0] == 200
+    assert "defect" not in room.house.log_text()

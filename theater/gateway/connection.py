@@ -143,7 +143,9 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A defect of ours, which the client need not know."""
+        """A defect of ours, which the client need not know; or a client that hung up while it was answered."""
+        if isinstance(exc, ConnectionError):
+            raise exc
         self._listener.log.error("a defect of the gateway", why=f"{type(exc).__name__}: {exc}")
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
