@@ -103,7 +103,6 @@ def test_a_worker_may_do_next_to_nothing(tmp_path: Path) -> None:
             tried(lambda: os.pwrite(chain, b"X", 0)),
             tried(lambda: fcntl.fcntl(chain, fcntl.F_SETFL, 0)),
             tried(lambda: open({str(tmp_path / "chain")!r})),
-            tried(lambda: socket.socket(socket.AF_UNIX)),
             tried(os.fork),
             tried(lambda: os.kill(os.getppid(), 0)),
             tried(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC)),

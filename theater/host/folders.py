@@ -101,6 +101,12 @@ class _Used:
 class Folders:
     """Files by paths, as the manifest allows. Every method raises `Refused` with a sentence if it cannot."""
 
+    @property
+    def places(self) -> list[tuple[int, bool]]:
+        """The granted folders, as descriptors, and whether what is in them may be changed."""
+        written = {*self._around.write.values()}
+        return [(folder, folder in written) for folder in {*written, *self._around.read.values()}]
+
     def __init__(self, permissions: Filesystem, around: Surroundings) -> None:
         self._may = permissions
         self._around = around

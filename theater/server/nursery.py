@@ -47,13 +47,16 @@ _REST_S = 0.03
 
 class Breed(NamedTuple):
     """What a template holds: a compiled component of a cache, and for the runner the path of the actor's program. Its
-    spares rehearse in `stages`."""
+    spares rehearse in `stages`. And what it may reach: the home, and folders that a manifest grants, each with whether
+    it may be changed and the number of what is there now (0 for nothing)."""
 
     cache: str
     component: str
     fuel: bool
     program: str | None
     stages: str
+    home: str
+    folders: tuple[tuple[str, bool, int], ...] = ()
 
 
 class Newborn(NamedTuple):

@@ -28,6 +28,7 @@ from theater.core.exit_reason import ExitKind, ExitReason
 from theater.core.handlers import GRANTED_TO_ALL
 from theater.core.manifest import Manifest
 from theater.core.permissions.environment import Environment
+from theater.core.permissions.filesystem import Filesystem
 from theater.core.process_bounds import nice
 from theater.core.pulse import SIZE, Pulse
 from theater.core.secrets import message_digest
@@ -634,7 +635,8 @@ class Stage:
 
     def _breed(self, actor: Actor, artefact: Artefact) -> Breed:
         program = str(self._content.path(actor.program)) if actor.program is not None else None
-        return Breed(str(artefact.path.parent), actor.component, artefact.meta.fuel, program, str(self._home.run))
+        cache, stages, home = str(artefact.path.parent), str(self._home.run), str(self._home.root)
+        return Breed(cache, actor.component, artefact.meta.fuel, program, stages, home, _folders(actor))
 
     def _save(self, actor: Actor) -> None:
         """Writes the row soon. Nobody waits for that: what a killed server had not written, the chain says too."""
@@ -652,6 +654,24 @@ class Stage:
     def _say(self, actor: Actor, text: str) -> None:
         incarnation = actor.incarnation
         self._loop.later(lambda: self._ledger.system_line(actor.id, incarnation, text))
+
+
+def _folders(actor: Actor) -> tuple[tuple[str, bool, int], ...]:
+    """The folders that an actor is granted, with whether it may change them, and which they are now: one that is
+    replaced is another one to the walls of a process."""
+    granted = next((each.permissions for each in actor.manifest.handlers if each.type == "filesystem"), None)
+    beside = os.path.dirname(actor.where)
+    if not isinstance(granted, Filesystem) or not os.path.isabs(beside):
+        return ()
+    placed = granted.placed(beside)
+    return tuple((path, path in placed.write, _number(path)) for path in sorted({*placed.read, *placed.write}))
+
+
+def _number(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
 
 
 def _environment(manifest: Manifest) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from enum import IntFlag
@@ -52,6 +53,9 @@ CHANGE |= Right.REMOVE_DIR | Right.REFER
 ADD = READ | Right.MAKE_REG | Right.MAKE_DIR | Right.REFER
 """New files can be moved in; those that are there can be neither changed nor removed."""
 
+Paths = Mapping[str, Right] | Mapping[str | int, Right]
+"""What may be done beneath each folder, or with each file: by its path, or by a descriptor that is open."""
+
 _OF_FILES = Right.EXECUTE | Right.WRITE_FILE | Right.READ_FILE | Right.TRUNCATE | Right.IOCTL_DEV
 _KNOWN_SINCE = {1: (1 << 13) - 1, 2: Right.REFER, 3: Right.TRUNCATE, 5: Right.IOCTL_DEV}
 
@@ -64,13 +68,13 @@ def version() -> int:
         return 0
 
 
-def confine(paths: Mapping[str, Right], *, network: bool = False) -> int:
+def confine(paths: Paths, *, network: bool = False) -> int:
     """Refuses everything with files but what `paths` say, for good. Needs no_new_privs or CAP_SYS_ADMIN.
 
     Where the kernel can, also TCP, connections to abstract sockets of others, and signals to others.
 
     Args:
-        paths: what may be done beneath each folder, or with each file. One that is not there is left out.
+        paths: what stays allowed; one that is not there is left out.
         network: TCP stays allowed.
 
     Returns:
@@ -116,21 +120,24 @@ def ruleset(found: int, handled: Right, *, network: bool) -> bytes:
     return struct.pack("QQQ", handled, tcp, scoped)[: 8 if found < 4 else 16 if found < 6 else 24]
 
 
-def _allow(rules: int, path: str, rights: Right) -> None:
+def _allow(rules: int, path: str | int, rights: Right) -> None:
+    if isinstance(path, int):
+        _add(rules, path, rights)
+        return
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return  # Not there, or not for this process: then there is nothing to allow.
     try:
-        rule = struct.pack("=Qi", _fitting(place, rights), place)
-        system_call(NUMBERS["landlock_add_rule"], rules, _PATH_BENEATH, rule, 0)
+        _add(rules, place, rights)
     except OSError as error:
         raise OSError(error.errno, f"landlock: {path}: {os.strerror(error.errno or errno.EINVAL)}") from error
     finally:
         os.close(place)
 
 
-def _fitting(place: int, rights: Right) -> int:
-    """A rule for a file may have no right of folders."""
-    is_folder = os.fstat(place).st_mode & 0o170000 == 0o040000
-    return int(rights if is_folder else rights & _OF_FILES)
+def _add(rules: int, place: int, rights: Right) -> None:
+    # A rule for a file may have no right of folders.
+    fitting = rights if stat.S_ISDIR(os.fstat(place).st_mode) else rights & _OF_FILES
+    rule = struct.pack("=Qi", int(fitting), place)
+    system_call(NUMBERS["landlock_add_rule"], rules, _PATH_BENEATH, rule, 0)

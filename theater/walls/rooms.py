@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from theater.walls import landlock, privileges, resources, seccomp
-from theater.walls.landlock import Right
+from theater.walls.landlock import Paths
 from theater.walls.seccomp import Filter, Masked
 
 _EXEC_MEMORY = 4
@@ -56,7 +56,11 @@ _ORDINARY = _names(
 """What Python and a guest in it need while they work, where files are confined by Landlock."""
 
 _NO_CODE = (Masked(2, _EXEC_MEMORY, 0),)
-_NEVER = {"clone3": errno.ENOSYS, "ioctl": errno.ENOTTY, "prlimit64": errno.EPERM}
+_PAGEMAP_SCAN = 0xC0606610
+_FILE_REQUESTS = (0x5401, 0x541B, 0x5421)
+"""Is it a terminal, how much can be read, do not wait: Python asks that of files and sockets."""
+
+_NEVER = {"clone3": errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Room:
     network: bool = False
 
 
-def enter(room: Room, paths: Mapping[str, Right] | None = None, *, report: bool = False) -> int | None:
+def enter(room: Room, paths: Paths | None = None, *, report: bool = False) -> int | None:
     """Puts this process into a room, for good.
 
     Args:
@@ -121,9 +125,11 @@ TEMPLATE = Room(
         # What is hostile stays with the filter of the spawner, which reports it.
         allowed=_ORDINARY
         | HOSTILE
-        | frozenset({"clone", "wait4", "setrlimit", "prlimit64", "seccomp", "capset", "capget", "fcntl", "ftruncate"})
-        | frozenset({"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "prctl", "socketpair"})
-        | frozenset({"tgkill", "fallocate", "setsockopt"}),
+        | _names(
+            "clone wait4 setrlimit prlimit64 setpriority seccomp capset capget fcntl ftruncate fallocate ioctl prctl "
+            "landlock_create_ruleset landlock_add_rule landlock_restrict_self socketpair setsockopt tgkill userfaultfd "
+            "memfd_create utimensat chmod fchmodat"
+        ),
         when={"mmap": [_NO_CODE], "mprotect": [_NO_CODE]},
         errors=_NEVER,
     ),
@@ -144,6 +150,9 @@ def worker(pid: int) -> Room:
                 "clone": [(Masked(0, _THREAD, _THREAD),)],
                 "prctl": [(Masked(0, _WORD, _PR_SET_NAME),)],
                 "tgkill": [(Masked(0, _WORD, pid),)],
+                "ioctl": [(Masked(1, _WORD, request),) for request in (_PAGEMAP_SCAN, *_FILE_REQUESTS)],
+                # Of an open file; by a path it would be anybody's.
+                "utimensat": [(Masked(1, _WORD, 0), Masked(1, _WORD, 0, upper=True))],
                 # A chain that is open for appending stays so.
                 "fcntl": [
                     (Masked(1, _WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),

@@ -38,12 +38,13 @@ _LONGEST_JUMP = 255
 
 
 class Masked(NamedTuple):
-    """Holds if the lower 32 bits of an argument, masked, are this value. The kernel looks at no more of them in the
-    calls for which it is used here."""
+    """Holds if the lower 32 bits of an argument, masked, are this value; the kernel looks at no more of them where it
+    takes an int. Or, of a pointer, the `upper` ones."""
 
     argument: int
     mask: int
     value: int
+    upper: bool = False
 
 
 class Offence(NamedTuple):
@@ -118,7 +119,7 @@ def _conditions(alternatives: Sequence[Sequence[Masked]]) -> list[_Step]:
         rest = 3 * len(conditions) + 1
         for condition in conditions:
             rest -= 3
-            steps.append((_LOAD, 0, 0, _ARGUMENTS_AT + 8 * condition.argument))
+            steps.append((_LOAD, 0, 0, _ARGUMENTS_AT + 8 * condition.argument + 4 * condition.upper))
             steps.append((_AND, 0, 0, condition.mask))
             steps.append((_IF_EQUAL, 0, rest, condition.value))
         steps.append((_ANSWER, 0, 0, _ALLOW))

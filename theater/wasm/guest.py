@@ -72,8 +72,11 @@ class Guest:
         artefact: what `ArtefactCache.find` gave: its digest was checked.
         host: what the imports are bound to.
         memory: bytes that each linear memory may have; None is no limit.
+        loaded: the component, if another guest has loaded it already: no code is mapped then.
+        before_running: called when its code is mapped, and before any of it runs.
 
     Attributes:
+        component: what was loaded.
         exports: (interface, function) of all that can be called; an older name stands here as the present one
             (`theater.core.older_names`), as it does for the host.
 
@@ -84,7 +87,15 @@ class Guest:
         BaseException: what a host function raised meanwhile.
     """
 
-    def __init__(self, artefact: Artefact, host: GuestHost, *, memory: int | None = None) -> None:
+    def __init__(
+        self,
+        artefact: Artefact,
+        host: GuestHost,
+        *,
+        memory: int | None = None,
+        loaded: wc.Component | None = None,
+        before_running: Callable[[], object] = lambda: None,
+    ) -> None:
         meta = artefact.meta
         self._artefact = artefact
         self._described = meta.described()
@@ -101,6 +112,8 @@ class Guest:
         self._store = self._new_store(memory)
         self._wasi = Wasi(self._engine, host.wasi)
         self._kept: list[object] = []
+        self.component = loaded if loaded is not None else self._load()
+        before_running()
         self._instance, self._memories = self._made(host)
         # Each new memory is mapped below those before it.
         self._keeping = Keeping(self._memories[::-1], self._reach(), self._wasi.handles)
@@ -298,13 +311,12 @@ class Guest:
                 gc.enable()
 
     def _instantiate(self, host: GuestHost) -> wc.Instance:
-        component = self._load()
         with wc.Linker(self._engine) as linker:
             with linker.root() as root:
                 self._link(root, host)
             try:
                 with host_exceptions():
-                    instance: wc.Instance = linker.instantiate(self._store, component)
+                    instance: wc.Instance = linker.instantiate(self._store, self.component)
                     return instance
             except CallFailed as failure:
                 if is_link_error(failure.message):

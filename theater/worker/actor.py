@@ -22,6 +22,7 @@ from theater.core.chain import Call, Ending, Entry, Kind, Outcome, state_digest
 from theater.core.exit_reason import ExitReason
 from theater.core.handlers import HANDLERS, INIT, MESSAGE_SERVER_CLIENT, handled_exports, permissions_of
 from theater.core.permissions import Permissions
+from theater.core.permissions.filesystem import Filesystem as FilesystemGranted
 from theater.core.permissions.random import Random as RandomGranted
 from theater.core.permissions.store import Store as StorePermissions
 from theater.core.permissions.timers import Timers as TimersGranted
@@ -60,6 +61,7 @@ from theater.worker.promises import Promises
 from theater.worker.record import Record, Room
 from theater.worker.recovery import take_up
 from theater.worker.retrace import remember
+from theater.worker.seal import seal_worker
 from theater.worker.services import Services
 from theater.worker.signals import Signals
 from theater.worker.snapshots import Snapshots, require_room, snapshot_of
@@ -157,8 +159,18 @@ class Actor:
         self._servers = Kept(assignment.own("servers"), self._record.release, self._veil, durable=durable)
         if beginning.why_not is not None:
             self._say_system(f"goes on with its state and not with its memory: {beginning.why_not}")
+        granted = assignment.granted(FilesystemGranted)
+        self._folders = open_folders(assignment, granted, self._record.release, self._remaining)
         if self._past is None:
             self._attach(warm, content)
+
+    def seal(self) -> None:
+        """Gives up all rights that the guest is not to find, should it get out of its sandbox. What needs one of them
+        has been done, or is done now."""
+        self._guest.prepare_deadlines()
+        if self._is.state_root:
+            self._guest.prepare_state_roots()
+        seal_worker(self._is, self._folders.places)
 
     def _expect_snapshots(self) -> Snapshots:
         at = self._writer.recovery.mark.snapshot_at
@@ -204,7 +216,7 @@ class Actor:
             directory=self._mail,
             clockwork=self._timers,
             stores=Stores(labels, self._is.actor, store_permissions),
-            folders=open_folders(self._is, permissions.get("filesystem"), self._record.release, self._remaining),
+            folders=self._folders,
             family=family,
             bonds=bonds,
             secrets=secrets,

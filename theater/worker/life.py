@@ -85,6 +85,7 @@ def _play(assignment: Assignment, warm: Warm, pulse: Pulse, signals: Signals) ->
         actor = Actor(assignment, warm, pulse, signals)
         bounds.impose(assignment.limits, warm.guest.memory_bytes())
         signal.signal(signal.SIGTERM, actor.on_sigterm)
+        actor.seal()
         actor.begin()
         actor.signals.tell(Ready(assignment.incarnation))
         actor.serve()

@@ -87,6 +87,7 @@ class _Understudy:
         self.prepare_deadlines = guest.prepare_deadlines
         self.limit_memory, self.memory_bytes = guest.limit_memory, guest.memory_bytes
         self.set_fuel, self.fuel_consumed = guest.set_fuel, guest.fuel_consumed
+        self.prepare_state_roots = guest.prepare_state_roots
         self.state_root, self.keep, self.unportable = guest.state_root, guest.keep, guest.unportable
 
     def shaped(self, interface: str, function: str, params: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -73,7 +73,7 @@ class _Maker:
                 script.ask(each.interface, each.function, each.args)
             return guest
         guest.close()
-        guest = Guest(self._warm.artefact, self._warm.host)
+        guest = Guest(self._warm.artefact, self._warm.host, loaded=guest.component)
         content = self._read_program()
         if content is not None:
             program.load(guest, content)

@@ -1,6 +1,7 @@
 """A template: one component, loaded and instantiated, ready to be forked once for each life of an actor.
 
-It is single-threaded and compiles nothing (D1). For an actor written in Python the
+It is single-threaded and compiles nothing (D1); before anything of the component runs it seals itself
+(theater/worker/seal.py). For an actor written in Python the
 component is the runner, and the template has also loaded the actor's program into it, so that a worker is born
 with everything in memory. It plays short lives until Python has adapted to them (theater/worker/rehearsal.py).
 `gc.freeze` before the first fork keeps Python from touching, and so copying, pages
@@ -34,6 +35,7 @@ from theater.wasm.artefacts import ArtefactCache
 from theater.wasm.guest import Guest, Trap
 from theater.worker import confine, life, program
 from theater.worker.rehearsal import learn_by_heart
+from theater.worker.seal import seal_template
 from theater.worker.warm import Warm
 
 _LARGEST_ORDER = 65536
@@ -45,7 +47,8 @@ def serve(orders: socket.socket, order: Mapping[str, Any], supervisor: int, fork
     Args:
         orders: this template's end of its socket pair with the supervisor.
         order: cache (of artefacts), component (its digest, hex), fuel (whether it is counted), program (path of the
-            program in the store, or None), stages (folder in which spares rehearse).
+            program in the store, or None), stages (folder in which spares rehearse), home, folders (that the manifest
+            grants: path, whether it may be changed, number).
         supervisor: process id of the supervisor.
         fork: the spawner's fork; returns 0 in the child.
     """
@@ -106,10 +109,11 @@ def _load(order: Mapping[str, Any]) -> Warm:
         extensions.offer()
         for interface in {name for name, _ in artefact.meta.imports}:
             handler_granting(interface)  # A package that brings it is loaded once here, and not in every life.
-        guest = Guest(artefact, host)
+        content = Path(order["program"]).read_bytes() if order["program"] is not None else b""
+        guest = Guest(artefact, host, before_running=partial(seal_template, order))
         if order["program"] is not None:
             # Without a deadline: its timer would have a thread (theater/wasm/deadline.py). The nursery kills who hangs.
-            program.load(guest, Path(order["program"]).read_bytes())
+            program.load(guest, content)
         guest.keep_image()
     except Trap as trap:
         raise ComponentError(f"the component ended while it was instantiated: {trap.kind}: {trap.message}") from trap
