@@ -23,6 +23,7 @@ from wasmtime import component as wc
 from theater.core.memory_image import MemoryImage
 from theater.core.older_names import is_without_id, own_names, present_name, without_id
 from theater.errors import ComponentError, ContentDamaged, WrongState
+from theater.wasm import native
 from theater.wasm.artefacts import Artefact
 from theater.wasm.conform import conform_arguments
 from theater.wasm.deadline import Deadline
@@ -41,6 +42,8 @@ MAX_TABLE_ELEMENTS: Final = 1 << 20
 """Elements of the largest table, 8 bytes each. CPython has 20,000."""
 MAX_MEMORIES: Final = 8
 """Linear memories of one instance, each up to the memory limit. The wrapper has two, a guest of any language one."""
+_CALLBACKS_LATER: Final = 512
+"""That are made when the guest first calls them (theater/wasm/wasi.py), or for another guest after this one."""
 _NO_LIMIT: Final = -1
 _MAX_FUEL: Final = (1 << 64) - 1
 
@@ -113,7 +116,7 @@ class Guest:
         self._wasi = Wasi(self._engine, host.wasi)
         self._kept: list[object] = []
         self.component = loaded if loaded is not None else self._load()
-        before_running()
+        self._before_running = before_running
         self._instance, self._memories = self._made(host)
         # Each new memory is mapped below those before it.
         self._keeping = Keeping(self._memories[::-1], self._reach(), self._wasi.handles)
@@ -314,6 +317,8 @@ class Guest:
         with wc.Linker(self._engine) as linker:
             with linker.root() as root:
                 self._link(root, host)
+            native.reserve(_CALLBACKS_LATER)
+            self._before_running()
             try:
                 with host_exceptions():
                     instance: wc.Instance = linker.instantiate(self._store, self.component)

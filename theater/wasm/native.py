@@ -132,6 +132,13 @@ Callback = ctypes.CFUNCTYPE(_word, _word, _word, _word, _word, _word, _word, _wo
 """(data, context, function type, arguments, count, results, count) -> error. The arguments belong to wasmtime."""
 
 
+def reserve(count: int) -> None:
+    """Has memory for so many callbacks set aside, for a process that will not be able to make code. Each callback is a
+    little code, for which the library takes a page whenever it has no place left, and of which it gives none back."""
+    made = [Callback(lambda *_: 0) for _ in range(count)]
+    made.clear()
+
+
 def address(pointer: Any) -> int:
     """The address that a ctypes pointer holds."""
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
