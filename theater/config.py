@@ -134,7 +134,7 @@ class Home:
         """
         longest = self.run / f"{'0' * 16}.{2**31}"
         check_socket_path(longest)
-        for path in (self.root, self.actors, self.content, self.labels, self.websockets, self.run):
+        for path in (self.root, self.actors, self.content, self.labels, self.secrets, self.websockets, self.run):
             private_directory(path)
         return self
 

@@ -80,7 +80,7 @@ def test_a_domain_says_what_may_be_done_with_which_files(tmp_path: Path) -> None
 def test_who_enters_a_room_has_no_capability_no_core_and_filters() -> None:
     found = confined("""
         status, limits = open("/proc/self/status"), open("/proc/self/limits")
-        rooms.enter(rooms.worker(os.getpid()))
+        rooms.enter(rooms.worker(os.getpid(), 99))
         status = dict(line.split(":", 1) for line in status)
         (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
         say([int(status["CapEff"], 16), int(status["CapPrm"], 16), int(status["NoNewPrivs"]), int(status["Seccomp"]),
@@ -96,13 +96,17 @@ def test_a_worker_may_do_next_to_nothing(tmp_path: Path) -> None:
         chain = os.open({str(tmp_path / "chain")!r}, os.O_WRONLY | os.O_APPEND)
         rooms.enter(rooms.SPAWNER)
         rooms.enter(rooms.TEMPLATE, {{{str(tmp_path)!r}: landlock.CHANGE}})
-        rooms.enter(rooms.worker(os.getpid()), {{}})
+        rooms.enter(rooms.worker(os.getpid(), chain), {{}})
         say([
             tried(lambda: os.write(chain, b"!")),
             tried(lambda: os.ftruncate(chain, 0)),
             tried(lambda: os.pwrite(chain, b"X", 0)),
             tried(lambda: fcntl.fcntl(chain, fcntl.F_SETFL, 0)),
+            tried(lambda: fcntl.fcntl(chain, fcntl.F_DUPFD_CLOEXEC, 50)),
             tried(lambda: open({str(tmp_path / "chain")!r})),
+            tried(lambda: socket.socket(socket.AF_UNIX)),
+            tried(lambda: socket.socket(socket.AF_INET)),
+            tried(socket.socketpair),
             tried(os.fork),
             tried(lambda: os.kill(os.getppid(), 0)),
             tried(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC)),

@@ -119,6 +119,10 @@ class ChainWriter:
             raise
         return cls(fd, where, recovery, clock, put, Durability(durability), monotonic)
 
+    def fileno(self) -> int:
+        """The descriptor of the file, which can only be appended to."""
+        return self._fd
+
     @property
     def head(self) -> Head:
         """The head behind everything appended, staged or written."""

@@ -57,8 +57,8 @@ _ORDINARY = _names(
 
 _NO_CODE = (Masked(2, _EXEC_MEMORY, 0),)
 _PAGEMAP_SCAN = 0xC0606610
-_FILE_REQUESTS = (0x5401, 0x541B, 0x5421)
-"""Is it a terminal, how much can be read, do not wait: Python asks that of files and sockets."""
+_FILE_REQUESTS = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
+"""Is it a terminal, how much can be read, do not wait, close at exec or not: what Python asks of files and sockets."""
 
 _NEVER = {"clone3": errno.ENOSYS}
 
@@ -138,8 +138,14 @@ TEMPLATE = Room(
 """A component that is mapped: what it needs to run, and to be forked."""
 
 
-def worker(pid: int) -> Room:
-    """The room of an actor, of process `pid`."""
+def worker(pid: int, chain: int) -> Room:
+    """The room of an actor.
+
+    Args:
+        pid: of its process.
+        chain: descriptor of its chain, which is open for appending and stays so.
+    """
+    other_files = [(Masked(0, _WORD, chain, differs=True),)]
     return Room(
         "worker",
         Filter(
@@ -153,10 +159,11 @@ def worker(pid: int) -> Room:
                 "ioctl": [(Masked(1, _WORD, request),) for request in (_PAGEMAP_SCAN, *_FILE_REQUESTS)],
                 # Of an open file; by a path it would be anybody's.
                 "utimensat": [(Masked(1, _WORD, 0), Masked(1, _WORD, 0, upper=True))],
-                # A chain that is open for appending stays so.
+                **dict.fromkeys(("ftruncate", "fallocate", "pwrite64"), other_files),
                 "fcntl": [
                     (Masked(1, _WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),
-                    *[(Masked(1, _WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC)],
+                    *[(Masked(1, _WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL)],
+                    (Masked(1, _WORD, _F_DUPFD_CLOEXEC), *other_files[0]),
                 ],
             },
             errors=_NEVER,

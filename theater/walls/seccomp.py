@@ -39,12 +39,13 @@ _LONGEST_JUMP = 255
 
 class Masked(NamedTuple):
     """Holds if the lower 32 bits of an argument, masked, are this value; the kernel looks at no more of them where it
-    takes an int. Or, of a pointer, the `upper` ones."""
+    takes an int. Or, of a pointer, the `upper` ones. Or if they are anything else: `differs`."""
 
     argument: int
     mask: int
     value: int
     upper: bool = False
+    differs: bool = False
 
 
 class Offence(NamedTuple):
@@ -121,7 +122,8 @@ def _conditions(alternatives: Sequence[Sequence[Masked]]) -> list[_Step]:
             rest -= 3
             steps.append((_LOAD, 0, 0, _ARGUMENTS_AT + 8 * condition.argument + 4 * condition.upper))
             steps.append((_AND, 0, 0, condition.mask))
-            steps.append((_IF_EQUAL, 0, rest, condition.value))
+            jumps = (rest, 0) if condition.differs else (0, rest)
+            steps.append((_IF_EQUAL, *jumps, condition.value))
         steps.append((_ANSWER, 0, 0, _ALLOW))
     steps.append((_ANSWER, 0, 0, _ERROR | errno.EPERM))
     return steps

@@ -170,7 +170,7 @@ class Actor:
         self._guest.prepare_deadlines()
         if self._is.state_root:
             self._guest.prepare_state_roots()
-        seal_worker(self._is, self._folders.places)
+        seal_worker(self._is, self._writer.fileno(), self._folders.places)
 
     def _expect_snapshots(self) -> Snapshots:
         at = self._writer.recovery.mark.snapshot_at

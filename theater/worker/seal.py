@@ -43,10 +43,11 @@ def seal_template(order: Mapping[str, Any]) -> None:
     rooms.enter(rooms.TEMPLATE, paths)
 
 
-def seal_worker(assignment: Assignment, folders: Iterable[tuple[int, bool]]) -> None:
+def seal_worker(assignment: Assignment, chain: int, folders: Iterable[tuple[int, bool]]) -> None:
     """Seals a worker.
 
     Args:
+        chain: descriptor of its chain.
         folders: those that its manifest grants, as descriptors, and whether it may change what is in them.
     """
     pid = os.getpid()
@@ -56,7 +57,7 @@ def seal_worker(assignment: Assignment, folders: Iterable[tuple[int, bool]]) -> 
     if _STORE in assignment.handlers:
         paths[assignment.labels] = CHANGE
     paths.update((folder, CHANGE if writable else READ) for folder, writable in folders)
-    rooms.enter(rooms.worker(pid), paths)
+    rooms.enter(rooms.worker(pid, chain), paths)
 
 
 def _code() -> set[str]:
