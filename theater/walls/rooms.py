@@ -40,7 +40,7 @@ HOSTILE = _names(
 """Calls that no process of an actor makes by mistake. Whoever makes one is ended, and the reason names it."""
 
 _ORDINARY = _names(
-    "read write readv writev pread64 preadv preadv2 pwritev2 close close_range fstat lseek poll ppoll select "
+    "read write readv writev pread64 preadv preadv2 close close_range fstat lseek poll ppoll select "
     "pselect6 brk munmap mremap madvise mincore futex futex_waitv futex_wait futex_wake sched_yield getpid "
     "getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgid getpgrp getsid "
     "rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack rt_sigtimedwait rt_sigpending restart_syscall "
