@@ -242,6 +242,12 @@ def disk_error(error: OSError, doing: str) -> DiskFull | IntegrityError:
 # ---- life of actors
 
 
+class WallMissing(TheaterError):
+    """A server was to run with all walls only, and this kernel or machine has not all."""
+
+    exit_code = 15
+
+
 class LifecycleError(TheaterError):
     exit_code = 11
 

@@ -47,6 +47,7 @@ _STEP_S = 900.0
     show_default=True,
     help="Living actors that there may be.",
 )
+@click.option("--require-walls", is_flag=True, help="Refuses to run where one of the walls around workers is missing.")
 @click.option(
     "--cgroup",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -61,6 +62,7 @@ def command(
     listen: tuple[str, ...],
     authorized_keys: Path | None,
     max_actors: int,
+    require_walls: bool,
     cgroup: Path | None,
 ) -> int:
     """Runs a server in the foreground.
@@ -77,6 +79,10 @@ def command(
 
     from ..application import application
 
+    if require_walls:
+        from theater.server.required_walls import require_all
+
+        require_all()
     remote = _remote(listen, authorized_keys)
     log.configure(log_format or log.fitting(), log_level)
     notifier = Notifier.from_environment(os.environ)

@@ -23,11 +23,12 @@ _F_NOTIFY, _F_SETLEASE, _F_SETPIPE_SZ = 1026, 1024, 1031
 _FAMILIES = 46
 
 FATAL = [
-    *("execve execveat ptrace process_vm_readv process_vm_writev mount umount2 pivot_root chroot setns unshare bpf").split(),
-    *("perf_event_open keyctl add_key request_key init_module finit_module kexec_load io_uring_setup").split(),
-    *("io_uring_enter io_uring_register open_by_handle_at name_to_handle_at pidfd_getfd fsopen open_tree").split(),
-    *("move_mount reboot swapon settimeofday clock_settime sethostname personality mknodat kcmp").split(),
-]
+    "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2", "pivot_root", "chroot",
+    "setns", "unshare", "bpf", "perf_event_open", "keyctl", "add_key", "request_key", "init_module", "finit_module",
+    "kexec_load", "io_uring_setup", "io_uring_enter", "io_uring_register", "open_by_handle_at", "name_to_handle_at",
+    "pidfd_getfd", "fsopen", "open_tree", "move_mount", "reboot", "swapon", "settimeofday", "clock_settime",
+    "sethostname", "personality", "mknodat", "kcmp",
+]  # fmt: skip
 """Calls that end whoever makes them; which arguments they have does not matter."""
 
 
@@ -35,13 +36,14 @@ class Target:
     """What is attacked.
 
     Args:
-        facts: `home`, `own` and `other` (folders of two actors), `server` and `neighbour` (process ids), `content` (a
-            file of it), `manifest`.
+        facts: `home`, `secrets` and `record` (of the server), `own` and `other` (folders of two
+            actors), `server` and `neighbour` (process ids), `content` (a file of it), `manifest`.
     """
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.home, self.own, self.other = facts["home"], facts["own"], facts["other"]
         self.server, self.neighbour = facts["server"], facts["neighbour"]
+        self.secrets, self.record = facts["secrets"], facts["record"]
         self.content, self.manifest = facts["content"], facts["manifest"]
 
     def chain(self) -> int:
@@ -85,9 +87,9 @@ def _files() -> dict[str, Callable[[Target], object]]:
         "other-chain": lambda at: f"{at.other}/chain",
         "other-folder": lambda at: at.other,
         "all-actors": lambda at: os.path.dirname(at.own),
-        "secrets": lambda at: f"{at.home}/secrets",
+        "secrets": lambda at: at.secrets,
         "manifest": lambda at: at.manifest,
-        "supervisor-chain": lambda at: f"{at.home}/supervisor",
+        "supervisor-chain": lambda at: at.record,
         "control": lambda at: f"{at.home}/run",
         "memory-of-another": lambda at: f"/proc/{at.neighbour}/mem",
         "memory-of-the-server": lambda at: f"/proc/{at.server}/mem",
@@ -135,9 +137,7 @@ def _of_the_chain() -> dict[str, Callable[[Target], object]]:
         "chain-owner": lambda at: os.fchown(at.chain(), 1, 1),
         "chain-reopen": lambda at: os.open(f"/proc/self/fd/{at.chain()}", os.O_WRONLY),
         "chain-read": lambda at: os.read(at.chain(), 10),
-        "chain-write-at-flags": lambda at: system_call(
-            NUMBERS["pwritev2"], at.chain(), _vector(b"X"), 1, 0, 0, 0x20
-        ),
+        "chain-write-at-flags": lambda at: system_call(NUMBERS["pwritev2"], at.chain(), _vector(b"X"), 1, 0, 0, 0x20),
         "chain-splice": lambda at: os.splice(at.chain(), at.chain(), 10),
         "chain-copy-over": lambda at: os.copy_file_range(at.chain(), at.chain(), 10, 0, 0),
         "chain-dup-over": lambda at: os.dup2(2, at.chain()),
@@ -201,34 +201,38 @@ def _of_processes() -> dict[str, Callable[[Target], object]]:
 
 
 def _of_identity() -> dict[str, Callable[[Target], object]]:
-    return {
-        "become-root": lambda at: os.setresuid(0, 0, 0),
-        "become-nobody": lambda at: os.setresuid(65534, 65534, 65534),
-        "groups": lambda at: os.setgroups([0]),
-        "group-of-root": lambda at: os.setresgid(0, 0, 0),
-        "capabilities": _call("capset", (0x20080522).to_bytes(4, "little") + bytes(4), b"\xff" * 24),
-        "be-traceable": lambda at: process_control(4, 1),
-        "outlive-the-server": lambda at: process_control(1, 0),
-        "adopt": lambda at: process_control(36, 1),
-        "own-filter": lambda at: process_control(22, 2, 0),
-        "own-filter-by-call": _call("seccomp", 1, 0, bytes(16)),
-        "new-domain": _call("landlock_create_ruleset", bytes(24), 24, 0),
-        "change-folder": lambda at: os.chdir("/"),
-        "socket-pair": lambda at: socket.socketpair(),
-        "connect-to-control": _connect_to_control,
-        "accept": _call("accept4", 0, 0, 0, 0),
-        "listen": _call("listen", 0, 1),
-        "bind": _call("bind", 0, bytes(16), 16),
-        "connect": _call("connect", 0, bytes(16), 16),
-        "terminal-input": lambda at: fcntl.ioctl(2, 0x5412, b"x"),
-        "disk-quota": _call("sync"),
-    } | {
-        f"socket-of-family-{family}": (lambda at, family=family: socket.socket(family, socket.SOCK_STREAM))
-        for family in range(_FAMILIES)
-    } | {
-        f"datagrams-of-family-{family}": (lambda at, family=family: socket.socket(family, socket.SOCK_DGRAM))
-        for family in (1, 2, 10, 16, 17, 38, 40)
-    }
+    return (
+        {
+            "become-root": lambda at: os.setresuid(0, 0, 0),
+            "become-nobody": lambda at: os.setresuid(65534, 65534, 65534),
+            "groups": lambda at: os.setgroups([0]),
+            "group-of-root": lambda at: os.setresgid(0, 0, 0),
+            "capabilities": _call("capset", (0x20080522).to_bytes(4, "little") + bytes(4), b"\xff" * 24),
+            "be-traceable": lambda at: process_control(4, 1),
+            "outlive-the-server": lambda at: process_control(1, 0),
+            "adopt": lambda at: process_control(36, 1),
+            "own-filter": lambda at: process_control(22, 2, 0),
+            "own-filter-by-call": _call("seccomp", 1, 0, bytes(16)),
+            "new-domain": _call("landlock_create_ruleset", bytes(24), 24, 0),
+            "change-folder": lambda at: os.chdir("/"),
+            "socket-pair": lambda at: socket.socketpair(),
+            "connect-to-control": _connect_to_control,
+            "accept": _call("accept4", 0, 0, 0, 0),
+            "listen": _call("listen", 0, 1),
+            "bind": _call("bind", 0, bytes(16), 16),
+            "connect": _call("connect", 0, bytes(16), 16),
+            "terminal-input": lambda at: fcntl.ioctl(2, 0x5412, b"x"),
+            "disk-quota": _call("sync"),
+        }
+        | {
+            f"socket-of-family-{family}": (lambda at, family=family: socket.socket(family, socket.SOCK_STREAM))
+            for family in range(_FAMILIES)
+        }
+        | {
+            f"datagrams-of-family-{family}": (lambda at, family=family: socket.socket(family, socket.SOCK_DGRAM))
+            for family in (1, 2, 10, 16, 17, 38, 40)
+        }
+    )
 
 
 REFUSED: dict[str, Callable[[Target], object]] = {**_files(), **_of_the_chain(), **_of_processes(), **_of_identity()}

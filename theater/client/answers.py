@@ -56,7 +56,7 @@ def read_list(cls: type[_A], value: object) -> tuple[_A, ...]:
 class Hello(Answer):
     """Who answers: version of Theater and of the protocol, process, home, start (ms since 1970), how many actors
     it has, how many malformed messages it has refused, which processes it consists of, its public key (hex), and what
-    control groups it has, or why none."""
+    control groups it has, or why none, and which walls stand around its workers."""
 
     version: str
     protocol: int
@@ -68,6 +68,7 @@ class Hello(Answer):
     processes: Mapping[str, Any] | None = None
     key: str | None = None
     control_groups: str | None = None
+    walls: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Operations:
                 "key": house.ledger.key,
                 "remote": house.gate.view() if house.gate is not None else None,
                 "control_groups": house.groups.text,
+                "walls": house.nursery.warden.walls,
             }
         )
 
@@ -186,7 +187,8 @@ class Operations:
         caller.reply([self._house.view.row(actor) for actor in self._house.cast])
 
     def _inspect(self, args: Arguments, caller: Caller) -> None:
-        caller.reply(self._house.view.inspection(self._house.find(args.text("actor"))))
+        found = self._house.view.inspection(self._house.find(args.text("actor")))
+        caller.reply({**found, "walls": self._house.nursery.warden.walls})
 
     def _why(self, args: Arguments, caller: Caller) -> None:
         words = args.text_or_none("actor")

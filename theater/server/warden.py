@@ -46,6 +46,11 @@ class Warden:
             self._listeners.add(listener)
             self._loop.reader(listener, lambda: self._hear(listener))
 
+    @property
+    def walls(self) -> str | None:
+        """Which walls stand and which are missing, in a line; None before the first spawner has said so."""
+        return self.standing.summary() if self.standing is not None else None
+
     def offence(self, pid: int) -> str | None:
         """What a process has done that it was killed for: the rest of a sentence that begins with it."""
         return self._offences.pop(pid, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import site
 import ssl
 import sys
 import sysconfig
@@ -46,7 +45,7 @@ def code(*, executable: bool = False) -> dict[str, Right]:
     """
     right = READ | Right.EXECUTE if executable else READ
     names = {*_LIBRARIES, *(sysconfig.get_path(each) for each in ("stdlib", "platstdlib", "purelib", "platlib"))}
-    names |= {str(Path(__file__).parents[1]), *_user_packages()}
+    names |= {str(Path(__file__).parents[1]), *_packages()}
     if executable:
         names |= {sys.executable, os.path.realpath(sys.executable), f"{sys.base_prefix}/lib", f"{sys.prefix}/lib"}
     found = {name: right for name in names if os.path.exists(name)}
@@ -63,6 +62,6 @@ def network() -> dict[str, Right]:
     return {name: READ for name in (*_NAMES, *_AUTHORITIES, *own) if name and os.path.exists(name)}
 
 
-def _user_packages() -> set[str]:
-    """Those of the user, where packages are not installed for everybody."""
-    return {site.getusersitepackages()} & set(sys.path)
+def _packages() -> set[str]:
+    """Wherever packages of this process come from: of the user, or by PYTHONPATH."""
+    return {path for path in sys.path if os.path.isabs(path) and os.path.isdir(path)}

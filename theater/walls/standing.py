@@ -43,6 +43,11 @@ class Standing:
         """Those that stand, in a line."""
         return " ".join(str(wall) for wall in self.walls if wall.stands)
 
+    def summary(self) -> str:
+        """What stands and what does not, in a line."""
+        missing = ", ".join(wall.name for wall in self.missing)
+        return f"{self.text()}; missing: {missing}" if missing else self.text()
+
     def complaint(self) -> str:
         """Those that are missing, in a sentence; empty if none is."""
         return "; ".join(f"{wall.name}: {wall.detail}" for wall in self.missing)
