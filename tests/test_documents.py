@@ -53,3 +53,9 @@ def test_every_file_that_the_map_names_exists() -> None:
     text = (ROOT / "theater" / "README.md").read_text()
     for name in re.findall(r"\b((?:core|server|worker|host|wasm|build)/[a-z_]+\.py)\b", text):
         assert (ROOT / "theater" / name).exists(), name
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    named = set(re.findall(r"tests/[a-z_/]+\.py", (ROOT / "SECURITY.md").read_text()))
+    assert "tests/walls/test_hostile_actions.py" in named
+    assert all((ROOT / name).exists() for name in named), named
