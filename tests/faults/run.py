@@ -134,6 +134,7 @@ class Run:
         self._wait_until(begun + self._seconds)
 
     def _wait_until(self, moment: float) -> None:
+        self._look()  # also when it is late for the next fault already
         while (now := time.monotonic()) < moment or self._after:
             for due, undo in [each for each in self._after if each[0] <= now]:
                 self._after.remove((due, undo))
@@ -400,7 +401,7 @@ class Run:
         pid = stage.server.pid
         with contextlib.suppress(NotInTime):
             until(lambda: not processes.zombies(pid), "nobody is left unreaped", 5.0)
-        time.sleep(1.0)  # so that an orphan, which nobody asks for, has had its time to be one
+        time.sleep(1.5 * _ORPHAN_S)  # so that an orphan, which nobody asks for, has had its time to be one
         self._look()
         report = self._report
         with contextlib.suppress(NotInTime):
