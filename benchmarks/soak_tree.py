@@ -133,10 +133,10 @@ class TreeSoak(Soak):
             ("rest", ["c0", "c1"]),
             ("d", ["d0", "d1"]),
         ], shapes
-        eventually(lambda: len(self._of_somebody()) == len(_AFTER), lambda: f"left by the dead: {self._of_somebody()}")
+        eventually(lambda: not self._of_somebody(), lambda: f"left by the dead: {self._of_somebody()}")
 
     def _of_somebody(self) -> list[str]:
-        """What stands among the sockets beside the server's own; spares are not at their rehearsal any more."""
+        """What stands beside the server's own sockets; spares are not at their rehearsal any more."""
         return [path.name for path in (self._house.home / "run").iterdir() if "." in path.name]
 
     def _check_order(self) -> None:

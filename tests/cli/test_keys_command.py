@@ -129,4 +129,3 @@ def test_where_to_listen_and_who_may_go_together(theater: Theater) -> None:
     loose.chmod(0o777)
     done = theater("server", "--listen", "tcp://127.0.0.1:0", "--authorized-keys", str(loose))
     assert (done.code, "chmod go-w" in done.err) == (InvalidInput.exit_code, True)
-

@@ -17,6 +17,9 @@ from theater.walls.seccomp import Filter, Masked
 
 _EXEC_MEMORY = 4
 _F_SETFL, _O_APPEND, _F_DUPFD_CLOEXEC, _F_GETFD, _F_SETFD, _F_GETFL = 4, 0o2000, 1030, 1, 2, 3
+_LOCKS = (5, 6, 7, 36, 37, 38)
+"""F_GETLK, F_SETLK, F_SETLKW, and the same of open file descriptions: for handlers of packages that keep files."""
+
 _PR_SET_NAME = 15
 _THREAD = 0x10F00
 """CLONE_VM, _FS, _FILES, _SIGHAND and _THREAD: a thread, and not a process."""
@@ -128,7 +131,7 @@ TEMPLATE = Room(
         | _names(
             "clone wait4 setrlimit prlimit64 setpriority seccomp capset capget fcntl ftruncate fallocate ioctl prctl "
             "landlock_create_ruleset landlock_add_rule landlock_restrict_self socketpair setsockopt tgkill userfaultfd "
-            "memfd_create utimensat chmod fchmodat"
+            "memfd_create utimensat chmod fchmodat pwrite64"
         ),
         when={"mmap": [_NO_CODE], "mprotect": [_NO_CODE]},
         errors=_NEVER,
@@ -162,7 +165,7 @@ def worker(pid: int, chain: int) -> Room:
                 **dict.fromkeys(("ftruncate", "fallocate", "pwrite64"), other_files),
                 "fcntl": [
                     (Masked(1, _WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),
-                    *[(Masked(1, _WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL)],
+                    *[(Masked(1, _WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL, *_LOCKS)],
                     (Masked(1, _WORD, _F_DUPFD_CLOEXEC), *other_files[0]),
                 ],
             },
