@@ -126,6 +126,8 @@ class Run:
         for fault in self._plan:
             if self._kills and self._report.kills >= self._kills:
                 return
+            if not self._kills and time.monotonic() > begun + self._seconds:
+                break  # Some have taken longer than the plan could know.
             self._wait_until(begun + fault.at)
             name = str(fault.kind) if fault.victim is None else f"{fault.kind} {fault.victim}"
             was_done = _ACTS[fault.kind](self, fault)
