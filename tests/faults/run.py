@@ -358,7 +358,7 @@ class Run:
 
         def ask() -> None:
             with Client(home=self._stage.home) as client, contextlib.suppress(TheaterError):
-                client.request("loop0", b"b", 5.0)
+                client.request("loop0", b"b%d" % fault.which, 5.0)  # the same twice would be poison
 
         thread = threading.Thread(target=ask)
         thread.start()
