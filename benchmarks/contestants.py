@@ -51,6 +51,7 @@ CONTESTANTS = (
     ),
     Contestant(THEATER, "benchmarks.theater_rows.recording", ("record-cost",)),
     Contestant(THEATER, "benchmarks.theater_rows.guest", ("guest-16", "guest-1k", "guest-64k", "guest-1m")),
+    Contestant(THEATER, "benchmarks.theater_rows.walls", ("seal", "sealed-call", "deadline-gone")),
     Contestant(
         THEATER,
         "benchmarks.theater_rows.lives",

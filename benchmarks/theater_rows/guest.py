@@ -35,6 +35,17 @@ class _Alone:
         return lambda *_: None
 
 
+def compiled_probe() -> Guest:
+    """A probe, loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Guest(_compiled(Path(folder) / "probe.wasm"), _Alone())
+
+
+def echo_of(guest: Guest, size: int) -> Callable[[], Any]:
+    """A call that has so many random bytes answered."""
+    return _echo(guest, (None, ("request", b"e" + os.urandom(size - 1))))
+
+
 def measure(effort: Effort) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         artefact = _compiled(Path(folder) / "probe.wasm")
