@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from theater.core.chain import Call, HostCall, HostResult, Lifecycle, Outcome, Payload, outcome_ok, outcome_trap
@@ -88,6 +88,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, VALUES)
+@example(["\n", None], None)
 def test_everything_that_a_chain_can_hold_can_be_shown(one: object, other: object) -> None:
     shown: list[Payload] = [
         SAY._replace(args=[one]),

@@ -84,6 +84,9 @@ def _short(what: Payload | Nothing) -> str:
         case HostResult(value, _):
             return f"the host's answer {_cut(value)}"
         case Outcome("trap", [kind, message, *_]) | Outcome("trap", (kind, message, *_)):
+            kind = (
+                kind if isinstance(kind, str) and kind.isidentifier() else _cut(kind)
+            )  # A false record says anything.
             return f"an outcome trap ({kind}: {_cut(message)})"
         case Outcome(ending, value, _, state, _, root):
             committed = f" with the new state {_cut(state[0])}" if state else ""
