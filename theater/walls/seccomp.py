@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import select
 import struct
@@ -86,11 +87,7 @@ class Filter:
         Args:
             notify: hostile calls go to a listener.
         """
-        own = AUDIT_ARCH
-        steps = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_IF_EQUAL, 1, 0, own), (_ANSWER, 0, 0, _KILL)]
-        steps += [(_LOAD, 0, 0, _NUMBER_AT), (_IF_AT_LEAST, 0, 1, _X32), (_ANSWER, 0, 0, _KILL)]
-        for name in sorted(self.allowed, key=lambda name: NUMBERS.get(name, 0)):
-            steps += _answer(name, [(_ANSWER, 0, 0, _ALLOW)])
+        steps: list[_Step] = []
         for name, alternatives in self.when.items():
             steps += _answer(name, _conditions(alternatives))
         for name, number in self.errors.items():
@@ -98,7 +95,22 @@ class Filter:
         for name in sorted(self.hostile):
             steps += _answer(name, [(_ANSWER, 0, 0, _NOTIFY if notify else _KILL)])
         steps.append((_ANSWER, 0, 0, _ALLOW if self.otherwise is None else _ERROR | self.otherwise))
-        return b"".join(struct.pack("=HBBI", *step) for step in steps)
+        return _beginning(self.allowed) + _packed(steps)
+
+
+@functools.cache
+def _beginning(allowed: frozenset[str]) -> bytes:
+    """The check of the machine and all that is let through: most of a filter, and the same for all of a kind, so that
+    who is forked need not make it again."""
+    steps = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_IF_EQUAL, 1, 0, AUDIT_ARCH), (_ANSWER, 0, 0, _KILL)]
+    steps += [(_LOAD, 0, 0, _NUMBER_AT), (_IF_AT_LEAST, 0, 1, _X32), (_ANSWER, 0, 0, _KILL)]
+    for name in sorted(allowed, key=lambda name: NUMBERS.get(name, 0)):
+        steps += _answer(name, [(_ANSWER, 0, 0, _ALLOW)])
+    return _packed(steps)
+
+
+def _packed(steps: Sequence[_Step]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
 _Step = tuple[int, int, int, int]

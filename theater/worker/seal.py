@@ -41,6 +41,7 @@ def seal_template(order: Mapping[str, Any]) -> None:
         there = _nearest(folder)
         paths[there] = paths.get(there, Right(0)) | (CHANGE if writable else READ)
     rooms.enter(rooms.TEMPLATE, paths)
+    rooms.worker(0, 0).filter.program(notify=False)  # Most of it is kept, for all who are forked.
 
 
 def seal_worker(assignment: Assignment, chain: int, folders: Iterable[tuple[int, bool]]) -> None:
