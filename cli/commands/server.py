@@ -49,6 +49,11 @@ _STEP_S = 900.0
 )
 @click.option("--require-walls", is_flag=True, help="Refuses to run where one of the walls around workers is missing.")
 @click.option(
+    "--speculation-controls",
+    is_flag=True,
+    help="All processes of the server give up speculation that has leaked memory; what they do takes longer.",
+)
+@click.option(
     "--cgroup",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
@@ -63,6 +68,7 @@ def command(
     authorized_keys: Path | None,
     max_actors: int,
     require_walls: bool,
+    speculation_controls: bool,
     cgroup: Path | None,
 ) -> int:
     """Runs a server in the foreground.
@@ -83,6 +89,10 @@ def command(
         from theater.server.required_walls import require_all
 
         require_all()
+    if speculation_controls:
+        from theater.server.required_walls import stop_speculating
+
+        stop_speculating()
     remote = _remote(listen, authorized_keys)
     log.configure(log_format or log.fitting(), log_level)
     notifier = Notifier.from_environment(os.environ)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from theater.errors import WallMissing
+from theater.walls import privileges
 from theater.walls.standing import Standing, Wall, namespaces, offered
 
 _PATIENCE_S = 20.0
@@ -25,6 +26,19 @@ def refuse_what_is_missing(found: Standing) -> None:
     """Raises `WallMissing` unless all of these stand."""
     if found.missing:
         raise WallMissing(f"--require-walls, and not all stand: {found.complaint()}")
+
+
+def stop_speculating() -> None:
+    """Turns off speculation that has leaked memory, for this process and all that it will start.
+
+    Raises:
+        WallMissing: the processor, or how the kernel was booted, leaves no choice.
+    """
+    if not privileges.stop_speculating():
+        raise WallMissing(
+            "--speculation-controls, and a process cannot turn speculation off here: the processor does not need it, or "
+            "the kernel was booted without (spec_store_bypass_disable=prctl spectre_v2_user=prctl lets it)"
+        )
 
 
 def _namespaces() -> Wall:

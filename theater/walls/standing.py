@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from theater.walls import landlock, seccomp
 from theater.walls.kernel import process_control
 
-_GET_MDWE = 66
+_GET_MDWE, _GET_SPECULATION_CTRL = 66, 52
+_FORCE_DISABLED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,16 @@ class Standing:
 def offered() -> Standing:
     """What this kernel has. Whether namespaces can be had is known when one has been asked for
     (`namespaces.leave_the_network`)."""
-    return Standing((_filters(), _domains(), _code(), Wall("no-new-privileges"), Wall("capabilities"), Wall("rlimits")))
+    walls = (_filters(), _domains(), _code(), Wall("no-new-privileges"), Wall("capabilities"), Wall("rlimits"))
+    return Standing((*walls, Wall("speculation-controls")) if _speculates_no_more() else walls)
+
+
+def _speculates_no_more() -> bool:
+    """Whether that was given up: an option, so it is not missing where it was not."""
+    try:
+        return all(process_control(_GET_SPECULATION_CTRL, what) & _FORCE_DISABLED for what in (0, 1))
+    except OSError:
+        return False
 
 
 def namespaces(refusal: str | None) -> Wall:
