@@ -36,8 +36,8 @@ def stop_speculating() -> None:
     """
     if not privileges.stop_speculating():
         raise WallMissing(
-            "--speculation-controls, and a process cannot turn speculation off here: the processor does not need it, or "
-            "the kernel was booted without (spec_store_bypass_disable=prctl spectre_v2_user=prctl lets it)"
+            "--speculation-controls, and a process cannot turn speculation off here: the processor does not need it, "
+            "or the kernel was booted without (spec_store_bypass_disable=prctl spectre_v2_user=prctl lets it)"
         )
 
 
