@@ -19,6 +19,7 @@ from exchange import PATIENCE, Exchange
 from theater.build.compiled import ensure_compiled
 from theater.bus.links import Link, pair
 from theater.chainlog.reader import ChainReader
+from theater.config import Home
 from theater.core.chain import Call, Entry
 from theater.core.codec import content_digest, pack
 from theater.core.pulse import SIZE, Pulse
@@ -56,8 +57,10 @@ class Life:
         **facts: Any,
     ) -> None:
         self.exchange = exchange
-        self.folder = exchange.folder / "actor"
-        self.folder.mkdir(exist_ok=True)
+        home = Home(exchange.folder)
+        self.folder = home.actor(ACTOR)
+        for folder in (home.own(ACTOR), home.content, home.labels, home.secrets, home.run):
+            folder.mkdir(parents=True, exist_ok=True)
         self._heard: list[Message] = []
         self._number = 0
         ensure_compiled(cache, component)
@@ -67,6 +70,8 @@ class Life:
             "component": digest,
             "fuel": False,
             "program": None,
+            "home": str(home.root),
+            "folders": [],
             "stages": str(exchange.folder),
         }
         ours, theirs = pair()
@@ -105,8 +110,8 @@ class Life:
             parent=None,
             incarnation=incarnation,
             folder=str(self.folder),
-            content=str(self.exchange.folder / "content"),
-            labels=str(self.exchange.folder / "labels"),
+            content=str(Home(self.exchange.folder).content),
+            labels=str(Home(self.exchange.folder).labels),
             handlers=handlers,
             state_policy="last",
             durability="process",
