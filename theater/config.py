@@ -104,7 +104,12 @@ class Home:
     @property
     def address(self) -> str:
         """The control socket, as a ZeroMQ address."""
-        return f"ipc://{self.run / 'control'}"
+        return f"ipc://{self.control}"
+
+    @property
+    def control(self) -> Path:
+        """The control socket: the only one with a path."""
+        return self.run / "control"
 
     def actor(self, actor: str) -> Path:
         """The folder of one actor: its chain, its log, and the row that a restarted server reads."""
@@ -120,20 +125,14 @@ class Home:
     def log(self, actor: str) -> Path:
         return self.own(actor) / "log"
 
-    def inbox(self, actor: str, incarnation: int) -> Path:
-        """The socket of one incarnation. The name carries the incarnation so that no successor meets a dead
-        socket, and only the first part of the id, since a Unix socket path is short."""
-        return self.run / f"{actor.replace('-', '')[:16]}.{incarnation}"
-
     def create(self) -> Home:
-        """Makes the directories (0700) and refuses a home whose sockets could not be bound.
+        """Makes the directories (0700) and refuses a home whose control socket could not be bound.
 
         Raises:
-            SocketPathTooLong: the longest socket path of this home is over `UNIX_PATH_MAX`.
+            SocketPathTooLong: its path is over `UNIX_PATH_MAX`.
             InvalidInput: a directory belongs to someone else, or cannot be made.
         """
-        longest = self.run / f"{'0' * 16}.{2**31}"
-        check_socket_path(longest)
+        check_socket_path(self.control)
         for path in (self.root, self.actors, self.content, self.labels, self.secrets, self.websockets, self.run):
             private_directory(path)
         return self

@@ -19,6 +19,9 @@ from theater.server import adoption
 from theater.server.cast import Cast, State
 from theater.store.content import ContentStore
 
+MADE = {"actors", "content", "labels", "run", "secrets", "websockets"}
+"""What is in a home that has been made and in which no server ran."""
+
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
@@ -59,7 +62,7 @@ def test_an_imported_actor_has_a_row_that_its_chain_tells(packed: Path, home: Ho
     content = ContentStore(home.content)
     assert verify_home(home, content).ok
     assert content.exists(one.component)
-    assert {path.name for path in home.root.iterdir()} == {"actors", "content", "labels", "run"}
+    assert {path.name for path in home.root.iterdir()} == MADE
 
 
 def test_only_what_is_not_there_is_imported(packed: Path, home: Home, tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_an_import_that_dies_anywhere_has_imported_all_or_nothing(
     adoption.finish(home)
     found = [actor.id for actor in cast_of(home)]
     assert found in ([], [ONE, TWO])
-    assert {path.name for path in home.root.iterdir()} == {"actors", "content", "labels", "run"}
+    assert {path.name for path in home.root.iterdir()} == MADE
     assert {path.name for path in home.actors.iterdir()} == set(found)
     run(packed, home)
     assert [actor.id for actor in cast_of(home)] == [ONE, TWO]
@@ -133,7 +136,7 @@ def test_a_server_that_refuses_leaves_nothing(packed: Path, home: Home) -> None:
     with pytest.raises(DiskFull):
         run(packed, home, refuse)
     assert not list(home.actors.iterdir())
-    assert {path.name for path in home.root.iterdir()} == {"actors", "content", "labels", "run"}
+    assert {path.name for path in home.root.iterdir()} == MADE
 
 
 @pytest.mark.parametrize("name", ["../evil", "importing.", "importing.a/b", "actors", "importing.ä", ""])

@@ -8,11 +8,13 @@ its chain; some bodies are orders to this script (`_message`). It prints `ready`
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from typing import Any
 
-from theater.bus.sockets import Context, Poll, Router
+from theater.bus.doors import Door, Porter, local_door
+from theater.bus.sockets import Context
 from theater.core import wire
 from theater.core.codec import content_digest
 from theater.core.ids import Known, resolve
@@ -25,8 +27,9 @@ KILLED = {"reason": "killed", "detail": "it did not stop", "signal": 9, "status"
 
 
 class Script:
-    def __init__(self, router: Router) -> None:
-        self.router = router
+    def __init__(self, door: Door, porter: Porter) -> None:
+        self.door = door
+        self.porter = porter
         self.rows = {
             COUNTER: _row(COUNTER, "counter", 4242, None),
             PINGER: _row(PINGER, "ping\x1b[31mer", None, KILLED),
@@ -38,11 +41,11 @@ class Script:
         self.late: list[tuple[bytes, wire.Message]] = []
 
     def run(self) -> None:
-        poll = Poll(self.router)
         while True:
-            for _ in poll.wait(0.02):
-                while (heard := self.router.receive()) is not None:
-                    self.hear(*heard)
+            select.select([self.door, self.porter], [], [], 0.02)
+            self.porter.answer()
+            while (heard := self.door.receive()) is not None:
+                self.hear(heard.peer, heard.frame)
             self.answer_polls()
 
     def hear(self, peer: bytes, frame: bytes) -> None:
@@ -50,7 +53,7 @@ class Script:
         assert isinstance(request, wire.Request)
         late, self.late = self.late, []
         for whom, message in late:
-            self.router.send(whom, wire.encode(message))
+            self.door.send(whom, wire.encode(message))
         try:
             self.carry_out(peer, request)
         except TheaterError as error:
@@ -68,11 +71,11 @@ class Script:
             value = getattr(self, f"_{request.op}")(**request.args)
             self.send(peer, wire.Reply(request.id, value))
             if request.op == "stop_server":
-                self.router.close(linger_ms=500)
+                self.door.close(linger_ms=500)
                 sys.exit(0)
 
     def send(self, peer: bytes, message: wire.Message) -> None:
-        self.router.send(peer, wire.encode(message))
+        self.door.send(peer, wire.encode(message))
 
     def answer_polls(self) -> None:
         now = time.monotonic()
@@ -108,7 +111,7 @@ class Script:
             case b"fail":
                 raise ActorFailed("the counter cannot count this", actor=actor)
             case b"speak in tongues":
-                self.router.send(peer, b"\x00 not a frame")
+                self.door.send(peer, b"\x00 not a frame")
             case b"remove":
                 del self.rows[actor]
                 self.send(peer, reply)
@@ -244,6 +247,9 @@ def _member(row: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    router = Context().router(sys.argv[1])
+    context = Context()
+    porter = Porter(context, lambda knock: "anybody")
+    door = local_door(context, "scripted", sys.argv[1], largest=wire.MAX_FRAME, queue=1000)
+    door.bind()
     print("ready", flush=True)
-    Script(router).run()
+    Script(door, porter).run()

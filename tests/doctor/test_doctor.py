@@ -117,7 +117,7 @@ def test_a_home_of_somebody_else_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_home_whose_sockets_cannot_be_bound_is_a_problem(tmp_path: Path) -> None:
-    found = [each for each in files.examine(Home(tmp_path / ("x" * 90))) if each.what == "sockets"]
+    found = [each for each in files.examine(Home(tmp_path / ("x" * 90))) if each.what == "socket"]
     assert [each.verdict for each in found] == [PROBLEM]
 
 

@@ -29,7 +29,7 @@ def life(incarnation: int = 1, **keys: Any) -> Admitted:
     may = Process(programs=("sh", "sleep", "seq"), **keys)
     limits = Limits(message=1 << 20, mailbox=10, request_timeout=5.0, call_timeout=None)
     where = Path("/tmp/manifest.toml")
-    return Admitted(ACTOR, incarnation, b"", "actor", where, Path("/tmp"), {"process": may}, limits)
+    return Admitted(ACTOR, incarnation, "actor", where, Path("/tmp"), {"process": may}, limits)
 
 
 def config(program: str, *args: str, mode: str = "line-by-line") -> dict[str, Any]:

@@ -29,7 +29,7 @@ Name = Callable[[], str]
 def dealer(house: House) -> Dealer:
     """A socket that speaks ZeroMQ with the control socket, and says what a test likes."""
     context = Context()
-    house.on_close.append(lambda: context.end(0))
+    house.on_close.append(context.end)
     made = context.dealer(f"ipc://{house.home}/run/control")
     house.kept.append(made)
     return made

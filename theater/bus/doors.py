@@ -1,6 +1,6 @@
 """Doors: bound sockets whose peers are known before their first message is read, and the client's side of them.
 
-A `LocalDoor` is a path socket; the kernel says which process has connected. A `CurveDoor` listens on the network; its
+One kind is a path socket; the kernel says which process has connected. The other listens on the network; its
 peers prove that they have a key (CURVE, RFC 26), and everything between is encrypted, so that nothing can be read,
 changed or played a second time. Either way ZeroMQ asks the `Porter` of the context (ZAP, RFC 27) whether a peer may
 come in, and no message of one that may not is ever seen. The words by which the porter knows a peer come with each of

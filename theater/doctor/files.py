@@ -71,13 +71,12 @@ def mode_of(path: Path) -> Finding | None:
 
 
 def _socket(home: Home) -> Finding:
-    longest = home.run / f"{'0' * 16}.{2**31}"
     try:
-        config.check_socket_path(longest)
+        config.check_socket_path(home.control)
     except SocketPathTooLong as error:
-        return problem("home", "sockets", error.message, "choose a shorter $THEATER_HOME", SocketPathTooLong)
-    room = config.UNIX_PATH_MAX - len(os.fsencode(longest))
-    return ok("home", "sockets", f"the longest path of a socket has {room} bytes to spare")
+        return problem("home", "socket", error.message, "choose a shorter $THEATER_HOME", SocketPathTooLong)
+    room = config.UNIX_PATH_MAX - len(os.fsencode(home.control))
+    return ok("home", "socket", f"the path of the control socket has {room} bytes to spare")
 
 
 def _existing(path: Path) -> Path:

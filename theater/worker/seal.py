@@ -34,7 +34,7 @@ def seal_template(order: Mapping[str, Any]) -> None:
     """
     home = Home(Path(order["home"]))
     paths = {str(folder): CHANGE for folder in (home.actors, home.labels)}
-    paths |= {str(home.content): CHANGE, str(home.secrets): READ, str(home.run): CHANGE | Right.MAKE_SOCK}
+    paths |= {str(home.content): CHANGE, str(home.secrets): READ, str(home.run): CHANGE}
     paths |= dict.fromkeys((*_KNOWLEDGE, *_code()), READ)
     paths.update(_DEVICES)
     for folder, writable, _ in order["folders"]:
