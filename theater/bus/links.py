@@ -190,6 +190,8 @@ class Link:
     @property
     def has_frames(self) -> bool:
         """Whether something has been read that may hold a whole frame."""
+        if (large := self._large) is not None:
+            return bool(self._frames) or len(large) >= self._wanted
         return bool(self._frames) or (self._at < len(self._data) and not self._partial)
 
     def receive(self) -> bytes | None:
