@@ -18,7 +18,7 @@ class HollowLink(Link):
     def __init__(self) -> None:
         self._fd = os.eventfd(0)
         self._frames, self._unsent = (), ()  # type: ignore[assignment]
-        self._data, self._at = b"", 0
+        self._data, self._at, self._large = b"", 0, None
         self.ended = False
 
     def receive(self) -> bytes | None:
