@@ -26,6 +26,9 @@ from theater.core.wire import (
     encode,
 )
 
+ALL_ANSWERED = 77
+"""The status with which `late` ends when it has heard all that it asked for."""
+
 CAUSE = bytes(32)
 FAR_NS = 1 << 62
 VICTIM = "victim"
@@ -95,6 +98,18 @@ def descriptor(fd: int) -> None:
         socket.send_fds(line, [flagged], [fd])
 
 
+def late(fd: int, questions: int = 7_000) -> None:
+    """Asks more than can be answered before anything is read, and then reads every answer."""
+    write(fd, b"".join(framed(encode(Whereis(number, "x"))) for number in range(1, questions + 1)))
+    time.sleep(1.0)
+    heard = b""
+    for _ in range(questions):
+        while len(heard) < 4 or len(heard) < 4 + int.from_bytes(heard[:4], "big"):
+            heard += os.read(fd, 1 << 16)
+        heard = heard[4 + int.from_bytes(heard[:4], "big") :]
+    os._exit(ALL_ANSWERED)
+
+
 def hangs(fd: int) -> None:
     os.close(fd)
 
@@ -116,6 +131,7 @@ _ON_SERVER: dict[str, Callable[[int], None]] = {
     "questions": lambda fd: repeat(fd, lambda n: encode(Whereis(n, "x" * 10_000))),
     "reports": lambda fd: repeat(fd, lambda n: encode(Undelivered([[None, ME[0], bytes(1000), CAUSE, "mine"]]))),
     "half": half,
+    "late": late,
     "long": long,
 }
 

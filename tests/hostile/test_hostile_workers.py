@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from attacks import BOLD, ON_ACTORS, PATIENT
+from attacks import ALL_ANSWERED, BOLD, ON_ACTORS, PATIENT
 from flood import Besieged, besieged, flood
 
 LONG = os.environ.get("THEATER_TESTS") == "long"
@@ -33,6 +33,13 @@ def test_who_breaks_the_rules_is_ended_and_the_reason_says_so() -> None:
             assert "broke the rules of the bus" in ended(house, hostile.id), name
             assert house.client.request("bystander", b"e") == b"e"
         assert house.client.hello().pid == pid
+
+
+def test_who_asks_much_and_reads_late_has_every_answer() -> None:
+    """The server stops hearing it meanwhile. What it had read of it before must not be forgotten."""
+    with besieged() as house:
+        patient = house.start("hostile-late-1")
+        assert f"status={ALL_ANSWERED}," in ended(house, patient.id)
 
 
 @pytest.mark.parametrize(

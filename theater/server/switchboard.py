@@ -188,16 +188,18 @@ class Switchboard:
         assert line is not None
         limits = worker.actor.manifest.limits
         line.allow(max(limits.message, limits.state) + _ENVELOPE, self._allowance)
-        line.on_unsent = lambda _: self._loop.writer(line.fileno(), lambda: self._let_out(line))
+        line.on_unsent = lambda _: self._loop.writer(line.fileno(), lambda: self._let_out(worker, line))
         self._loop.reader(line.fileno(), lambda: self._hear(worker, line))
         if line.has_unsent:
             line.on_unsent(line)
 
-    def _let_out(self, line: Link) -> None:
-        """Sends what has waited for a worker, which is heard again when all has left."""
+    def _let_out(self, worker: Worker, line: Link) -> None:
+        """Sends what has waited for a worker, which is heard again when all has left: first what has been read of it
+        already, which no descriptor tells of."""
         if line.flush():
             self._loop.writer(line.fileno(), None)
             self._loop.heed(line.fileno(), True)
+            self._hear(worker, line)
 
     def _hang_up(self, worker: Worker) -> None:
         line, worker.line = worker.line, None
