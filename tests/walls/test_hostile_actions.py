@@ -97,8 +97,14 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     for path in (folder, *folder.rglob("*")):
         if user:
             os.chown(path, NOBODY, NOBODY)
-    path = os.pathsep.join([str(folder / "startup"), *filter(None, [os.environ.get("PYTHONPATH")]), *_sources()])
+    sources = _sources(folder / "startup")
+    path = os.pathsep.join([str(folder / "startup"), *filter(None, [os.environ.get("PYTHONPATH")]), *sources])
     environment = {**os.environ, "PYTHONPATH": path, "THEATER_CACHE": str(folder / "cache"), "HOME": str(folder)}
+    if subprocess.run(
+        [python, "-P", "-c", "import theater_cli"], env=environment, capture_output=True, **user
+    ).returncode:
+        shutil.rmtree(folder)
+        pytest.skip("Theater is installed where nobody may not read it")
     log = folder / "server.log"
     with log.open("wb") as out:
         server = subprocess.Popen(
@@ -142,13 +148,14 @@ def _interpreter(user: dict[str, Any]) -> str:
     pytest.skip("there is no Python of this version that nobody may execute")
 
 
-def _sources() -> list[str]:
+def _sources(folder: Path) -> list[str]:
+    """Where everything is; in `folder` the command, which in an editable installation no path leads to."""
     import theater_cli
 
     import theater
 
-    own = [str(Path(theater.__file__).parents[1]), str(Path(theater_cli.__file__).absolute().parents[1])]
-    return [*own, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    (folder / "theater_cli").symlink_to(Path(theater_cli.__file__).resolve().parent)
+    return [str(Path(theater.__file__).parents[1]), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
 
 
 def _answers(client: Client, server: subprocess.Popen[bytes], log: Path) -> bool:
