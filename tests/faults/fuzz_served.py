@@ -112,7 +112,7 @@ def _served(seed: int) -> Iterator[tuple[Stage, _Served]]:
         stage.prepare()
         yield stage, _Served(stage, context)
     finally:
-        context.end(0)
+        context.end()
         stage.close(keep=False)
 
 
