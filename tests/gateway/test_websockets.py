@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from house import House, eventually
-from web import Web
+from web import Web, request
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -112,6 +112,10 @@ def test_a_path_without_websockets_is_404_and_what_is_no_handshake_400(web: Web)
     assert web.get("/chat", **upgrade).status == 400
     assert web.get("/chat", **upgrade, **{**key, "sec_websocket_version": "12"}).status == 400
     assert web.ask("POST", "/chat", b"x", **upgrade, **key).status == 400
+    for wrong in (b"\xc3\xa4" * 12, b"\xff" * 24, b"!" * 24, b"YQ=="):
+        begin = request("GET", "/chat", **upgrade, **{**key, "sec_websocket_key": "KEY"}).replace(b"KEY", wrong)
+        with web.line() as line:
+            assert line.send(begin).answer().status == 400
 
 
 def test_paths_are_enabled_and_disabled_while_they_are_used(house: House) -> None:

@@ -156,7 +156,7 @@ async def serve(
     socket = web.WebSocketResponse(
         timeout=_CLOSE_S, heartbeat=_HEARTBEAT_S, max_msg_size=site.message_limit + 1, compress=False
     )
-    if request.method != "GET" or request.can_read_body or not socket.can_prepare(request).ok:
+    if request.method != "GET" or request.can_read_body or not _can_begin(socket, request):
         raise Refusal(400, close=True)
     socket.headers["Server"] = SERVER
     line = request.transport
@@ -168,6 +168,11 @@ async def serve(
     site.tenant.sockets[connection.number] = connection
     await connection.run(path, query)
     return socket
+
+
+def _can_begin(socket: web.WebSocketResponse, request: web.BaseRequest) -> bool:
+    """Whether the request is a handshake. aiohttp decodes the key without looking at what it is made of."""
+    return request.headers.get("Sec-WebSocket-Key", "").isascii() and socket.can_prepare(request).ok
 
 
 def _to_send(message: Mapping[str, Any]) -> tuple[str, bytes]:
