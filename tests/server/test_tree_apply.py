@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from house import House, bare_actor, eventually, make_house
@@ -246,6 +247,27 @@ def test_a_child_that_somebody_removes_is_out_of_the_tree(garden: House) -> None
     assert shape(garden.client.tree()) == ("root", [("pool", ["b"]), "c"])
     assert done(apply(garden, BASE)) == {"pool": "changed", "a": "added"}
     assert garden.row("a").id != before.id
+
+
+def test_the_tree_can_be_looked_at_while_children_are_removed(garden: House) -> None:
+    names = "efghijkl"
+    apply(garden, BASE + "".join(child(name, "pool") for name in names))
+    looker, over, looks = garden.connect(), threading.Event(), [0]
+
+    def look() -> None:
+        while not over.is_set():
+            find(looker.tree(), "pool")
+            looks[0] += 1
+
+    with ThreadPoolExecutor(1) as aside:
+        looking = aside.submit(look)
+        for name in names:
+            garden.client.stop(name, remove=True)
+        seen = looks[0]
+        eventually(lambda: looks[0] > seen or looking.done(), "the tree is looked at once more")
+        over.set()
+        looking.result()
+    assert shape(garden.client.tree()) == ("root", [("pool", ["a", "b"]), "c"])
 
 
 # ---- refused: nothing is changed

@@ -7,10 +7,11 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from effort import effort
-from house import House, eventually, make_house, sending
+from house import House, bare_actor, eventually, make_house, sending
 from kin import Kin
 from trees import apply, child, done, find, lives, running, shape, supervisor, write
 
@@ -340,3 +341,49 @@ def test_a_failed_apply_does_not_end_the_next_server(house: House) -> None:
     house.write("n")
     assert done(apply(house, tree))["n"] == "started"
     running(house, *"anbm")
+
+
+SPIN = """
+    (local $n i32)
+    (loop (br_if 0 (i32.ne (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 0x7fffffff))))
+"""
+
+
+@pytest.fixture
+def sapling(house: House) -> House:
+    """A server whose tree has not grown: it waits for a child whose `init` takes a while. One before it is asleep."""
+    (house.folder / "slow.wasm").write_bytes(bare_actor(init=f"{SPIN} (i32.const 64)"))
+    house.write("slow", component="slow.wasm", handlers=(), limits={"call_timeout": "60s"})
+    pool = supervisor("pool") + child("a", "pool") + child("b")
+    plant(house, pool + child("slow", start_timeout="60s") + child("c"))
+    running(house, "slow", "c")
+    for name in "ab":
+        house.client.stop(name)
+    again(house)
+    assert (house.row("slow").state, house.row("c").pid) == ("starting", None)
+    return house
+
+
+def test_a_child_that_sleeps_can_be_started_before_the_tree_has_grown(sapling: House) -> None:
+    with ThreadPoolExecutor(2) as both:
+        starts = [both.submit(sapling.connect().restart, name) for name in "ab"]
+        assert [start.result().state for start in starts] == ["running"] * 2
+    assert shape(sapling.client.tree()) == ("root", [("pool", ["a"]), "b", "slow", "c"])
+
+
+def test_a_child_can_be_stopped_before_its_supervisor_has_come_to_it(sapling: House) -> None:
+    assert sapling.client.stop("c").state == "stopped"
+    eventually(lambda: sapling.client.tree().state == "running", "the tree has grown")
+    assert (sapling.row("c").state, sapling.row("c").pid) == ("stopped", None)
+
+
+def test_a_child_can_be_stopped_while_its_component_is_compiled(house: House) -> None:
+    plant(house, child("a") + child("b"))
+    running(house, *"ab")
+    house.send_signal(signal.SIGTERM)
+    assert house.await_end() == 0
+    house.server = house.popen(XDG_CACHE_HOME=str(house.folder / "cold"))
+    house.await_server()
+    assert house.client.stop("a").state == "stopped"
+    running(house, "b")
+    assert (house.row("a").state, house.row("a").pid) == ("stopped", None)

@@ -78,7 +78,9 @@ class Grove:
         self.failure: TheaterError | None = None
         self.on_failure: Callable[[], None] = ground.loop.stop
         self._unsaved = False
+        self._awaiting_whole: list[Callable[[], None]] = []
         ground.lives.on_removed = self._removed
+        ground.lives.when_whole = self._when_whole
         ground.stage.on_supervisor = self._supervisor
         ground.stage.on_supervisor_down = self._stays_down
         ground.stage.lives_of_supervisor = lambda name: ground.kept.standing(name).incarnation
@@ -133,14 +135,14 @@ class Grove:
         Args:
             anew: it was given, and is not the one that the home keeps: what has failed in it gets another chance.
         """
-        asleep = frozenset(row.name for row in self.applied.tree.rows if self._sleeps(row, anew))
-        self._set_states(asleep)
+        self._set_states(self._asleep(anew))
 
         def ready(artefacts: Mapping[Kind, Artefact]) -> None:
             if self.ground.lives.stopping:
                 return
             for actor in self.actors.values():
                 actor.artefact = artefacts[kind_of(actor)]
+            asleep = self._asleep(anew)  # Once more: somebody may have stopped a child while components were compiled.
             try:
                 self._admit(asleep)
                 if anew:
@@ -280,6 +282,7 @@ class Grove:
                 self.ground.log.warning("no longer in the tree, stays down", actor=actor.id)
                 self.ground.ledger.event("retired", {"actor": actor.id, "name": name})
                 self.release(actor)
+                self.ground.stage.keep(actor)  # At once: the next server would start it, out of the tree.
 
     def release(self, actor: Actor) -> None:
         """The actor is down, and of the tree no more."""
@@ -293,6 +296,9 @@ class Grove:
         actor.supervisor, actor.in_tree = row.under, True
         self.ground.stage.recall(actor)
         return actor
+
+    def _asleep(self, anew: bool) -> frozenset[str]:
+        return frozenset(row.name for row in self.applied.tree.rows if self._sleeps(row, anew))
 
     def _sleeps(self, row: Row, anew: bool) -> bool:
         """Whether it is to be there without running."""
@@ -346,13 +352,19 @@ class Grove:
         root.on_ended = self._root_ended
         ground.lives.tops.append(root)
         root.start()
-        if asleep:
-            self.sync(root, whole, self._settle)
-        else:
-            self._settle()
+        self.sync(root, whole, self._settle)
 
     def _settle(self) -> None:
         self.is_whole = True
+        waiting, self._awaiting_whole = self._awaiting_whole, []
+        for action in waiting:
+            action()
+
+    def _when_whole(self, action: Callable[[], None]) -> None:
+        if self.is_whole:
+            action()
+        else:
+            self._awaiting_whole.append(action)
 
     def _root_ended(self, ended: Ended) -> None:
         if self.root in self.ground.lives.tops:

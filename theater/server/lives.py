@@ -37,6 +37,7 @@ class Lives:
         crowd: how many actors there may be.
         stopping: the server is about to end, and starts nothing any more.
         on_removed: called when a user has removed an actor.
+        when_whole: calls its argument once every supervisor of the tree knows its children, those asleep too.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Lives:
         self.tops: list[Branch] = []
         self.stopping = False
         self.on_removed: Callable[[Actor], None] = lambda actor: None
+        self.when_whole: Callable[[Callable[[], None]], None] = lambda action: action()
         stage.families.forget = self.forget
 
     # ---- starting
@@ -176,6 +178,13 @@ class Lives:
         """
         self._want(actor, False)
         self._ledger.event("stop", {"actor": actor.id, "by": ended_by})
+        if actor.branch is None and actor.in_tree:
+            # Its supervisor has not come to it yet, and would start it after all.
+            self.when_whole(lambda: self._stop(actor, on_stopped, on_failed, ended_by))
+        else:
+            self._stop(actor, on_stopped, on_failed, ended_by)
+
+    def _stop(self, actor: Actor, on_stopped: Callable[[], None], on_failed: Failed, ended_by: str) -> None:
         branch = actor.branch
         if branch is None or branch.ended is not None:
             self._stage.rest(actor, actor.state if actor.state is State.FAILED else State.STOPPED)
@@ -210,13 +219,14 @@ class Lives:
         """
         self.refuse_while_stopping()
 
-        def stopped() -> None:
+        def again() -> None:
             try:
+                self.refuse_while_stopping()
                 self._start_again(actor, on_up, on_failed)
             except TheaterError as error:
                 on_failed(error)
 
-        self.stop(actor, stopped, on_failed, ended_by=ended_by)
+        self.stop(actor, again, on_failed, ended_by=ended_by)
 
     def _start_again(self, actor: Actor, on_up: Callable[[], None], on_failed: Failed) -> None:
         if self._cast.get(actor.id) is not actor:

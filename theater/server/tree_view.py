@@ -47,7 +47,7 @@ class TreeView:
             **self._life(branch.name),
             "restarts": sum(view.restarts for view in views),
             "recent": branch.machine.recent_restarts(self._loop.now()),
-            "children": [self._child(branch, view) for view in views] + self._sleepers(branch, views),
+            "children": self._children(branch, views) + self._sleepers(branch, views),
         }
 
     def _sleepers(self, branch: Branch, views: tuple[ChildView, ...]) -> list[dict[str, Any]]:
@@ -69,27 +69,33 @@ class TreeView:
         end = standing.last_exit
         return {"incarnation": standing.incarnation, "last_exit": end.to_dict() if end is not None else None}
 
-    def _child(self, branch: Branch, view: ChildView) -> dict[str, Any]:
-        wish = view.spec.start
-        if not isinstance(wish, Bough):
-            return self._actor(view.spec, view.state)
-        below = branch.branches.get(view.id)
-        shown = self._branch(below) if below is not None else self._absent(wish, view.state)
-        return {**shown, "restart": view.spec.restart.value}
+    def _children(self, branch: Branch, views: tuple[ChildView, ...]) -> list[dict[str, Any]]:
+        """What a supervisor has under it. An actor that was removed is nobody, though it be told of that only soon."""
+        found = []
+        for view in views:
+            wish = view.spec.start
+            if isinstance(wish, Bough):
+                below = branch.branches.get(view.id)
+                shown = self._branch(below) if below is not None else self._absent(wish, view.state)
+                found.append({**shown, "restart": view.spec.restart.value})
+            else:
+                found += self._actor(view.spec)
+        return found
 
     def _absent(self, wish: Bough, state: str) -> dict[str, Any]:
         """A supervisor that is between two lives, or down; what would be under it."""
         if state == Life.UNDEFINED:
             state = "failed" if has_failed(self._grove.standing(wish.name)) else "stopped"
-        children = [
-            self._absent(spec.start, Life.UNDEFINED) if isinstance(spec.start, Bough) else self._actor(spec, "stopped")
-            for spec in wish.children
-        ]
+        children: list[dict[str, Any]] = []
+        for spec in wish.children:
+            below = spec.start
+            children += [self._absent(below, Life.UNDEFINED)] if isinstance(below, Bough) else self._actor(spec)
         return {"name": wish.name, **_flags(wish.flags), "state": state, **self._life(wish.name), "children": children}
 
-    def _actor(self, spec: ChildSpec, state: str) -> dict[str, Any]:
+    def _actor(self, spec: ChildSpec) -> list[dict[str, Any]]:
+        """The actor, unless it was removed."""
         actor = self._cast.get(spec.id)
-        return self._member(actor) if actor is not None else {"id": spec.id, "state": state}
+        return [self._member(actor)] if actor is not None else []
 
     def _member(self, actor: Actor) -> dict[str, Any]:
         return {**self._view.row(actor), "due": actor.renewal is not None, "family": self._family(actor)}
