@@ -68,8 +68,10 @@ def test_a_unit_knows_whether_it_was_changed_by_hand(wanted: Wanted) -> None:
 
 
 def test_a_program_in_somebodys_home_is_seen_and_no_other_file_of_it() -> None:
-    text = unit_file.text(Wanted(program=Path("/root/.venv/bin/theater"), code=(Path("/root/.venv"), Path("/usr"))))
-    assert "ProtectHome=tmpfs\nBindReadOnlyPaths=/root/.venv\n" in text
+    text = unit_file.text(
+        Wanted(program=Path("/home/ada/venv/bin/theater"), code=(Path("/home/ada/venv"), Path("/usr")))
+    )
+    assert "ProtectHome=tmpfs\nBindReadOnlyPaths=/home/ada/venv\n" in text
 
 
 def test_the_folders_of_the_unit_and_of_the_server_are_the_same() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +10,8 @@ from exchange import Exchange
 
 
 @pytest.fixture
-def exchange() -> Iterator[Exchange]:
+def exchange(tmp_path: Path) -> Iterator[Exchange]:
     """A supervisor's ends of lines, and a folder."""
-    folder = Path(tempfile.mkdtemp(prefix="tx"))
-    made = Exchange(folder)
-    try:
-        yield made
-    finally:
-        made.close()
-        shutil.rmtree(folder)
+    made = Exchange(tmp_path)
+    yield made
+    made.close()
