@@ -6,6 +6,7 @@ This file is loaded into the worker beside what it has: `install` makes it do wh
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -48,12 +49,11 @@ class Target:
 
     def chain(self) -> int:
         """The descriptor of this actor's chain."""
+        found, writes = os.stat(f"{self.own}/chain"), os.O_APPEND | os.O_WRONLY
         for number in map(int, os.listdir("/proc/self/fd")):
-            try:
-                if os.readlink(f"/proc/self/fd/{number}") == f"{self.own}/chain":
+            with contextlib.suppress(OSError):
+                if fcntl.fcntl(number, fcntl.F_GETFL) & writes == writes and os.path.samestat(os.fstat(number), found):
                     return number
-            except OSError:
-                pass
         raise LookupError("no descriptor of the chain")
 
 
@@ -101,6 +101,11 @@ def _files() -> dict[str, Callable[[Target], object]]:
         "control-groups": lambda at: "/sys/fs/cgroup",
     }
     found = {f"read-{name}": (lambda at, path=path: os.open(path(at), read)) for name, path in paths.items()}
+    for call, arguments in _LOOKS.items():
+        for name, path in {**paths, "own-chain": lambda at: f"{at.own}/chain"}.items():
+            found[f"{call}-{name}"] = lambda at, call=call, path=path, arguments=arguments: system_call(
+                *_filled(call, arguments, os.fsencode(path(at)) + b"\0")
+            )
     own = {"own-chain": lambda at: f"{at.own}/chain", "other-chain": paths["other-chain"]}
     own |= {"content": lambda at: at.content, "manifest": paths["manifest"]}
     for name, path in own.items():
@@ -146,6 +151,35 @@ def _of_the_chain() -> dict[str, Callable[[Target], object]]:
         "chain-notify": lambda at: fcntl.fcntl(at.chain(), _F_NOTIFY, 1),
         "chain-pipe-size": lambda at: fcntl.fcntl(at.chain(), _F_SETPIPE_SZ, 4096),
     }
+
+
+_HERE, _EMPTY_PATH, _O_PATH = -100, 0x1000, 0o10000000
+_PATH = object()
+_LOOKS: dict[str, tuple[Any, ...]] = {
+    "stat": (_PATH, bytes(256)),
+    "lstat": (_PATH, bytes(256)),
+    "newfstatat": (_HERE, _PATH, bytes(256), 0),
+    "newfstatat:empty": (_HERE, _PATH, bytes(256), _EMPTY_PATH),
+    "statx": (_HERE, _PATH, 0, 0xFFF, bytes(256)),
+    "statx:empty": (_HERE, _PATH, _EMPTY_PATH, 0xFFF, bytes(256)),
+    "access": (_PATH, 0),
+    "faccessat": (_HERE, _PATH, 0),
+    "faccessat2": (_HERE, _PATH, 0, 0),
+    "readlink": (_PATH, bytes(256), 256),
+    "readlinkat": (_HERE, _PATH, bytes(256), 256),
+    "statfs": (_PATH, bytes(256)),
+    "open": (_PATH, _O_PATH),
+    "openat": (_HERE, _PATH, _O_PATH, 0),
+    "openat2": (_HERE, _PATH, _O_PATH.to_bytes(8, "little") + bytes(16), 24),
+}
+"""What only looks at a file, and with which arguments."""
+
+
+def _filled(call: str, arguments: tuple[Any, ...], path: bytes) -> list[Any]:
+    number = NUMBERS.get(call.partition(":")[0])
+    if number is None:
+        raise OSError(errno.EPERM, "not on this machine")
+    return [number, *(path if each is _PATH else each for each in arguments)]
 
 
 _kept: list[object] = []

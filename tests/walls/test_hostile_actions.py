@@ -64,7 +64,7 @@ class Site:
         at = self.client.logs("bad").next
         self.client.request("bad", b"ldo " + json.dumps({"names": names, "at": self.facts}).encode())
         text = "\n".join(str(line) for line in self.client.logs("bad", at, limit=1 << 20).lines)
-        return dict(re.findall(r"([a-z0-9_-]+) ([A-Z]{4,}[A-Z0-9]*|no call was made[^\n'\"]*)", text))
+        return dict(re.findall(r"([a-z0-9:_-]+) ([A-Z]{4,}[A-Z0-9]*|no call was made[^\n'\"]*)", text))
 
     @property
     def end(self) -> str:

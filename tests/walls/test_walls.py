@@ -80,7 +80,7 @@ def test_a_domain_says_what_may_be_done_with_which_files(tmp_path: Path) -> None
 def test_who_enters_a_room_has_no_capability_no_core_and_filters() -> None:
     found = confined("""
         status, limits = open("/proc/self/status"), open("/proc/self/limits")
-        rooms.enter(rooms.worker(os.getpid(), 99))
+        rooms.enter(rooms.worker(os.getpid(), 99, by_name=True))
         status = dict(line.split(":", 1) for line in status)
         (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
         say([int(status["CapEff"], 16), int(status["CapPrm"], 16), int(status["NoNewPrivs"]), int(status["Seccomp"]),
@@ -96,7 +96,7 @@ def test_a_worker_may_do_next_to_nothing(tmp_path: Path) -> None:
         chain = os.open({str(tmp_path / "chain")!r}, os.O_WRONLY | os.O_APPEND)
         rooms.enter(rooms.SPAWNER)
         rooms.enter(rooms.TEMPLATE, {{{str(tmp_path)!r}: landlock.CHANGE}})
-        rooms.enter(rooms.worker(os.getpid(), chain), {{}})
+        rooms.enter(rooms.worker(os.getpid(), chain, by_name=True), {{}})
         say([
             tried(lambda: os.write(chain, b"!")),
             tried(lambda: os.ftruncate(chain, 0)),

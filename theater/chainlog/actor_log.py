@@ -63,7 +63,7 @@ class ActorLog:
             if self._fd < 0:
                 self._fd = _open(self._path, 0)
             os.write(self._fd, data)
-            size = os.fstat(self._fd).st_size
+            size = os.lseek(self._fd, 0, os.SEEK_CUR)  # It appends: whoever else does, here is the end.
         except OSError:
             return
         if size > self._half:

@@ -22,6 +22,7 @@ def on_disk(folder: Path) -> int:
     with contextlib.suppress(OSError):
         known = (folder / CHAIN).stat()
         found = min(known.st_size, known.st_blocks * _BLOCK)
-    with contextlib.suppress(OSError), os.scandir(folder / "segments") as segments:
-        found += sum(segment.stat().st_size for segment in segments)
+    with contextlib.suppress(OSError):
+        segments = folder / "segments"
+        found += sum(os.stat(segments / name).st_size for name in os.listdir(segments))
     return found

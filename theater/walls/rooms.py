@@ -21,17 +21,18 @@ _LOCKS = (5, 6, 7, 36, 37, 38)
 """F_GETLK, F_SETLK, F_SETLKW, and the same of open file descriptions: for handlers of packages that keep files."""
 
 _PR_SET_NAME = 15
-_THREAD = 0x10F00
+THREAD = 0x10F00
 """CLONE_VM, _FS, _FILES, _SIGHAND and _THREAD: a thread, and not a process."""
 
-_WORD = 0xFFFFFFFF
+WORD = 0xFFFFFFFF
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """Those in a text, with blanks between them."""
     return frozenset(text.split())
 
 
-HOSTILE = _names(
+HOSTILE = names(
     "execve execveat ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd "
     "mount umount2 pivot_root chroot fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount "
     "mount_setattr setns unshare bpf perf_event_open keyctl add_key request_key init_module finit_module "
@@ -42,7 +43,7 @@ HOSTILE = _names(
 )
 """Calls that no process of an actor makes by mistake. Whoever makes one is ended, and the reason names it."""
 
-_ORDINARY = _names(
+ORDINARY = names(
     "read write readv writev pread64 preadv preadv2 close close_range fstat lseek poll ppoll select "
     "pselect6 brk munmap mremap madvise mincore futex futex_waitv futex_wait futex_wake sched_yield getpid "
     "getppid gettid getuid geteuid getgid getegid getresuid getresgid getgroups getpgid getpgrp getsid "
@@ -52,11 +53,19 @@ _ORDINARY = _names(
     "sched_getaffinity sched_getparam sched_getscheduler getrlimit dup timer_create timer_settime timer_gettime "
     "timer_getoverrun timer_delete getsockname getpeername getsockopt recvfrom recvmsg sendto sendmsg shutdown "
     "epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 pipe2 fsync fdatasync getdents64 "
-    "openat openat2 open mkdir mkdirat unlink unlinkat rename renameat renameat2 rmdir link linkat fchmod "
-    "readlink readlinkat newfstatat stat lstat statx access faccessat faccessat2 statfs fstatfs fadvise64 getcwd "
+    "mkdir mkdirat unlink unlinkat rename renameat renameat2 rmdir link linkat fchmod fstatfs fadvise64 getcwd "
     "umask arch_prctl flock fchdir sync_file_range getpriority getitimer setitimer "
 )
 """What Python and a guest in it need while they work, where files are confined by Landlock."""
+
+BY_NAME = names(
+    "open openat openat2 readlink readlinkat newfstatat stat lstat statx access faccessat faccessat2 statfs "
+)
+"""What says what a file is like by its name, wherever it is: of that Landlock says nothing."""
+
+_O_PATH = 0o10000000
+_TO_USE = {"open": [(Masked(1, _O_PATH, 0),)], "openat": [(Masked(2, _O_PATH, 0),)]}
+"""Files are opened to be read or written, which Landlock decides; not to be only looked at."""
 
 _NO_CODE = (Masked(2, _EXEC_MEMORY, 0),)
 _PAGEMAP_SCAN = 0xC0606610
@@ -126,9 +135,10 @@ TEMPLATE = Room(
     "template",
     Filter(
         # What is hostile stays with the filter of the spawner, which reports it.
-        allowed=_ORDINARY
+        allowed=ORDINARY
+        | BY_NAME
         | HOSTILE
-        | _names(
+        | names(
             "clone wait4 setrlimit prlimit64 setpriority seccomp capset capget fcntl ftruncate fallocate ioctl prctl "
             "landlock_create_ruleset landlock_add_rule landlock_restrict_self socketpair setsockopt tgkill userfaultfd "
             "memfd_create utimensat chmod fchmodat pwrite64"
@@ -141,32 +151,34 @@ TEMPLATE = Room(
 """A component that is mapped: what it needs to run, and to be forked."""
 
 
-def worker(pid: int, chain: int) -> Room:
+def worker(pid: int, chain: int, *, by_name: bool) -> Room:
     """The room of an actor.
 
     Args:
         pid: of its process.
         chain: descriptor of its chain, which is open for appending and stays so.
+        by_name: it may ask what files are like by their names; else only of those that it has open.
     """
-    other_files = [(Masked(0, _WORD, chain, differs=True),)]
+    other_files = [(Masked(0, WORD, chain, differs=True),)]
     return Room(
         "worker",
         Filter(
-            allowed=(_ORDINARY | HOSTILE) - {"dup"},
+            allowed=(ORDINARY | HOSTILE | (BY_NAME if by_name else frozenset())) - {"dup"},
             when={
+                **({} if by_name else _TO_USE),
                 "mmap": [_NO_CODE],
                 "mprotect": [_NO_CODE],
-                "clone": [(Masked(0, _THREAD, _THREAD),)],
-                "prctl": [(Masked(0, _WORD, _PR_SET_NAME),)],
-                "tgkill": [(Masked(0, _WORD, pid),)],
-                "ioctl": [(Masked(1, _WORD, request),) for request in (_PAGEMAP_SCAN, *_FILE_REQUESTS)],
+                "clone": [(Masked(0, THREAD, THREAD),)],
+                "prctl": [(Masked(0, WORD, _PR_SET_NAME),)],
+                "tgkill": [(Masked(0, WORD, pid),)],
+                "ioctl": [(Masked(1, WORD, request),) for request in (_PAGEMAP_SCAN, *_FILE_REQUESTS)],
                 # Of an open file; by a path it would be anybody's.
-                "utimensat": [(Masked(1, _WORD, 0), Masked(1, _WORD, 0, upper=True))],
+                "utimensat": [(Masked(1, WORD, 0), Masked(1, WORD, 0, upper=True))],
                 **dict.fromkeys(("ftruncate", "fallocate", "pwrite64"), other_files),
                 "fcntl": [
-                    (Masked(1, _WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),
-                    *[(Masked(1, _WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL, *_LOCKS)],
-                    (Masked(1, _WORD, _F_DUPFD_CLOEXEC), *other_files[0]),
+                    (Masked(1, WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),
+                    *[(Masked(1, WORD, command),) for command in (_F_GETFD, _F_SETFD, _F_GETFL, *_LOCKS)],
+                    (Masked(1, WORD, _F_DUPFD_CLOEXEC), *other_files[0]),
                 ],
             },
             errors=_NEVER,

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from theater.walls.rooms import _ORDINARY as ORDINARY
-from theater.walls.rooms import HOSTILE, Room
-from theater.walls.rooms import _names as names
+from theater.walls.rooms import BY_NAME, HOSTILE, ORDINARY, Room, names
 from theater.walls.rooms_services import NEVER, NO_NAMESPACE, alone
 from theater.walls.seccomp import Filter
 
@@ -22,6 +20,7 @@ COMPILE = Room(
     "compile",
     Filter(
         allowed=ORDINARY
+        | BY_NAME
         | _MEMORY
         | _FILES
         | names("execve vfork fork wait4 waitid dup2 dup3 pipe setpriority kill prctl setrlimit")
@@ -40,18 +39,18 @@ def compiler() -> Room:
     """Memory of its own becomes code in it, which nobody runs: wasmtime makes that before it writes it down."""
     needs = names("fcntl sched_setaffinity")
     bounds = {**_BOUNDS, "file_size": 2 << 30, "descriptors": 64}
-    return Room("compiler", _filter(ORDINARY | _MEMORY | needs), bounds)
+    return Room("compiler", _filter(ORDINARY | BY_NAME | _MEMORY | needs), bounds)
 
 
 def upkeep() -> Room:
     """It reads what workers have written, and writes chains anew."""
-    return Room("upkeep", _filter(ORDINARY | _MEMORY | _FILES), _BOUNDS, keeps_code=True)
+    return Room("upkeep", _filter(ORDINARY | BY_NAME | _MEMORY | _FILES), _BOUNDS, keeps_code=True)
 
 
 def replay() -> Room:
     """As a worker's, but that it may read what it replays, and map the code of one component after the other."""
     needs = names("fcntl ftruncate")
-    return Room("replay", _filter(ORDINARY | _MEMORY | needs), {**_BOUNDS, "file_size": 0})
+    return Room("replay", _filter(ORDINARY | BY_NAME | _MEMORY | needs), {**_BOUNDS, "file_size": 0})
 
 
 def _filter(allowed: frozenset[str]) -> Filter:

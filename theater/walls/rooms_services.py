@@ -13,11 +13,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from theater.walls.rooms import _ORDINARY as ORDINARY
-from theater.walls.rooms import _THREAD as THREAD
-from theater.walls.rooms import _WORD as WORD
-from theater.walls.rooms import HOSTILE, Room
-from theater.walls.rooms import _names as names
+from theater.walls.rooms import BY_NAME, HOSTILE, ORDINARY, THREAD, WORD, Room, names
 from theater.walls.seccomp import Filter, Masked
 
 Conditions = Sequence[Sequence[Masked]]
@@ -63,7 +59,7 @@ def gateway() -> Room:
     return Room(
         "gateway",
         Filter(
-            allowed=ORDINARY | needs,
+            allowed=ORDINARY | BY_NAME | needs,
             when={**alone(), "socket": _FAMILIES},
             errors={**NEVER, **_NO_RINGS},
             hostile=HOSTILE - _NO_RINGS.keys(),

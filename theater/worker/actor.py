@@ -353,7 +353,7 @@ class Actor:
                 self._content.put,
                 _SECRETS_IN_MEMORY if self._veil is not None else None,
             )
-            require_room(self._is.folder)
+            require_room(self._writer.fileno())
             self._record.lifecycle(taken.event, dict(taken.details))
             self._snapshots.taken(self._writer.head.entries, self._writer.offset)
             self._make_way()

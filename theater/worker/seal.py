@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from theater.config import Home
-from theater.walls import rooms
+from theater.core.handlers import HANDLERS
+from theater.walls import rooms, sight
 from theater.walls.landlock import ADD, CHANGE, READ, Right
 from theater.worker.assignment import Assignment
 
@@ -23,7 +24,9 @@ _DEVICES: Mapping[str, Right] = {
     "/dev/urandom": Right.READ_FILE,
 }
 _KNOWLEDGE = ("/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu")
-_STORE, _SECRETS = "store", "secrets"
+_STORE, _FILESYSTEM = "store", "filesystem"
+_BY_NAME = (_STORE, _FILESYSTEM)
+"""Handlers that ask what files are like by their names; so may those of packages."""
 
 
 def seal_template(order: Mapping[str, Any]) -> None:
@@ -41,7 +44,8 @@ def seal_template(order: Mapping[str, Any]) -> None:
         there = _nearest(folder)
         paths[there] = paths.get(there, Right(0)) | (CHANGE if writable else READ)
     rooms.enter(rooms.TEMPLATE, paths)
-    rooms.worker(0, 0).filter.program(notify=False)  # Most of it is kept, for all who are forked.
+    for by_name in (False, True):
+        rooms.worker(0, 0, by_name=by_name).filter.program(notify=False)  # Most of it is kept, for all who are forked.
 
 
 def seal_worker(assignment: Assignment, chain: int, folders: Iterable[tuple[int, bool]]) -> None:
@@ -58,7 +62,10 @@ def seal_worker(assignment: Assignment, chain: int, folders: Iterable[tuple[int,
     if _STORE in assignment.handlers:
         paths[assignment.labels] = CHANGE
     paths.update((folder, CHANGE if writable else READ) for folder, writable in folders)
-    rooms.enter(rooms.worker(pid, chain), paths)
+    by_name = any(each in _BY_NAME or HANDLERS[each].wit is not None for each in assignment.handlers)
+    rooms.enter(rooms.worker(pid, chain, by_name=by_name), paths)
+    if not by_name:
+        sight.only_what_is_open()
 
 
 def _code() -> set[str]:

@@ -97,13 +97,13 @@ def snapshot_of(
     return Snapshot(state, committed, life.details(), image.root, memory, None, loaded).payload()
 
 
-def require_room(folder: str, free: Callable[[str], int] | None = None) -> None:
-    """Raises DiskFull unless the disk of a folder has room for more than the entry."""
-    left = (free or _free)(folder)
+def require_room(file: int, free: Callable[[int], int] | None = None) -> None:
+    """Raises DiskFull unless the disk of an open file has room for more than the entry."""
+    left = (free or _free)(file)
     if left < _ROOM:
         raise DiskFull(f"the disk has {left} bytes left, and a snapshot leaves {_ROOM} to the chain")
 
 
-def _free(folder: str) -> int:
-    found = os.statvfs(folder)
+def _free(file: int) -> int:
+    found = os.statvfs(file)
     return found.f_bavail * found.f_frsize
