@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parent))
 from attacks import BOLD, ON_ACTORS, PATIENT
 
 from theater.client.client import Client
-from theater.errors import TheaterError
+from theater.errors import NoServer, TheaterError
 
 ROOT = Path(__file__).parents[2]
 _MANIFEST = """
@@ -54,12 +54,19 @@ class Besieged:
         command = [sys.executable, "-c", "from theater_cli.main import main; main()", "server"]
         with (folder / "log").open("wb") as log:
             self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30.0
-        while not (self._home / "run" / "control").exists():
-            if time.monotonic() > deadline:
-                raise AssertionError((folder / "log").read_text())
-            time.sleep(0.01)
         self.client = Client(f"ipc://{self._home}/run/control")
+        deadline = time.monotonic() + 30.0
+        while not self._answers():
+            if time.monotonic() > deadline:
+                self.close()
+                raise AssertionError(self.log())
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            return self.client.hello().pid == self._server.pid
+        except NoServer:
+            return False
 
     def start(self, name: str, mailbox: int = 1000) -> Any:
         """An actor that answers what it is asked; one that is called `hostile-ATTACK-...` attacks when it is up."""
