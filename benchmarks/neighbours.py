@@ -1,10 +1,11 @@
 """What a neighbour feels of actors that go for their limits: the latency of its requests, with and without them.
 
-    python -m benchmarks.neighbours [--seconds 3] [--rounds 3] [--only burner ...] [--cgroup DIR]
+    python -m benchmarks.neighbours [--seconds 3] [--rounds 3] [--only burner ...] [--cpu 10% | none] [--cgroup DIR]
 
 A client asks one well-behaved actor at an even pace and takes the time of each answer. Meanwhile hostile actors of one
 kind do their worst, each within limits that it keeps running into, and is started again: that is what the kinds below
-say. Quiet and hostile times take turns, so that what the machine does besides is in both; the median of the rounds
+say. Each has a share of a processor besides (`cpu`), over all its lives; `--cpu none` shows what becomes of it without.
+Quiet and hostile times take turns, so that what the machine does besides is in both; the median of the rounds
 counts. Wanted is a 99th percentile of at most twice that of the quiet.
 
 Nothing is asserted: on a machine that others use, too, the figures say what the moment was.
@@ -60,7 +61,7 @@ class Kind:
 SINK: Final = "sink"
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "burner": Kind({"call_timeout": "1s", "cpu_weight": 10, "cpu": "50%"}, b"b", "loops until its call times out"),
+    "burner": Kind({"call_timeout": "1s", "cpu_weight": 10}, b"b", "loops until its call times out"),
     "eater": Kind({"memory": "256MiB", "cpu_weight": 10}, b"m", "grows its memory until it is refused"),
     "flooder": Kind(
         {"messages_per_second": 500, "cpu_weight": 10}, flooding(SINK, 100_000, b"c"), "sends as much as it may"
@@ -91,10 +92,12 @@ class Neighbourhood:
 
     Args:
         seconds: of each quiet and each hostile time.
+        cpu: the share of a processor that each bad one may use, or `none`.
     """
 
-    def __init__(self, house: House, seconds: float) -> None:
+    def __init__(self, house: House, seconds: float, cpu: str) -> None:
         self._house = house
+        self._share = {} if cpu == "none" else {"cpu": cpu}
         self._seconds = seconds
         self._good = house.start("good", limits={"cpu_weight": 100}).id
         house.start(SINK, limits={"mailbox": 100})
@@ -148,10 +151,11 @@ class Neighbourhood:
                     self._house.client.call("remove", {"actor": actor})
 
     def _start(self, name: str, kind: Kind) -> tuple[str, bytes]:
+        limits = {**kind.limits, **self._share}
         if name == FAMILY:
             child = self._kin.write()
-            return self._kin.parent({"intensity": 1000, "period": 1}, limits=kind.limits).id, b"S" + child.encode()
-        return self._house.start(self._fresh(), supervision=_UNFORGIVEN, limits=kind.limits).id, kind.order
+            return self._kin.parent({"intensity": 1000, "period": 1}, limits=limits).id, b"S" + child.encode()
+        return self._house.start(self._fresh(), supervision=_UNFORGIVEN, limits=limits).id, kind.order
 
     def _drive(self, actor: str, order: bytes, ends: dict[str, int]) -> None:
         client = self._house.connect()
@@ -186,6 +190,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=[*KINDS, FAMILY], default=[*KINDS, FAMILY])
+    parser.add_argument("--cpu", default="10%", help="the share of a processor that each bad one may use, or none")
     parser.add_argument("--cgroup", help="a control group for the server to divide")
     wanted = parser.parse_args(arguments)
     house = make_house(assemble(PROBE.read_text(), str(PROBE)))
@@ -193,7 +198,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     try:
         house.open(*(["--cgroup", wanted.cgroup] if wanted.cgroup else []))
         say(f"control groups: {house.client.hello().control_groups}")
-        street = Neighbourhood(house, wanted.seconds)
+        street = Neighbourhood(house, wanted.seconds, wanted.cpu)
         for name in wanted.only:
             results[name] = street.measure(name, wanted.rounds)
     finally:

@@ -110,6 +110,7 @@ class Ledger:
         self.pauses: dict[str, tuple[ChildRef, float]] = {}  # to who failed, and until when
         self.due: set[str] = set()  # of the owed, those that need not wait any longer
         self.failures: dict[str, int] = {}  # in a row
+        self.rests: dict[ChildRef, float] = {}  # until when
         self.attempts: list[int] = []
         self._recent: deque[int] = deque()  # those within the window
         self.booted = False
@@ -199,6 +200,9 @@ class Ledger:
     def fired(self, timer: Timer) -> None:
         self.timers.discard(timer)
         self._time_is_up = timer.child is None
+
+    def rests_if_it_dies(self, child: ChildRef, until: float) -> None:
+        self.rests[child] = until
 
     def retried(self, child: ChildRef, now: float) -> None:
         failed, until = self.pauses.get(child.id, (None, 0.0))
@@ -401,6 +405,8 @@ class Ledger:
             self.failures[child.id] = row + 1
             longest = min(backoff.initial * 2.0 ** min(row, 99), backoff.max) / 1000
             shortest = longest * (1 - backoff.jitter)
+        rest = max(0.0, self.rests.get(child, 0.0) - self._now)
+        shortest, longest = max(shortest, rest), max(longest, rest)
         if not shortest - BLINK <= command.after <= longest + BLINK:
             raise Broken(f"{child} is to be tried again after {command.after} s, not {shortest} to {longest} s")
         self.pauses[child.id] = (child, self._now + command.after)

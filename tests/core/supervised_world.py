@@ -189,6 +189,14 @@ class World:
         self.drop(id, reason, node)
         return self.run(self.now)
 
+    def rest(self, id: str, until: float, child: ChildRef | None = None) -> World:
+        """The running incarnation of this child, or another one, is said to rest until then when it has died."""
+        node = self.root
+        child = child or self.running(id, node)
+        node.ledger.rests_if_it_dies(child, until)
+        self.feed(node, "rests", node.supervisor.rests(child, until, self.now), child)
+        return self
+
     def drop(self, id: str, reason: ExitReason = CRASH, node: Node | None = None) -> None:
         """As `die`, but nothing else happens yet."""
         node = node or self.root

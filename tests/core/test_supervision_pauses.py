@@ -92,6 +92,33 @@ def test_a_start_by_hand_makes_the_next_failure_the_first() -> None:
     assert starts_of(world) == pytest.approx([0, 1, 3, 7, 7.5, 8.5])
 
 
+@pytest.mark.parametrize(
+    ("backoff", "second", "third"), [(None, 3, 9), (STEADY, 3, 9), (Backoff(5000, 5000, 0), 5, 10)]
+)
+def test_a_child_that_rests_is_restarted_when_it_has(backoff: Backoff | None, second: float, third: float) -> None:
+    """1.23: and when its pause is over, whatever is later; each time anew."""
+    world = stage(*children("a"), backoff=backoff, intensity=100).boot().rest("a", 3.0).die("a").run(5.0)
+    world.rest("a", 9.0).die("a").run().die("a").run()
+    starts = starts_of(world)
+    assert starts[:3] == [0, second, third]
+    assert starts[3] - third == (0 if backoff is None else pause_before(backoff, 2, 1.0)), "that rest is over"
+
+
+def test_only_who_has_died_rests_and_siblings_come_back_with_it() -> None:
+    """1.6, 1.23."""
+    world = stage(*children("ab"), strategy=Strategy.ONE_FOR_ALL, intensity=100).boot()
+    world.rest("b", 7.0).rest("a", 3.0).die("a").run()
+    assert (starts_of(world, "a"), starts_of(world, "b")) == ([0, 3], [0, 3])
+
+
+def test_that_a_former_life_or_nobody_rests_means_nothing() -> None:
+    """1.23."""
+    world = stage(*children("a"), intensity=100).boot()
+    former = world.running("a")
+    world.die("a").rest("a", 9.0, former).rest("a", 9.0, ChildRef("z", 1)).die("a").run()
+    assert starts_of(world) == [0, 0, 0]
+
+
 # ---- what it is like
 
 

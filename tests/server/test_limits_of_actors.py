@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from house import House, asking, eventually, flooding, outcome
+from house import RESTLESS, House, asking, eventually, flooding, outcome
 from kin import Kin
 
 from theater.client import Row
@@ -117,6 +118,37 @@ def test_an_actor_with_a_share_of_a_processor_keeps_to_it_over_seconds(house: Ho
         house.client.request(burner.id, body, timeout=20.0)
     used, took = cpu_seconds(pid) - before, time.monotonic() - began
     assert used <= 0.2 * (took + 1.0) + 0.1
+
+
+def test_who_dies_again_and_again_keeps_to_its_share_over_all_lives(house: House, name: Callable[[], str]) -> None:
+    """The processor time of a life counts from the fork; what is owed at its end, the next life waits for."""
+    crasher = house.start(name(), supervision={**RESTLESS, "poison": 1000}, limits={"cpu": "20%"})
+    began = time.monotonic()
+    while time.monotonic() - began < 4.0:
+        with contextlib.suppress(TheaterError):
+            house.client.request(crasher.id, b"u", timeout=20.0)
+    took = time.monotonic() - began
+    used = [facts["user_ms"] + facts["system_ms"] for facts in exits(house, crasher.id)]
+    assert len(used) >= 5
+    assert sum(used) / 1000 <= 0.2 * (took + 1.0) + 0.1
+
+
+def test_an_actor_that_makes_up_for_its_share_says_so_and_can_be_stopped(house: House, name: Callable[[], str]) -> None:
+    """A call of a second is worth a hundred seconds of a hundredth of a processor."""
+    burner = house.start(name(), supervision=RESTLESS, limits={"cpu": "1%", "call_timeout": "1s"})
+    with contextlib.suppress(TheaterError):
+        house.client.request(burner.id, b"b", timeout=20.0)
+    resting = house.await_row(burner.id, lambda row: row.state == "restarting" and row.pid is None)
+    assert resting.incarnation == burner.incarnation
+    attempt = house.client.call("why", {"actor": burner.id})["attempt_ns"]
+    assert 60 < attempt / 1e9 - time.time() < 200
+    assert house.client.stop(burner.id, timeout=5.0).state == "stopped"
+    assert house.client.restart(burner.id).state == "running", "whom a user starts does not wait"
+
+
+def exits(house: House, actor: str) -> list[Mapping[str, Any]]:
+    """What the server has recorded of the ends of an actor's lives."""
+    return [facts for event, facts in house.history() if event == "exited" and facts["actor"] == actor]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -32,7 +32,7 @@ Where this differs from OTP, and why:
 * There may be a pause before each restart (`Backoff`), in which the child is restarting. It is the wait between two
   attempts of 1.7, which in OTP takes no time: only the child that failed waits, and a restart of many begins when it
   is over. An attempt counts for the intensity when it is made. A start by hand, or a life that was long enough, makes
-  the next failure the first again.
+  the next failure the first again. Likewise waits a child of which it is said that it *rests*, until then.
 * The end may stop all children at once (`StopOrder.PARALLEL`), and may have a deadline (`stop_deadline`), on which
   all that are left are killed.
 * `max_children` bounds the specs, whether their children run or not.
@@ -235,6 +235,14 @@ class Supervisor(Calls):
             return self._happens(_EXITED, child, now, News(reason))
         self._now = now
         self._reap(child, reason)
+        return self._settle()
+
+    def rests(self, child: ChildRef, until: float, now: float) -> list[Command]:
+        """The incarnation is about to be reported dead; nobody is to try and restart it before `until` (1.23)."""
+        self._now = now
+        found = self._children.get(child.id)
+        if found is not None and found.ref == child:
+            found.rests_until = until
         return self._settle()
 
     def timer(self, timer: Timer, now: float) -> list[Command]:

@@ -99,6 +99,7 @@ class Child:
         restarts: automatic ones, with success.
         failures: in a row, for the length of the next pause.
         up_since: when the present incarnation came up.
+        rests_until: when there may be a restart, should the present incarnation end.
     """
 
     spec: ChildSpec
@@ -109,6 +110,7 @@ class Child:
     restarts: int = 0
     failures: int = 0
     up_since: float = 0.0
+    rests_until: float = 0.0
     last_exit: ExitReason | None = None
 
     def view(self) -> ChildView:

@@ -109,11 +109,12 @@ class Restarting(Starting):
 
     def _pause(self, child: Child) -> float:
         """Seconds until the next attempt, if this is a failure more."""
+        rest = max(0.0, child.rests_until - self._now)
         backoff = child.spec.backoff or self._flags.backoff
         if backoff is None:
-            return 0.0
+            return rest
         child.failures += 1
-        return pause_before(backoff, child.failures - 1, self._chance())
+        return max(rest, pause_before(backoff, child.failures - 1, self._chance()))
 
     def _try_again(self, ref: ChildRef) -> None:
         child = self._children.get(ref.id)

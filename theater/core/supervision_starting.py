@@ -34,7 +34,7 @@ class Starting(Ending):
         if leftover is not None:
             self._fail_start(child, _still_dying(leftover))
             return
-        child.ref = self._next_incarnation(child.spec.id)
+        child.ref, child.rests_until = self._next_incarnation(child.spec.id), 0.0
         child.life = STARTING
         self._awaited.add(child.spec.id)
         self._emit(Start(child.ref, child.spec))

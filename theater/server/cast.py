@@ -18,6 +18,7 @@ from theater.core.codec import pack, unpack
 from theater.core.exit_reason import ExitReason
 from theater.core.ids import Known, resolve
 from theater.core.manifest import Durability, Manifest
+from theater.core.pace import Share
 from theater.errors import InvalidInput, TheaterError, WireError
 from theater.wasm.artefacts import Artefact
 
@@ -64,6 +65,7 @@ class Actor:
         killer: content digest of the message that ended it last, and how often in a row it did.
         renewal: what it will be from its next life on, if a tree was applied that says so.
         in_transit: this life is ended only so that the next can begin.
+        share: of a processor, over all its lives; None if it may use any.
     """
 
     id: str
@@ -95,6 +97,7 @@ class Actor:
     family: Branch | None = None
     renewal: tuple[Role, Artefact] | None = None
     in_transit: bool = False
+    share: Share | None = None
 
     @property
     def is_parent(self) -> bool:
@@ -118,6 +121,28 @@ class Actor:
             role, self.artefact = self.renewal
             self.renewal = None
             self.take(role)
+
+    def comes_to_life(self, now: float) -> None:
+        """A life begins to use its share of a processor."""
+        percent = self.manifest.limits.cpu
+        if percent is None:
+            self.share = None
+        elif self.share is None:
+            self.share = Share(percent / 100, now - 1.0, 0.0)
+        else:
+            self.share.share = percent / 100
+            self.share.begins(now)
+
+    def used(self, now: float, seconds: float) -> float | None:
+        """A life is over, and has used so much of a processor.
+
+        Returns:
+            when that is made up for; None if it was no more than its share.
+        """
+        if self.share is None:
+            return None
+        rest = self.share.ends(now, self.share.used + seconds)
+        return now + rest if rest > 0.0 else None
 
     def facts(self) -> dict[str, Any]:
         """What a line of the log about it says of it (theater/log.py)."""

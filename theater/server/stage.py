@@ -361,6 +361,7 @@ class Stage:
             return
         worker.pid = newborn.pid
         worker.line = newborn.line
+        actor.comes_to_life(self._loop.now())
         if self.switchboard is not None:
             self.switchboard.attend(worker)
         if self.services is not None:
@@ -491,6 +492,9 @@ class Stage:
 
     def _ended(self, worker: Worker, ended: Ended) -> None:
         """The process is reaped."""
+        rests_until = worker.actor.used(self._loop.now(), ended.user_seconds + ended.system_seconds)
+        if rests_until is not None:
+            worker.branch.rests(worker.child, rests_until)
         reason = self._judge(worker, ended)
         if worker.group is not None:
             self.groups.dismiss(worker.group)

@@ -164,6 +164,9 @@ class Branch:
     def start_failed(self, child: ChildRef, reason: ExitReason) -> None:
         self._feed(lambda now: self.machine.start_failed(child, reason, now))
 
+    def rests(self, child: ChildRef, until: float) -> None:
+        self._feed(lambda now: self.machine.rests(child, until, now))
+
     def exited(self, child: ChildRef, reason: ExitReason) -> None:
         def event(now: float) -> Sequence[Command]:
             self.fallen.add(child.id)  # Not before: what happens until then would find it running.
