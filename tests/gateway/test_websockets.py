@@ -113,9 +113,15 @@ def test_a_path_without_websockets_is_404_and_what_is_no_handshake_400(web: Web)
     assert web.get("/chat", **upgrade, **{**key, "sec_websocket_version": "12"}).status == 400
     assert web.ask("POST", "/chat", b"x", **upgrade, **key).status == 400
     for wrong in (b"\xc3\xa4" * 12, b"\xff" * 24, b"!" * 24, b"YQ=="):
-        begin = request("GET", "/chat", **upgrade, **{**key, "sec_websocket_key": "KEY"}).replace(b"KEY", wrong)
-        with web.line() as line:
-            assert line.send(begin).answer().status == 400
+        assert shaken(web, wrong, **upgrade, **{**key, "sec_websocket_key": "WRONG"}) == 400
+    for name in (*upgrade, *key):
+        assert 400 <= shaken(web, b"websocket 13, \xae", **{**upgrade, **key, name: "WRONG"}) < 500, name
+
+
+def shaken(web: Web, wrong: bytes, **headers: str) -> int:
+    """The status with which a handshake is answered that has these bytes where a header says `WRONG`."""
+    with web.line() as line:
+        return line.send(request("GET", "/chat", **headers).replace(b"WRONG", wrong)).answer().status
 
 
 def test_paths_are_enabled_and_disabled_while_they_are_used(house: House) -> None:

@@ -171,8 +171,11 @@ async def serve(
 
 
 def _can_begin(socket: web.WebSocketResponse, request: web.BaseRequest) -> bool:
-    """Whether the request is a handshake. aiohttp decodes the key without looking at what it is made of."""
-    return request.headers.get("Sec-WebSocket-Key", "").isascii() and socket.can_prepare(request).ok
+    """Whether the request is a handshake. aiohttp fails at headers that are no text: the key, and what it repeats."""
+    try:
+        return socket.can_prepare(request).ok
+    except ValueError:
+        return False
 
 
 def _to_send(message: Mapping[str, Any]) -> tuple[str, bytes]:
