@@ -1,10 +1,13 @@
 """What a neighbour feels of actors that go for their limits: the latency of its requests, with and without them.
 
-    python -m benchmarks.neighbours [--seconds 3] [--rounds 3] [--only burner ...] [--cpu 10% | none] [--cgroup DIR]
+    python -m benchmarks.neighbours [--seconds 3] [--rounds 3] [--only burner ...] [--cpu 10% | none]
+                                    [--supervision unforgiven | default] [--cgroup DIR]
 
 A client asks one well-behaved actor at an even pace and takes the time of each answer. Meanwhile hostile actors of one
 kind do their worst, each within limits that it keeps running into, and is started again: that is what the kinds below
 say. Each has a share of a processor besides (`cpu`), over all its lives; `--cpu none` shows what becomes of it without.
+With `--supervision default` they are supervised as an actor is whose manifest says nothing of it: one that keeps dying
+is given up after its third restart within five seconds, and set aside.
 Quiet and hostile times take turns, so that what the machine does besides is in both; the median of the rounds
 counts. Wanted is a 99th percentile of at most twice that of the quiet.
 
@@ -37,8 +40,9 @@ from theater.wasm.assemble import assemble  # noqa: E402
 _PAUSE_S: Final = 0.002
 _SETTLE_S: Final = 0.5
 _BETWEEN_ORDERS_S: Final = 0.02
-_UNFORGIVEN: Final = {**RESTLESS, "poison": 1000}
-"""Whatever they do, they are started again, and told the same once more."""
+_RESTLESS_CHILDREN: Final = {"intensity": 1000, "period": 1}
+SUPERVISION: Final[Mapping[str, Mapping[str, Any]]] = {"unforgiven": {**RESTLESS, "poison": 1000}, "default": {}}
+"""Unforgiven: whatever they do, they are started again, and told the same once more."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,12 @@ class Neighbourhood:
     Args:
         seconds: of each quiet and each hostile time.
         cpu: the share of a processor that each bad one may use, or `none`.
+        supervision: `[supervision]` of the manifest of each bad one.
     """
 
-    def __init__(self, house: House, seconds: float, cpu: str) -> None:
+    def __init__(self, house: House, seconds: float, cpu: str, supervision: Mapping[str, Any]) -> None:
         self._house = house
+        self._supervision = supervision
         self._share = {} if cpu == "none" else {"cpu": cpu}
         self._seconds = seconds
         self._good = house.start("good", limits={"cpu_weight": 100}).id
@@ -154,8 +160,8 @@ class Neighbourhood:
         limits = {**kind.limits, **self._share}
         if name == FAMILY:
             child = self._kin.write()
-            return self._kin.parent({"intensity": 1000, "period": 1}, limits=limits).id, b"S" + child.encode()
-        return self._house.start(self._fresh(), supervision=_UNFORGIVEN, limits=limits).id, kind.order
+            return self._kin.parent(_RESTLESS_CHILDREN, limits=limits).id, b"S" + child.encode()
+        return self._house.start(self._fresh(), supervision=self._supervision, limits=limits).id, kind.order
 
     def _drive(self, actor: str, order: bytes, ends: dict[str, int]) -> None:
         client = self._house.connect()
@@ -191,6 +197,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=[*KINDS, FAMILY], default=[*KINDS, FAMILY])
     parser.add_argument("--cpu", default="10%", help="the share of a processor that each bad one may use, or none")
+    parser.add_argument("--supervision", choices=list(SUPERVISION), default="unforgiven")
     parser.add_argument("--cgroup", help="a control group for the server to divide")
     wanted = parser.parse_args(arguments)
     house = make_house(assemble(PROBE.read_text(), str(PROBE)))
@@ -198,7 +205,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     try:
         house.open(*(["--cgroup", wanted.cgroup] if wanted.cgroup else []))
         say(f"control groups: {house.client.hello().control_groups}")
-        street = Neighbourhood(house, wanted.seconds, wanted.cpu)
+        street = Neighbourhood(house, wanted.seconds, wanted.cpu, SUPERVISION[wanted.supervision])
         for name in wanted.only:
             results[name] = street.measure(name, wanted.rounds)
     finally:
