@@ -37,6 +37,7 @@ class Wanted:
         home: where the server keeps everything; None for the unit's folder.
         listen: where it takes commands from elsewhere, `tcp://HOST:PORT` each.
         authorized_keys: who may give them; None for a folder of the unit's below /etc.
+        retention: how much is kept of the server's own chain, as of `theater server`.
         program: of the command line.
         code: folders that the program consists of.
     """
@@ -48,6 +49,7 @@ class Wanted:
     home: Path | None = None
     listen: tuple[str, ...] = ()
     authorized_keys: Path | None = None
+    retention: tuple[str, ...] = ()
     program: Path = field(default_factory=lambda: program())
     code: tuple[Path, ...] = field(default_factory=lambda: code())
 
@@ -117,7 +119,7 @@ def _digest(body: str) -> str:
 
 def _check(wanted: Wanted) -> None:
     paths = (wanted.tree, wanted.home, wanted.authorized_keys, wanted.program, *wanted.code)
-    for value in (wanted.name, wanted.user_name, *wanted.listen, *paths):
+    for value in (wanted.name, wanted.user_name, *wanted.listen, *wanted.retention, *paths):
         if value is not None and (not str(value) or not _SAFE.issuperset(str(value))):
             raise InvalidInput(f"{str(value)!r} cannot stand in a unit: use letters, digits and . _ - : / = @ , +")
     if "/" in wanted.name:
@@ -161,7 +163,8 @@ def _life(wanted: Wanted) -> Iterator[str]:
     yield "Type=notify"
     keys = ("--authorized-keys", str(wanted.keys)) if wanted.listen else ()
     listen = (word for address in wanted.listen for word in ("--listen", address))
-    yield " ".join(["ExecStart=" + str(wanted.program), "server", *tree, *listen, *keys])
+    kept = (word for text in wanted.retention for word in ("--retention", text))
+    yield " ".join(["ExecStart=" + str(wanted.program), "server", *tree, *listen, *keys, *kept])
     yield "# Commands and not a signal: they return when it is done, and fail when it cannot be."
     if not wanted.user:
         yield "# As root, since the server takes no commands from processes of its own account that it cannot look at."

@@ -40,7 +40,8 @@ def command(app: App) -> None:
 def stats(app: App, actors: tuple[str, ...]) -> None:
     """Counts what chains are made of.
 
-    Without ACTORs all of the home. Each chain is read from its beginning.
+    Without ACTORs all of the home, and the server's own, which is called `supervisor`. Each chain is read from its
+    beginning.
     """
     from theater.chainlog.measures import measure
     from theater.store.content import ContentStore
@@ -71,9 +72,10 @@ def stats(app: App, actors: tuple[str, ...]) -> None:
 def gc(app: App, actors: tuple[str, ...], dry_run: bool, grace: str) -> int:
     """Compresses and drops what is old of chains.
 
-    Without ACTORs all of the home. Entries are dropped up to a snapshot where the actor's manifest has a retention, and
-    a signed statement takes their place; what else is old is compressed. Then content is deleted that nothing refers
-    to any more. A running server and its actors go on meanwhile.
+    Without ACTORs all of the home, and the server's own, `supervisor`, of which nothing is dropped. Entries of others
+    are, up to a snapshot, where the actor's manifest has a retention, and a signed statement takes their place; what
+    else is old is compressed. Then content is deleted that nothing refers to any more. A running server and its actors
+    go on meanwhile.
     """
     from theater.core.quantities import duration
     from theater.server.upkeep import Upkeep
@@ -101,14 +103,18 @@ def _home(app: App) -> Home:
 
 
 def _chosen(home: Home, actors: tuple[str, ...]) -> list[str]:
-    """The ids of the actors that are meant, of which there are chains."""
+    """Whose chains are meant: ids of actors, and `supervisor` for the server's own."""
+    from theater.config import SUPERVISOR
     from theater.core.ids import is_id
 
     from ..home_files import find_chains
 
     if actors:
-        return [actor for actor in find_chains(home, named(actors)) if home.chain(actor).exists()]
-    return sorted(chain.parent.name for chain in home.actors.glob("*/chain") if is_id(chain.parent.name))
+        words = named(actors)
+        found = [*find_chains(home, [word for word in words if word != SUPERVISOR]), *{SUPERVISOR}.intersection(words)]
+    else:
+        found = [SUPERVISOR, *sorted(folder.name for folder in home.actors.glob("*") if is_id(folder.name))]
+    return [actor for actor in found if home.chain(actor).exists()]
 
 
 def _collect(upkeep: Upkeep, grace_s: float) -> tuple[Collected, TheaterError | None]:

@@ -47,6 +47,12 @@ _STEP_S = 900.0
     show_default=True,
     help="Living actors that there may be.",
 )
+@click.option(
+    "--retention",
+    multiple=True,
+    metavar="entries=N|bytes=SIZE|age=TIME",
+    help="How much is kept of the server's own chain, who commanded what; repeatable. Default: all.",
+)
 @click.option("--require-walls", is_flag=True, help="Refuses to run where one of the walls around workers is missing.")
 @click.option(
     "--speculation-controls",
@@ -67,6 +73,7 @@ def command(
     listen: tuple[str, ...],
     authorized_keys: Path | None,
     max_actors: int,
+    retention: tuple[str, ...],
     require_walls: bool,
     speculation_controls: bool,
     cgroup: Path | None,
@@ -83,8 +90,10 @@ def command(
     from theater.server.main import serve
     from theater.server.notify import Notifier
 
+    from .. import retention as retentions
     from ..application import application
 
+    kept = retentions.read(retention)
     if require_walls:
         from theater.server.required_walls import require_all
 
@@ -104,6 +113,7 @@ def command(
             notifier=notifier,
             remote=remote,
             max_actors=max_actors,
+            kept=kept,
             cgroup=cgroup,
         )
     with progress(f"preparing {tree}") as say:
@@ -122,6 +132,7 @@ def command(
         notifier=notifier,
         remote=remote,
         max_actors=max_actors,
+        kept=kept,
         cgroup=cgroup,
     )
 

@@ -12,7 +12,7 @@ import click
 
 from theater.errors import Conflict, NotFound, TheaterError
 
-from .. import unit_file
+from .. import retention, unit_file
 from ..options import App, theater_command, theater_group
 from ..output import line
 from ..unit_file import Wanted
@@ -46,6 +46,12 @@ def _what(function: Callable[..., Any]) -> Callable[..., Any]:
             "--authorized-keys", type=absolute, metavar="DIRECTORY", help="Default: /etc/NAME/authorized-keys."
         ),
         click.option("--listen", multiple=True, metavar="ADDRESS", help="As of `theater server`; may be repeated."),
+        click.option(
+            "--retention",
+            multiple=True,
+            metavar="entries=N|bytes=SIZE|age=TIME",
+            help="As of `theater server`; may be repeated.",
+        ),
         click.option("--user-name", metavar="ACCOUNT", help="The account it runs under. Default: one made by systemd."),
         click.option("--tree", type=absolute, metavar="FILE", help="Runs the tree of FILE; a reload applies it again."),
     ):
@@ -106,6 +112,7 @@ def uninstall(app: App, user: bool, name: str, force: bool) -> None:
 
 def _wanted(app: App, facts: dict[str, Any]) -> Wanted:
     home = None if app.home is None else Path(os.path.abspath(app.home))
+    retention.read(facts["retention"])  # Now, and not when the server is to start.
     return Wanted(home=home, **facts)
 
 

@@ -150,7 +150,7 @@ def _plain_home(found: HomeVerdict, kept: SignedCheckpoint | None) -> dict[str, 
             "key": kept.key.hex(),
             "time_ns": kept.time_ns,
             "unnamed": _unnamed(found, kept),
-            "dropped": _dropped(found.actors, kept),
+            "dropped": _dropped((found.supervisor, *found.actors), kept),
         },
     }
 
@@ -161,7 +161,7 @@ def _unnamed(found: HomeVerdict, kept: SignedCheckpoint) -> list[str]:
 
 
 def _dropped(verdicts: Iterable[Verdict], kept: SignedCheckpoint) -> list[str]:
-    """The actors of which a checkpoint names an entry that was dropped since, so that it cannot be compared."""
+    """Of whose chains a checkpoint names an entry that was dropped since, so that it cannot be compared."""
     known = ((each, kept.positions[each.id][0]) for each in verdicts if each.id in kept.positions)
     return [
         each.id
@@ -211,7 +211,7 @@ def _show_checkpoint(found: HomeVerdict, kept: SignedCheckpoint) -> None:
     line(f"checkpoint: {len(kept.positions)} chains at {when(kept.time_ns)}, signed by key {kept.key.hex()}")
     for actor in _unnamed(found, kept):
         line(f"{actor}: not in the checkpoint, so nothing outside of this home speaks for it")
-    _show_dropped(found.actors, kept)
+    _show_dropped((found.supervisor, *found.actors), kept)
 
 
 def _show_dropped(verdicts: Iterable[Verdict], kept: SignedCheckpoint) -> None:

@@ -3,8 +3,9 @@
     python verify_chain.py [--checkpoint FILE] CHAIN...
 
 It needs blake3 and msgpack, and the program zstd if parts of a chain are compressed. Beside an actor's chain there may
-be a folder `segments` with those parts, and a statement `dropped` about entries that are kept no more. Both are read;
-the statement's signature is left to a tool that knows Ed25519, as that of a checkpoint.
+be a folder `segments` with those parts, and a statement `dropped` about entries that are kept no more; beside
+`supervisor.chain` likewise `supervisor.segments` and `supervisor.dropped`. Both are read; the statement's signature is
+left to a tool that knows Ed25519, as that of a checkpoint.
 
 Of each chain it prints the head, or at which entry what is wrong; of several, which causes are in one of the others. It
 ends with 0 if all are good (a torn tail is), with 9 if one is not, with 2 if it was used wrongly.
@@ -319,13 +320,14 @@ def check_causes(chains: dict[str, Chain]) -> tuple[int, int]:
 def read_chain(path: Path) -> tuple[bytes, Dropped | None]:
     """A chain with the parts of it that are compressed, and the statement about what was dropped."""
     data = bytearray(path.read_bytes())
-    if path.name != "chain":
+    prefix, is_chain, rest = path.name.rpartition("chain")
+    if not is_chain or rest or prefix not in ("", "supervisor."):
         return bytes(data), None
-    for segment in sorted((path.parent / "segments").glob("*-*.zst")):
+    for segment in sorted(path.with_name(f"{prefix}segments").glob("*-*.zst")):
         _, offset = segment.stem.split("-")
         part = _decompressed(segment.read_bytes())
         data[int(offset) : int(offset) + len(part)] = part
-    statement = path.parent / "dropped"
+    statement = path.with_name(f"{prefix}dropped")
     return bytes(data), read_dropped(statement.read_text("ascii")) if statement.exists() else None
 
 

@@ -14,6 +14,7 @@ from theater.chainlog.writer import ChainWriter
 from theater.config import Home
 from theater.core.chain import (
     INCARNATION,
+    MARKS,
     SNAPSHOT,
     Call,
     Checkpoint,
@@ -25,10 +26,11 @@ from theater.core.chain import (
     state_digest,
 )
 from theater.core.codec import Form, Ref, pack
-from theater.core.manifest import parse
+from theater.core.manifest import Retention, parse
 from theater.core.verification import SUPERVISOR
 from theater.errors import ChainBroken, NotFound
 from theater.server.cast import Actor, Cast, State
+from theater.server.upkeep import Upkeep
 from theater.store.content import ContentStore
 
 ONE = "10000000-0000-4000-8000-000000000001"
@@ -80,7 +82,8 @@ def home(theater: Theater) -> Home:
 
 
 def row(theater: Theater) -> dict[str, int]:
-    (found,) = json.loads(theater("chain", "stats", "--json").out)
+    own, found = json.loads(theater("chain", "stats", "--json").out)
+    assert own["id"] == SUPERVISOR
     return dict(found)
 
 
@@ -93,6 +96,8 @@ def test_stats_counts_what_a_chain_is_made_of(theater: Theater, home: Home) -> N
     assert (found["entries"], found["snapshots"], found["dropped"], found["segments"]) == (202, 1, 0, 0)
     assert found["contents"] == 101
     assert "202" in theater("chain", "stats", "counter").text
+    (own,) = json.loads(theater("chain", "stats", "supervisor", "--json").out)
+    assert (own["id"], own["entries"], own["contents"]) == (SUPERVISOR, 2, 0)
 
 
 def test_gc_drops_by_the_manifests_retention_and_verify_names_it(theater: Theater, home: Home) -> None:
@@ -131,13 +136,41 @@ def test_a_checkpoint_about_what_was_dropped_cannot_be_compared_and_that_is_said
     assert "entry 52: expected digest" in done.text
 
 
+def test_of_the_servers_own_chain_a_server_drops_and_verify_and_audit_go_on_with_the_rest(
+    theater: Theater, home: Home
+) -> None:
+    with ChainReader(home.chain(ONE)) as reader:
+        (last,) = reader.tail(1)
+    with ChainWriter.open(home.supervisor_chain) as writer:
+        for number in range(400):
+            if number == 200:
+                mark = list(Mark(last.seq + 1, last.digest, home.chain(ONE).stat().st_size))
+                writer.append(Kind.LIFECYCLE, Lifecycle(SNAPSHOT, {MARKS: {ONE: mark}}))
+            writer.append(Kind.LIFECYCLE, Lifecycle("something", {"number": number}))
+    with ChainReader(home.supervisor_chain) as reader:
+        digests = [record.digest for record in reader.records(1000)]
+    kept = theater.home / "kept"
+    kept.write_bytes(open_signer(home).sign(digests[0], {SUPERVISOR: (100, digests[99])}, 1).text)
+    assert "cannot be compared" not in theater("verify", "--checkpoint", str(kept)).text
+    (done,) = Upkeep(home, time.time_ns(), kept=Retention(entries=100)).tend([SUPERVISOR])
+    assert done.done.dropped_entries == 201
+    verified = theater("verify", "--checkpoint", str(kept))
+    assert verified.code == 0, verified.text
+    assert "supervisor: entries 1 to 201 were dropped by retention on " in verified.text
+    assert "supervisor: the entry that the checkpoint names was dropped" in verified.text
+    assert json.loads(theater("verify", "--json").out)["supervisor"]["dropped"]["last"] == 201
+    (own,) = json.loads(theater("chain", "stats", "supervisor", "--json").out)
+    assert (own["dropped"], own["entries"], own["snapshots"]) == (201, 403, 1)
+
+
 def test_a_second_time_there_is_nothing_to_do(theater: Theater, home: Home) -> None:
     theater("chain", "gc", "--grace", "0s")
     found = json.loads(theater("chain", "gc", "--grace", "0s", "--json").out)
     assert found["ok"] is True
     assert found["content"] == {"count": 0, "size": 0, "error": None}
-    (actor,) = found["actors"]
-    assert (actor["compressed"], actor["dropped"], actor["error"]) == (0, 0, None)
+    assert [actor["id"] for actor in found["actors"]] == [ONE, SUPERVISOR]
+    for actor in found["actors"]:
+        assert (actor["compressed"], actor["dropped"], actor["error"]) == (0, 0, None)
 
 
 def test_a_dry_run_says_the_same_and_does_nothing(theater: Theater, home: Home) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 _SOURCE = Path(__file__).with_name("faults.c")
 _PAGE = struct.Struct("<q5Q")
 _SIZE = 4096
-_DISK = 1 << 30
+_DISK = 3 << 30
 
 
 class Machine:

@@ -6,6 +6,8 @@ An actor's folder holds
     segments/           old ranges of it, compressed (segments.py), each named ENTRIES-OFFSET.zst by where it begins
     dropped             a signed statement about a range that is kept nowhere any more (core/dropped.py)
 
+and a home beside `supervisor.chain` likewise `supervisor.segments/` and `supervisor.dropped`.
+
 A byte of a chain has the same offset for ever. What is in a segment, or was dropped, is a hole in the file, whose
 length stays. The genesis stays in the file; segments and what was dropped begin behind it.
 
@@ -34,7 +36,8 @@ BLOCK = 1 << 18
 """How much is read at once, bytes."""
 
 CHAIN = "chain"
-"""Name of an actor's chain; a chain of another name, the supervisor's for one, is a file and nothing beside it."""
+"""Name of an actor's chain, and the end of the supervisor's; a chain of another name is a file and nothing beside it.
+"""
 
 _YOUNG_NS = 100_000_000
 """A folder that was changed so recently may change again without another time: the clock of a file system ticks."""
@@ -43,6 +46,27 @@ _TRIES = 100
 
 _State = tuple[int, int, int] | None
 """Inode, time of change, size of something in a file system; None if it is not there."""
+
+
+class Neighbours(NamedTuple):
+    """Where those parts of a chain are that its file does not hold any more.
+
+    Args:
+        segments: the folder with compressed ranges.
+        dropped: the statement about a range that is not kept.
+    """
+
+    segments: Path
+    dropped: Path
+
+    @classmethod
+    def of(cls, path: Path | str) -> Self | None:
+        """Those of a chain file; None for one that has none, by its name."""
+        folder, name = os.path.split(path)
+        prefix, is_chain, rest = name.rpartition(CHAIN)
+        if not is_chain or rest or prefix not in ("", "supervisor."):
+            return None
+        return cls(Path(folder, f"{prefix}segments"), Path(folder, f"{prefix}dropped"))
 
 
 class _Beside(NamedTuple):
@@ -73,10 +97,9 @@ class ChainFile:
         self.fd = fd
         self.path = str(path)
         self._owns = owns
-        folder, name = os.path.split(self.path)
-        self._has_neighbours = name == CHAIN
-        self._segments = os.path.join(folder, "segments")
-        self._statement = os.path.join(folder, "dropped")
+        neighbours = Neighbours.of(path)
+        self._has_neighbours = neighbours is not None
+        self._segments, self._statement = map(str, neighbours or ("", ""))
         self._open: dict[Place, Segment] = {}
         self._beside = _NOTHING
         self._look()

@@ -20,7 +20,6 @@ from theater.core.chain import (
     OVERHEAD,
     REMOVED,
     START,
-    Checkpoint,
     Damage,
     Entry,
     Kind,
@@ -28,6 +27,7 @@ from theater.core.chain import (
     Mark,
     Payload,
     Tracker,
+    marks_in,
     read_header,
 )
 from theater.core.outage import LOST, Loss
@@ -137,10 +137,9 @@ def _all(reader: ChainReader) -> Iterator[Entry]:
 
 
 def _note(payload: Payload, marks: dict[str, list[Mark]]) -> None:
-    if isinstance(payload, Checkpoint):
-        for actor, row in payload.marks.items():
-            marks.setdefault(actor, []).append(Mark.read(row))
-    elif isinstance(payload, Lifecycle) and payload.event == REMOVED:
+    for actor, mark in marks_in(payload).items():
+        marks.setdefault(actor, []).append(mark)
+    if isinstance(payload, Lifecycle) and payload.event == REMOVED:
         marks.pop(str(payload.details.get("actor")), None)
     elif isinstance(payload, Lifecycle) and payload.event == LOST:
         loss = Loss.read(payload.details)

@@ -32,7 +32,7 @@ def collect_references(home: Home, get: Callable[[str], bytes], dropped: Mapping
     """
     found: set[str] = set()
     for path in _chains(home):
-        first = dropped.get(path.parent.name, 0)
+        first = dropped.get(path.parent.name, 0)  # Of actors: the server's own chain refers to no content.
         for record in _records(path):
             if record.seq == 0 or record.seq >= first:
                 note_references(record, get, found)

@@ -2,7 +2,8 @@
 
 Entries are dropped up to a snapshot, the newest behind which everything is left that is to be kept. What the snapshot
 does not say must not be needed any more: no call before it is open, the last state is not older, and it holds the
-linear memory, without which the calls behind it could not be performed again.
+linear memory, without which the calls behind it could not be performed again. The supervisor's says how far each chain
+was that anything before it speaks of.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from theater.chainlog.segments import SEGMENT_MAX
-from theater.core.chain import Head, Lifecycle, Mark, Record
+from theater.core.chain import REMOVED, Head, Lifecycle, Mark, Payload, Record, marks_in
 from theater.core.codec import Form, Ref
 from theater.core.manifest import Retention
+from theater.core.outage import LOST, Loss
 
 HOT: Final = 4 << 20
 """Newest bytes of a chain that are not compressed, unless they are older than the newest snapshot."""
@@ -48,8 +50,38 @@ def candidate(record: Record, payload: Lifecycle) -> Candidate | None:
     is_whole = type(memory) is Ref and memory.form is Form.VALUE and type(root) is bytes
     if not is_whole or not isinstance(held, list) or len(held) != 1 or not isinstance(life, Mapping):
         return None
+    return _candidate(record, committed=said.get("committed") is True)
+
+
+def _candidate(record: Record, *, committed: bool) -> Candidate:
     head = Head(record.seq, record.previous, record.offset)
-    return Candidate(head, record.digest, record.entry().time_ns, said.get("committed") is True)
+    return Candidate(head, record.digest, record.entry().time_ns, committed)
+
+
+class Watched:
+    """Follows a supervisor's chain: which other chains it speaks of, so that none is forgotten with its oldest part."""
+
+    def __init__(self) -> None:
+        self._actors: set[str] = set()
+
+    def note(self, payload: Payload) -> None:
+        """Takes in the next entry."""
+        self._actors.update(marks_in(payload))
+        if not isinstance(payload, Lifecycle):
+            return
+        if payload.event == REMOVED:
+            self._actors.discard(str(payload.details.get("actor")))
+        elif payload.event == LOST:
+            loss = Loss.read(payload.details)
+            if not loss.found.entries:
+                self._actors.discard(loss.actor)
+
+    def candidate(self, record: Record, payload: Lifecycle) -> Candidate | str:
+        """The snapshot in an entry that has not been noted yet; if the chain cannot begin with it, why."""
+        forgotten = self._actors - marks_in(payload).keys()
+        if forgotten:
+            return f"the snapshot in entry {record.seq} does not say how far the chain of {min(forgotten)} was"
+        return _candidate(record, committed=False)
 
 
 def choose(candidates: Sequence[Candidate], end: Mark, kept: Retention, now_ns: int) -> Candidate | None:

@@ -23,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theater.chainlog import holes, segments
-from theater.chainlog.chain_file import ChainFile
+from theater.chainlog.chain_file import ChainFile, Neighbours
 from theater.chainlog.recovery import record_at, state_in
-from theater.chainlog.retention import HOT, LEAST, Candidate, Cuts, candidate, choose, is_over
+from theater.chainlog.retention import HOT, LEAST, Candidate, Cuts, Watched, candidate, choose, is_over
 from theater.chainlog.segments import BLOCK_SIZE, Segment
 from theater.chainlog.verify import Content, Contents, read_into
 from theater.core.chain import INCARNATION, SNAPSHOT, START, Head, Kind, Lifecycle, Mark, Record
 from theater.core.dropped import state
 from theater.core.manifest import Retention
 from theater.core.signatures import Signs
-from theater.core.verification import Checkpoints, Verifier
+from theater.core.verification import SUPERVISOR, Checkpoints, Verifier
 from theater.errors import ChainBroken, WrongState, disk_error
 
 _DRAFT = ".new"
@@ -43,7 +43,7 @@ class Order:
     """What is to be done with a chain.
 
     Args:
-        actor: whose it is.
+        actor: whose it is; "supervisor" for the server's own.
         kept: how much of it is kept; None for all of it.
         checkpoints: what is known about it from elsewhere.
         key: the public key that is trusted to have signed for what was dropped before; None for none.
@@ -104,7 +104,7 @@ def shrink(chain: Path, order: Order, content: Content) -> Shrunk:
             return _Plan(file, order, content).foretold()
     with _locked(chain.parent), _writable(chain) as file:
         holes.require_holes(chain.parent)
-        _remove_drafts(chain.parent)
+        _remove_drafts(_beside(chain))
         before = on_disk(chain)
         plan = _Plan(file, order, content)
         _finish(file)
@@ -120,8 +120,8 @@ def shrink(chain: Path, order: Order, content: Content) -> Shrunk:
 
 def on_disk(chain: Path) -> int:
     """Bytes of disk that a chain takes, with what is beside it."""
-    paths = [chain, chain.with_name("dropped"), *chain.with_name("segments").glob("*")]
-    return sum(_blocks_of(path) for path in paths)
+    beside = _beside(chain)
+    return sum(_blocks_of(path) for path in (chain, beside.dropped, *beside.segments.glob("*")))
 
 
 class _Plan:
@@ -144,6 +144,7 @@ class _Plan:
         self._newest_old: Record | None = None
         self._call_at: int | None = None
         self._has_state = False
+        self._watched = Watched() if order.actor == SUPERVISOR else None
         self._cuts = Cuts(_compressed_until(file))
         self._genesis_end = START
         self._end = Mark(*START)
@@ -200,6 +201,8 @@ class _Plan:
             self._has_state = self._has_state or self._commits(record)
         elif number == Kind.LIFECYCLE:
             self._note_lifecycle(record)
+        elif number == Kind.CHECKPOINT and self._watched is not None:
+            self._watched.note(record.entry().read())
         elif record.seq == 0:
             self._genesis_end = Head(1, record.digest, record.end)
 
@@ -210,7 +213,11 @@ class _Plan:
         payload = record.entry().read()
         if not isinstance(payload, Lifecycle):
             return
-        if payload.event == INCARNATION:
+        if self._watched is not None:
+            if payload.event == SNAPSHOT:
+                self._take(self._watched.candidate(record, payload))
+            self._watched.note(payload)
+        elif payload.event == INCARNATION:
             self._call_at = None
         elif payload.event == SNAPSHOT:
             found = candidate(record, payload)
@@ -220,8 +227,14 @@ class _Plan:
             elif self._call_at is not None or (self._has_state and not found.committed):
                 self._unfit = f"the snapshot in entry {record.seq} does not say all that was before it"
             else:
-                self._candidates.append(found)
+                self._take(found)
                 self._has_state = self._has_state or found.committed
+
+    def _take(self, found: Candidate | str) -> None:
+        if isinstance(found, str):
+            self._unfit = found
+        else:
+            self._candidates.append(found)
 
     def _choose(self, file: ChainFile, content: Content) -> Candidate | None:
         """The snapshot up to which to drop, if all is there that a chain needs to begin with it.
@@ -263,7 +276,7 @@ def _drop(file: ChainFile, order: Order, goal: Candidate) -> None:
     start = former.start if former is not None else _behind_genesis(file)
     stated = state(order.signer, order.actor, start, goal.head, goal.digest, former, order.now_ns)
     _keep_what_follows(file, goal.head)
-    _put_in_place(Path(file.path).with_name("dropped"), stated.text)
+    _put_in_place(_beside(file.path).dropped, stated.text)
     if file.dropped != stated:
         raise ChainBroken(f"the disk does not give back the statement beside {file.path}", reason="damaged")
     _finish(file)
@@ -312,7 +325,7 @@ def _compress(file: ChainFile, begin: Head, until: Head) -> int:
 
 
 def _write_segment(file: ChainFile, begin: Head, until: Head) -> None:
-    folder = Path(file.path).with_name("segments")
+    folder = _beside(file.path).segments
     if not folder.exists():
         folder.mkdir(mode=0o700)
         _sync(folder.parent)
@@ -377,8 +390,15 @@ def _writable(chain: Path) -> Iterator[ChainFile]:
         os.close(fd)
 
 
-def _remove_drafts(folder: Path) -> None:
-    for draft in (folder / f"dropped{_DRAFT}", *(folder / "segments").glob(f"*{_DRAFT}")):
+def _beside(chain: Path | str) -> Neighbours:
+    found = Neighbours.of(chain)
+    if found is None:
+        raise WrongState(f"{chain} cannot be made smaller: no chain of a home has that name")
+    return found
+
+
+def _remove_drafts(beside: Neighbours) -> None:
+    for draft in (beside.dropped.with_name(beside.dropped.name + _DRAFT), *beside.segments.glob(f"*{_DRAFT}")):
         draft.unlink(missing_ok=True)
 
 

@@ -18,11 +18,10 @@ from theater.config import Home
 from theater.core.chain import (
     REMOVED,
     SIGNED,
-    Checkpoint,
     Kind,
     Lifecycle,
-    Mark,
     Record,
+    marks_in,
     read_payload,
     refs_in_value,
     resolve,
@@ -272,11 +271,9 @@ def _take_in(record: Record, contents: Contents, known: defaultdict[str, Checkpo
         return
     entry = record.entry()
     payload = read_payload(entry.kind, resolve(entry.payload, contents.get) if record.has_refs else entry.payload)
-    if isinstance(payload, Checkpoint):
-        for actor, row in payload.marks.items():
-            mark = Mark.read(row)
-            known[actor].add(mark.entries, mark.digest)
-    elif isinstance(payload, Lifecycle) and payload.event == REMOVED:
+    for actor, mark in marks_in(payload).items():
+        known[actor].add(mark.entries, mark.digest)
+    if isinstance(payload, Lifecycle) and payload.event == REMOVED:
         known.pop(str(payload.details.get("actor")), None)
     elif isinstance(payload, Lifecycle) and payload.event == LOST:
         loss = Loss.read(payload.details)

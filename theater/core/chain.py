@@ -48,7 +48,8 @@ A lifecycle entry "snapshot" says between two calls what the actor was, so that 
 on from there. Its details: "state", an array of one as in an outcome; "committed", whether a call has committed it;
 "life", what the beginning of the life said of it, in the form of an incarnation's details; "root", the state root, or
 nil; and "memory", a Ref to a value that holds the linear memory (theater/core/memory_image.py), or nil with "why". With
-the memory comes "loaded": what the guest was answered while it was loaded (theater/core/snapshot.py).
+the memory comes "loaded": what the guest was answered while it was loaded (theater/core/snapshot.py). In the
+supervisor's chain a snapshot has "marks" instead: what a checkpoint would say of all chains that the server knows.
 
 What a life was made of is kept elsewhere, under its blake3: the manifest, the component and the initial state that a
 genesis names, the "program" (hex) in its engine identity, and "manifest", "component", "program", "initial" in the
@@ -121,6 +122,7 @@ SIGNED: Final = "signed"
 """Lifecycle event of the supervisor's chain: `details["checkpoint"]` signs everything before (signed_checkpoint.py)."""
 
 SNAPSHOT: Final = "snapshot"
+MARKS: Final = "marks"
 """Lifecycle event that says what an actor was: its state, and its linear memory where that is possible."""
 
 UNCHANGED: Final[tuple[Any, ...]] = ()
@@ -288,6 +290,20 @@ class Checkpoint(NamedTuple):
 
 
 Payload = Genesis | Call | HostCall | HostResult | Outcome | Lifecycle | Checkpoint
+
+
+def marks_in(payload: Payload) -> dict[str, Mark]:
+    """What an entry of the supervisor's chain says of how far others were; nothing, if it does not speak of that.
+
+    Raises:
+        ChainBroken: a row is no mark.
+    """
+    rows: object = None
+    if isinstance(payload, Checkpoint):
+        rows = payload.marks
+    elif isinstance(payload, Lifecycle) and payload.event == SNAPSHOT:
+        rows = payload.details.get(MARKS) if isinstance(payload.details, Mapping) else None
+    return {actor: Mark.read(row) for actor, row in rows.items()} if isinstance(rows, Mapping) else {}
 
 
 def state_digest(state: bytes | Veiled | None) -> bytes | None:

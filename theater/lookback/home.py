@@ -41,8 +41,7 @@ class Chains:
         if found is None:
             if actor != SUPERVISOR and not is_id(actor):
                 raise NotFound(f"{actor!r} is no actor's id")  # whatever a record says, it names no other file
-            home = self._home
-            found = self._open[actor] = Survey(home.supervisor_chain if actor == SUPERVISOR else home.chain(actor))
+            found = self._open[actor] = Survey(self._home.chain(actor))
         return found
 
     def actors(self) -> Iterator[str]:

@@ -1,5 +1,8 @@
 """When chains are made smaller by themselves: those that have grown enough, by a process of its own.
 
+The server's own chain is one of them. Of what a manifest says for an actor, how much is kept and how often a snapshot
+is taken, the first is an option of the server, and the second follows from it.
+
 The loop only compares numbers that it has anyway. What takes long, reading, compressing and signing, is done by
 `theater/server/upkeep.py` in a child of low priority, one at a time, which ends with the server. A chain is read as a
 whole each time, so it is looked at again only when it has grown by a quarter: then each entry is read a few times in
@@ -9,15 +12,19 @@ its life, however long the chain.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import islice
 
-from theater.config import Home
-from theater.core.chain import START, Head
+from theater.config import SUPERVISOR, Home
+from theater.core.chain import START, Head, Mark
+from theater.core.manifest import Retention
 from theater.log import Logger
 from theater.server import helpers
-from theater.server.cast import Actor, Cast
+from theater.server.cast import Cast
 from theater.server.helpers import Helper
 from theater.server.ledger import Ledger
 from theater.server.loop import Loop
@@ -37,13 +44,23 @@ _AGED_S = 3600.0
 
 _AT_ONCE = 64
 
+SNAPSHOT_EVERY_S = 86_400.0
+"""How often there is a snapshot in the server's own chain, as long as it grows: so old entries can be dropped whenever
+somebody wants that. With a retention there are more, for each part of what is kept."""
+
+_ALWAYS = 2
+"""Entries by which a snapshot makes a chain grow itself: its own, and the next signature."""
+
 
 class Caretaker:
     """Has chains made smaller.
 
     Args:
         home: whose chains.
-        ledger: told what was dropped.
+        ledger: the server's own chain, told what was dropped.
+
+    Attributes:
+        kept: how much of the server's own chain is kept; None for all of it.
     """
 
     def __init__(self, home: Home, loop: Loop, processes: Processes, cast: Cast, ledger: Ledger, log: Logger) -> None:
@@ -53,7 +70,9 @@ class Caretaker:
         self._cast = cast
         self._ledger = ledger
         self._log = log
+        self.kept: Retention | None = None
         self._seen: dict[str, tuple[Head, float]] = {}
+        self._snapshot: tuple[Head, float] | None = None
         self._job: Helper | None = None
         self._closed = False
 
@@ -66,14 +85,16 @@ class Caretaker:
         """Starts the process if something is due, and none runs."""
         if self._job is not None or self._closed:
             return
-        due = [actor for _, actor in zip(range(_AT_ONCE), self._due(), strict=False)]
+        self._take_snapshot()
+        due = dict(islice(self._due(), _AT_ONCE))
         if not due:
             return
         now = self._loop.now()
-        self._seen = {actor: seen for actor, seen in self._seen.items() if self._cast.get(actor) is not None}
-        self._seen.update((actor.id, (actor.head.head, now)) for actor in due if actor.head is not None)
+        known = {SUPERVISOR, *(actor.id for actor in self._cast)}
+        self._seen = {subject: seen for subject, seen in self._seen.items() if subject in known}
+        self._seen.update((subject, (head, now)) for subject, head in due.items())
         try:
-            self._job = self._start([actor.id for actor in due])
+            self._job = self._start(list(due))
         except OSError as error:
             self._log.warning("chains cannot be made smaller", why=str(error))
 
@@ -85,31 +106,50 @@ class Caretaker:
 
     # ---- what is due
 
-    def _due(self) -> Iterator[Actor]:
+    def _due(self) -> Iterator[tuple[str, Head]]:
+        """Whose chains are due, and how long they are."""
         now = self._loop.now()
-        return (actor for actor in self._cast if self._is_due(actor, now))
+        chains = [(SUPERVISOR, self._ledger.mark, self.kept)]
+        chains += ((actor.id, actor.head, actor.manifest.chain.retention) for actor in self._cast)
+        return ((name, mark.head) for name, mark, kept in chains if mark and self._is_due(name, mark, kept, now))
 
-    def _is_due(self, actor: Actor, now: float) -> bool:
-        if actor.head is None:
-            return False
-        seen, at = self._seen.get(actor.id, (START, 0.0))
-        entries, size = actor.head.entries - seen.entries, actor.head.offset - seen.offset
+    def _is_due(self, subject: str, end: Mark, kept: Retention | None, now: float) -> bool:
+        seen, at = self._seen.get(subject, (START, 0.0))
+        entries, size = end.entries - seen.entries, end.offset - seen.offset
         if size >= max(COMPRESSED_AT, seen.offset // _GROWN_BY):
             return True
-        kept = actor.manifest.chain.retention
-        if kept is None or actor.head.snapshot_at is None or actor.head.snapshot_at < seen.offset:
+        if kept is None or end.snapshot_at is None or end.snapshot_at < seen.offset:
             # Without a new snapshot nothing more can be dropped, but for what has grown old.
-            return kept is not None and kept.age is not None and actor.head.snapshot_at is not None and _aged(at, now)
+            return kept is not None and kept.age is not None and end.snapshot_at is not None and _aged(at, now)
         return (
-            (kept.entries is not None and entries >= kept.entries // _GROWN_BY and actor.head.entries > kept.entries)
-            or (kept.bytes is not None and size >= kept.bytes // _GROWN_BY and actor.head.offset > kept.bytes)
+            (kept.entries is not None and entries >= kept.entries // _GROWN_BY and end.entries > kept.entries)
+            or (kept.bytes is not None and size >= kept.bytes // _GROWN_BY and end.offset > kept.bytes)
             or (kept.age is not None and _aged(at, now))
+        )
+
+    def _take_snapshot(self) -> None:
+        """Has the server's own chain hold one that is new enough."""
+        mark, now = self._ledger.mark, self._loop.now()
+        if mark is None or (self._snapshot is not None and not self._is_snapshot_due(mark, *self._snapshot, now)):
+            return
+        self._ledger.snapshot(self._cast)
+        self._snapshot = (mark.head, now)
+
+    def _is_snapshot_due(self, end: Mark, last: Head, at: float, now: float) -> bool:
+        entries, size, kept = end.entries - last.entries, end.offset - last.offset, self.kept or Retention()
+        if entries <= _ALWAYS:
+            return False
+        return (
+            now - at >= min(SNAPSHOT_EVERY_S, (kept.age or math.inf) / 1000 / _GROWN_BY)
+            or (kept.entries is not None and entries >= kept.entries // _GROWN_BY)
+            or (kept.bytes is not None and size >= kept.bytes // _GROWN_BY)
         )
 
     # ---- the process
 
     def _start(self, actors: list[str]) -> Helper:
-        order = {"home": str(self._home.root), "parent": os.getpid(), "actors": actors}
+        kept = asdict(self.kept) if self.kept is not None else None
+        order = {"home": str(self._home.root), "parent": os.getpid(), "actors": actors, "kept": kept}
         command = [sys.executable, "-m", "theater.server.upkeep"]
         return helpers.start(
             self._loop,

@@ -7,7 +7,9 @@ the disk takes it. What was written and not yet synced is kept as well: a sync t
 is closed, opened anew, verified, and what is not there is written once more.
 
 From time to time an entry "signed" signs all that is before it, and so the checkpoints that are there; that costs one
-signature however many there are, and none on the way of a death.
+signature however many there are, and none on the way of a death. A server that starts takes what it has signed last for
+verified, and reads what follows: it starts as fast with a record of years. A snapshot says how far all chains are, so
+that what is before it need not be kept.
 """
 
 from __future__ import annotations
@@ -15,24 +17,27 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from theater.chainlog import actor_log
 from theater.chainlog.reader import ChainReader
 from theater.chainlog.writer import ChainWriter, Durability
-from theater.config import Home
-from theater.core.chain import REMOVED, SIGNED, Checkpoint, Genesis, Kind, Lifecycle, Mark
+from theater.config import SUPERVISOR, Home
+from theater.core.chain import MARKS, REMOVED, SIGNED, SNAPSHOT, Checkpoint, Genesis, Kind, Lifecycle, Mark
 from theater.core.codec import content_digest
-from theater.core.signed_checkpoint import Position, SignedCheckpoint, Signer
+from theater.core.signed_checkpoint import Position, Seal, SignedCheckpoint, Signer
 from theater.errors import DiskFull, IntegrityError, TheaterError
 from theater.log import Logger
 from theater.server.cast import Actor
 
-SUPERVISOR = "supervisor"
 _KEPT = 10_000
 
 SIGN_EVERY_S = 10.0
 """How often what is new in the supervisor's chain is signed."""
+
+_LOOK_BACK = (1_000, 100_000)
+"""Newest entries among which the last signature is looked for when the chain is opened: first few, then many."""
 
 
 class Ledger:
@@ -79,6 +84,11 @@ class Ledger:
         if heads:
             self._append(Kind.CHECKPOINT, Checkpoint({actor: list(head) for actor, head in heads.items()}))
             self._noted.update((actor, head.digest) for actor, head in heads.items())
+
+    def snapshot(self, actors: Iterable[Actor]) -> None:
+        """Records how far all chains are, those of all `actors` of the home, so that the chain can begin with it."""
+        heads = {actor.id: list(actor.head) for actor in actors if actor.head is not None and actor.head.entries}
+        self.event(SNAPSHOT, {MARKS: heads})
 
     def sign(self) -> None:
         """Signs all that was written since the last time, if there is anything; not while the disk refuses."""
@@ -130,6 +140,11 @@ class Ledger:
         self.on_change(actor)
 
     @property
+    def mark(self) -> Mark | None:
+        """Where the chain ends, and its last snapshot if that is not long ago; None while the disk refuses."""
+        return self._writer.mark if self._writer is not None and not self.is_behind else None
+
+    @property
     def is_behind(self) -> bool:
         """Whether the disk has not taken everything."""
         return bool(self._unwritten)
@@ -147,8 +162,9 @@ class Ledger:
 
     def _open(self) -> ChainWriter:
         """Opens the chain; what was written and is not there any more is to be written again."""
+        known = self._synced if self._synced is not None else self._signed_until()
         writer = ChainWriter.open(
-            self._home.supervisor_chain, clock=time.time_ns, known=self._synced, durability=Durability.HOST
+            self._home.supervisor_chain, clock=time.time_ns, known=known, durability=Durability.HOST
         )
         writer.commit()  # What a reader sees may be in memory only.
         if self._synced is not None:
@@ -158,6 +174,14 @@ class Ledger:
         self._unsynced.clear()
         self._synced = writer.mark
         return writer
+
+    def _signed_until(self) -> Mark | None:
+        """How far the home's key has signed the chain; None if that is not to be found, and all is to be verified."""
+        path = self._home.supervisor_chain
+        try:
+            return next(filter(None, (_last_signed(path, newest, self._signer.public) for newest in _LOOK_BACK)), None)
+        except TheaterError:
+            return None
 
     def _sync(self) -> None:
         if self._writer is None:
@@ -208,3 +232,22 @@ class Ledger:
             # A write that failed may have taken some of them, whole: those must not be written twice.
             for _ in range(writer.written.entries - before):
                 self._unsynced.append(self._unwritten.popleft())
+
+
+def _last_signed(path: Path, newest: int, key: bytes) -> Mark | None:
+    """The head that a key has signed last, looked for among the newest entries.
+
+    Raises:
+        TheaterError: there is no such chain, its end is damaged, or the signature is none.
+    """
+    with ChainReader(path) as reader:
+        entries = reader.tail(newest)
+    for entry in reversed(entries):
+        if entry.kind is not Kind.LIFECYCLE:
+            continue
+        payload, seal = entry.read(), Seal(key)
+        if isinstance(payload, Lifecycle) and payload.event == SIGNED:
+            seal.note(entry.seq, entry.previous, payload.details)
+            if seal.open() is not None:
+                return Mark(entry.seq, entry.previous, entry.offset)
+    return None

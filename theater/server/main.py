@@ -13,6 +13,7 @@ from pathlib import Path
 
 from theater import log
 from theater.config import Home
+from theater.core.manifest import Retention
 from theater.durable import sync_folder
 from theater.errors import InvalidInput
 from theater.host import extensions
@@ -39,6 +40,7 @@ def serve(
     notifier: Notifier | None = None,
     remote: Remote | None = None,
     max_actors: int = MOST,
+    kept: Retention | None = None,
     cgroup: Path | None = None,
 ) -> int:
     """Runs a server until it is told to stop.
@@ -51,6 +53,7 @@ def serve(
         remote: who may command it from elsewhere; None for nobody.
         notifier: the service manager that started this process; the one that its environment names, if there is any.
         max_actors: living actors that it may have.
+        kept: how much of its own chain; None for all of it.
         cgroup: a control group that is the server's to divide, in place of the one that it is in.
 
     Returns:
@@ -73,6 +76,7 @@ def serve(
         _sweep(home)
         house = House(home, log.logger(), cgroup)
         house.lives.crowd.most = max_actors
+        house.caretaker.kept = kept
         try:
             return _Server(house, address, application, on_up, notifier, remote).run()
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from theater.chainlog import actor_log
+from theater.config import SUPERVISOR
 from theater.core import manifest as manifests
 from theater.core.chain import Kind
 from theater.core.manifest import DAY, Manifest
@@ -23,7 +24,6 @@ from theater.server.uploads import Uploads
 from theater.server.vigil import note_growth
 from theater.server.wishes import Role, application, role_of_child
 
-SUPERVISOR = "supervisor"
 """Name under which `events` gives the server's own chain."""
 
 _EVENTS_MAX = 5000
@@ -202,11 +202,8 @@ class Operations:
     def _events(self, args: Arguments, caller: Caller) -> None:
         house = self._house
         words = args.text("actor")
-        if words == SUPERVISOR:
-            subject, path = SUPERVISOR, house.home.supervisor_chain
-        else:
-            actor = house.find(words)
-            subject, path = actor.id, house.home.chain(actor.id)
+        subject = words if words == SUPERVISOR else house.find(words).id
+        path = house.home.chain(subject)
         since = args.number("since", 0)
         limit = min(max(args.number("limit", 1000), 1), _EVENTS_MAX)
         kinds = _kinds(args.items("types", str))
@@ -354,6 +351,3 @@ def _renamed(manifest: Manifest, name: str) -> Manifest:
     plain = manifests.canonical(manifest)
     component = manifest.component_paths[0]
     return manifests.from_canonical({**plain, "name": name, "component": plain["component"] or component})
-
-
-__all__ = ["SUPERVISOR", "Operations"]

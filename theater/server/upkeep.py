@@ -3,8 +3,9 @@
 It works on the files alone, beside a server or without one: whoever holds an actor's folder does it, and its worker
 goes on appending. `theater chain gc` does it when a user wants it; a server has it done now and then by a process of
 its own (theater/server/caretaker.py), `python -m theater.server.upkeep`. That one is told by one line of JSON on
-standard input, {"home": path, "parent": process id, "actors": [id]}, says by one line for each actor what was done,
-and dies with its parent. Being killed does no harm.
+standard input, {"home": path, "parent": process id, "actors": [id], "kept": retention or null}, says by one line for
+each actor what was done, and dies with its parent. Being killed does no harm. The id `supervisor` is the server's own
+chain; `kept` is how much of that is kept, since no manifest says it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from theater.chainlog import keys
 from theater.chainlog.references import collect_references
 from theater.chainlog.shrinking import Order, Shrunk, shrink
 from theater.chainlog.verify import Contents, verify_supervisor
-from theater.config import Home
+from theater.config import SUPERVISOR, Home
 from theater.core.ids import is_id
 from theater.core.manifest import Retention
 from theater.core.signatures import Signs
@@ -48,7 +49,7 @@ class Tended:
     """What became of one chain.
 
     Args:
-        id: the actor.
+        id: the actor, or `supervisor`.
         done: what was done; nothing of it if there is an error.
         error: why it was left as it was, or was not dropped.
     """
@@ -65,20 +66,21 @@ class Upkeep:
         home: whose server may run.
         now_ns: wall time, ns since 1970.
         dry_run: only says what would be done.
+        kept: how much of the supervisor's chain is kept; None for all of it.
 
     Raises:
         ChainBroken: the supervisor's chain is damaged, so that nobody knows how far chains must go.
         IntegrityError: the key is damaged.
     """
 
-    def __init__(self, home: Home, now_ns: int, *, dry_run: bool = False) -> None:
+    def __init__(self, home: Home, now_ns: int, *, dry_run: bool = False, kept: Retention | None = None) -> None:
         self._home = home
         self._now_ns = now_ns
         self._dry_run = dry_run
         self._content = ContentStore(home.content)
         self._signer: Signs | None = keys.known_signer(home)
         self._key = self._signer.public if self._signer is not None else keys.public_key(home)
-        self._kept = _retention(home)
+        self._kept = _retention(home) | ({SUPERVISOR: kept} if kept is not None else {})
         verdict, self._known, _ = verify_supervisor(home, Contents(self._content), None, self._key)
         if not verdict.ok:
             raise ChainBroken(f"the server's chain: {verdict.error}; nothing was compressed or dropped")
@@ -88,9 +90,10 @@ class Upkeep:
         """Compresses and drops, one chain after the other.
 
         Args:
-            actors: ids of the actors; None for all, also of those that were removed and of which the chain is left.
+            actors: ids; None for the server's own chain and those of all actors, also of those that were removed and of
+                which the chain is left.
         """
-        for actor in sorted(actors if actors is not None else _with_chains(self._home)):
+        for actor in sorted(actors if actors is not None else {SUPERVISOR, *_with_chains(self._home)}):
             try:
                 yield Tended(actor, self._shrink(actor), self._unsigned(actor))
             except TheaterError as error:
@@ -188,7 +191,8 @@ def main() -> int:
         os.nice(_GENTLE)
     enter(rooms_children.upkeep(), {**places.code(), order["home"]: landlock.CHANGE})
     try:
-        upkeep = Upkeep(Home(Path(order["home"])), time.time_ns())
+        kept = Retention(**order["kept"]) if order["kept"] is not None else None
+        upkeep = Upkeep(Home(Path(order["home"])), time.time_ns(), kept=kept)
         dropped = 0
         for tended in upkeep.tend(order["actors"]):
             dropped += tended.done.dropped_entries
