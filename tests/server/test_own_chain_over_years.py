@@ -167,8 +167,10 @@ def test_a_signature_that_is_none_is_not_believed(office: Office, change: tuple[
     text = payload.details["checkpoint"].replace(*change)
     assert text != payload.details["checkpoint"]
     with ChainWriter.open(office.home.supervisor_chain) as writer:
+        since = writer.mark.offset
+        writer.append(Kind.LIFECYCLE, Lifecycle("something", {"what": "y" * 200}))
         writer.append(Kind.LIFECYCLE, Lifecycle("signed", {"checkpoint": text}))
-    office.damage(200_000)
+    office.damage(since + 100)
     office.require_refused()
 
 

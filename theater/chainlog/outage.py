@@ -8,20 +8,22 @@ where the first broken entry should be. Anything else is damage, and stays for `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from theater.chainlog.chain_file import ChainFile, Walk
 from theater.chainlog.reader import ChainReader
-from theater.chainlog.recovery import FOLLOWED, require_head
+from theater.chainlog.recovery import FOLLOWED, record_at, require_head
 from theater.core.chain import (
     HEADER_SIZE,
     OVERHEAD,
     REMOVED,
+    SNAPSHOT,
     START,
     Damage,
     Entry,
+    Head,
     Kind,
     Lifecycle,
     Mark,
@@ -32,10 +34,13 @@ from theater.core.chain import (
 )
 from theater.core.outage import LOST, Loss
 from theater.durable import sync_folder
-from theater.errors import ChainBroken, NotFound, disk_error
+from theater.errors import ChainBroken, NotFound, TheaterError, disk_error
 
 _PAGE = 4096
 _BATCH = 1000
+_MARKS = 256
+"""Marks of one actor that are kept in mind. Half of them are the newest; the others are further apart the older they
+are, which is enough to see that a chain is not the one that was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,15 @@ class Left:
         return Loss(actor, self.known.head if self.known else None, self.mark.head, self.size, boot, seen_ns)
 
 
-def take_stock(path: Path, marks: Sequence[Mark]) -> Left | None:
+def take_stock(
+    path: Path, marks: Sequence[Mark], durable: Mark | None = None, tick: Callable[[], None] = lambda: None
+) -> Left | None:
     """Looks for what a dying machine takes; changes nothing.
 
     Args:
-        marks: all that is known of this chain, oldest first: from the shortest chain on.
+        marks: what is known of this chain, oldest first: from the shortest chain on.
+        durable: a mark before which everything was on the disk when the machine died, which is not read therefore.
+        tick: called now and then, as long as it takes.
 
     Returns:
         what is left; None if nothing is missing, and if what is there is not the beginning of what was known.
@@ -74,7 +83,8 @@ def take_stock(path: Path, marks: Sequence[Mark]) -> Left | None:
     except FileNotFoundError:
         return Left(Mark(*START), marks[-1], 0) if marks else None
     with file:
-        return _look(file, [mark for mark in marks if not file.has_dropped(mark.head)])
+        kept = [mark for mark in marks if not file.has_dropped(mark.head)]
+        return _look(file, kept, _surely_there(file, [*kept, *([durable] if durable else [])], durable), tick)
 
 
 def cut(path: Path, left: Left) -> None:
@@ -100,7 +110,7 @@ class Known:
     """What a supervisor's chain says.
 
     Args:
-        marks: of each actor, oldest first.
+        marks: of each actor, oldest first; of the older ones, if there are very many, only some.
         seen_ns: the time of its last entry, ns since 1970; None if it has none.
     """
 
@@ -108,11 +118,15 @@ class Known:
     seen_ns: int | None
 
 
-def read_known(path: Path, newest: int | None = None) -> Known:
+def read_known(
+    path: Path, newest: int | None = None, since: int | None = None, tick: Callable[[], None] = lambda: None
+) -> Known:
     """Reads a supervisor's chain, which must be whole.
 
     Args:
         newest: so many entries at its end; None for all.
+        since: offset of a snapshot with which it is enough to begin; None for the chain's beginning.
+        tick: called now and then, as long as it takes.
 
     Raises:
         ChainBroken: it is damaged.
@@ -120,25 +134,42 @@ def read_known(path: Path, newest: int | None = None) -> Known:
     marks: dict[str, list[Mark]] = {}
     seen_ns = None
     try:
-        reader = ChainReader(path)
+        reader = ChainReader(path, _snapshot_at(path, since) or START)
     except NotFound:
         return Known(marks, None)
     with reader:
-        for entry in _all(reader) if newest is None else reader.tail(newest):
+        for entry in _all(reader, tick) if newest is None else reader.tail(newest):
             seen_ns = entry.time_ns
             if entry.kind in (Kind.CHECKPOINT, Kind.LIFECYCLE):
                 _note(entry.read(), marks)
     return Known(marks, seen_ns)
 
 
-def _all(reader: ChainReader) -> Iterator[Entry]:
+def _snapshot_at(path: Path, offset: int | None) -> Head | None:
+    """The head before a snapshot that should be there; None if it is not."""
+    if offset is None:
+        return None
+    try:
+        with ChainFile.open(path) as file:
+            payload = record_at(file, offset).entry().read()
+            is_one = isinstance(payload, Lifecycle) and payload.event == SNAPSHOT
+            return file.head_at(offset) if is_one else None
+    except (FileNotFoundError, TheaterError):
+        return None
+
+
+def _all(reader: ChainReader, tick: Callable[[], None]) -> Iterator[Entry]:
     while batch := reader.read(_BATCH):
+        tick()
         yield from batch
 
 
 def _note(payload: Payload, marks: dict[str, list[Mark]]) -> None:
     for actor, mark in marks_in(payload).items():
-        marks.setdefault(actor, []).append(mark)
+        known = marks.setdefault(actor, [])
+        known.append(mark)
+        if len(known) > _MARKS:
+            del known[1 : _MARKS // 2 : 2]
     if isinstance(payload, Lifecycle) and payload.event == REMOVED:
         marks.pop(str(payload.details.get("actor")), None)
     elif isinstance(payload, Lifecycle) and payload.event == LOST:
@@ -147,12 +178,24 @@ def _note(payload: Payload, marks: dict[str, list[Mark]]) -> None:
         marks[loss.actor] = [mark for mark in kept if mark.entries <= loss.found.entries]
 
 
-def _look(file: ChainFile, marks: Sequence[Mark]) -> Left | None:
-    # From the beginning, whatever is known: what was written last may be there, and a page before it be lost.
-    walk, tracker = Walk(file), Tracker(None)
-    for record in walk:
-        if record.kind_number in FOLLOWED:
-            tracker.note(record.entry().read(), record.offset)
+def _surely_there(file: ChainFile, marks: Sequence[Mark], durable: Mark | None) -> Mark | None:
+    """The newest mark before which nothing can be lost: the durable one, or one within what is compressed, since that
+    was synced, and read back, before it left the file."""
+    compressed = max((segment.until.offset for place in file.segments if (segment := file.segment(place))), default=0)
+    for mark in sorted(marks, key=lambda mark: mark.offset, reverse=True):
+        if (mark is durable or mark.offset <= compressed) and not file.has_dropped(mark.head) and _holds(file, mark):
+            return mark
+    return None
+
+
+def _look(file: ChainFile, marks: Sequence[Mark], begin: Mark | None, tick: Callable[[], None]) -> Left | None:
+    # Of the rest everything, whatever is known: what was written last may be there, and a page before it be lost.
+    walk, tracker = Walk(file, begin.head if begin is not None else START), Tracker(begin)
+    for records in walk.batches():
+        tick()
+        for record in records:
+            if record.kind_number in FOLLOWED:
+                tracker.note(record.entry().read(), record.offset)
     left = tracker.mark(walk.scanner.head)
     there = [mark for mark in marks if mark.entries <= left.entries]
     missing = [mark for mark in marks if mark.entries > left.entries]

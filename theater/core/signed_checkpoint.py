@@ -16,7 +16,8 @@ hexadecimal digits, a signature 128, in lower case; chains have at least one ent
 differs from it in a byte is refused. A key is known by itself and has no other id.
 
 The supervisor's chain has such texts, too: in "checkpoint" of its lifecycle entries "signed", with no chain but its
-own, as it was before that entry. So each of them signs all that this chain says, the heads of actors among it.
+own, as it was before that entry. So each of them signs all that this chain says, the heads of actors among it. Beside
+it stands in "snapshot" the offset of the newest snapshot before it, or nil if that is not known.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ _TIDY_EVERY_S = 10.0
 class House:
     """Everything that one server consists of."""
 
-    def __init__(self, home: Home, log: Logger, cgroup: Path | None = None) -> None:
+    def __init__(
+        self, home: Home, log: Logger, cgroup: Path | None = None, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.home = home
         self.log = log
         self.version = importlib.metadata.version("theater")
@@ -84,7 +86,7 @@ class House:
             log.error("an actor of this home cannot be read and is left alone", row=row)
         # The secret is read after the spawner was executed, so that no worker inherits it.
         signer = keys.open_signer(home)
-        self.machine = Machine(home, log)
+        self.machine = Machine(home, log, signer.public, tell)
         self.machine.prepare()
         self.ledger = Ledger(home, log, self.version, signer)
         self.machine.take_stock(self.cast, self.ledger)

@@ -17,16 +17,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from theater.chainlog import actor_log
 from theater.chainlog.reader import ChainReader
+from theater.chainlog.signed import signed_marks
 from theater.chainlog.writer import ChainWriter, Durability
 from theater.config import SUPERVISOR, Home
 from theater.core.chain import MARKS, REMOVED, SIGNED, SNAPSHOT, Checkpoint, Genesis, Kind, Lifecycle, Mark
 from theater.core.codec import content_digest
-from theater.core.signed_checkpoint import Position, Seal, SignedCheckpoint, Signer
+from theater.core.signed_checkpoint import Position, SignedCheckpoint, Signer
 from theater.errors import DiskFull, IntegrityError, TheaterError
 from theater.log import Logger
 from theater.server.cast import Actor
@@ -35,9 +35,6 @@ _KEPT = 10_000
 
 SIGN_EVERY_S = 10.0
 """How often what is new in the supervisor's chain is signed."""
-
-_LOOK_BACK = (1_000, 100_000)
-"""Newest entries among which the last signature is looked for when the chain is opened: first few, then many."""
 
 
 class Ledger:
@@ -100,7 +97,7 @@ class Ledger:
             self._log.error("the supervisor's chain cannot be read", why=str(error))
             return
         text = self._signer.sign(home, {SUPERVISOR: self._position()}, time.time_ns()).text
-        self.event(SIGNED, {"checkpoint": text.decode()})
+        self.event(SIGNED, {"checkpoint": text.decode(), SNAPSHOT: self._writer.mark.snapshot_at})
         self.commit()
         self._signed = self._writer.head.entries if self._writer is not None else 0
 
@@ -162,7 +159,7 @@ class Ledger:
 
     def _open(self) -> ChainWriter:
         """Opens the chain; what was written and is not there any more is to be written again."""
-        known = self._synced if self._synced is not None else self._signed_until()
+        known = self._synced or next(iter(signed_marks(self._home.supervisor_chain, self._signer.public, 1)), None)
         writer = ChainWriter.open(
             self._home.supervisor_chain, clock=time.time_ns, known=known, durability=Durability.HOST
         )
@@ -174,14 +171,6 @@ class Ledger:
         self._unsynced.clear()
         self._synced = writer.mark
         return writer
-
-    def _signed_until(self) -> Mark | None:
-        """How far the home's key has signed the chain; None if that is not to be found, and all is to be verified."""
-        path = self._home.supervisor_chain
-        try:
-            return next(filter(None, (_last_signed(path, newest, self._signer.public) for newest in _LOOK_BACK)), None)
-        except TheaterError:
-            return None
 
     def _sync(self) -> None:
         if self._writer is None:
@@ -232,22 +221,3 @@ class Ledger:
             # A write that failed may have taken some of them, whole: those must not be written twice.
             for _ in range(writer.written.entries - before):
                 self._unsynced.append(self._unwritten.popleft())
-
-
-def _last_signed(path: Path, newest: int, key: bytes) -> Mark | None:
-    """The head that a key has signed last, looked for among the newest entries.
-
-    Raises:
-        TheaterError: there is no such chain, its end is damaged, or the signature is none.
-    """
-    with ChainReader(path) as reader:
-        entries = reader.tail(newest)
-    for entry in reversed(entries):
-        if entry.kind is not Kind.LIFECYCLE:
-            continue
-        payload, seal = entry.read(), Seal(key)
-        if isinstance(payload, Lifecycle) and payload.event == SIGNED:
-            seal.note(entry.seq, entry.previous, payload.details)
-            if seal.open() is not None:
-                return Mark(entry.seq, entry.previous, entry.offset)
-    return None

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from theater import log
@@ -30,6 +31,8 @@ from theater.server.wishes import Application
 from theater.walls import privileges
 
 _DESCRIPTORS = 1 << 20
+_STEP_S = 60.0
+"""What a service manager is asked to allow each time that it is told what the server is at while it begins."""
 
 
 def serve(
@@ -74,7 +77,7 @@ def serve(
     _use_all_descriptors()
     with locked(home):
         _sweep(home)
-        house = House(home, log.logger(), cgroup)
+        house = House(home, log.logger(), cgroup, partial(_tell_of_beginning, notifier))
         house.lives.crowd.most = max_actors
         house.caretaker.kept = kept
         try:
@@ -147,6 +150,12 @@ class _Server:
             house.log.warning("killing everything: asked to stop a second time")
             for branch in list(house.lives.tops):
                 branch.kill()
+
+
+def _tell_of_beginning(notifier: Notifier, text: str) -> None:
+    """What takes long before the server can serve, and that it goes on."""
+    notifier.status(text)
+    notifier.extend(_STEP_S)
 
 
 def _make_durable(home: Home) -> None:

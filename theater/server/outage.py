@@ -10,11 +10,14 @@ An actor with `durability = "host"` has lost nothing that it had promised. If it
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from theater import durable
+from theater import durable as disk
 from theater.chainlog import outage
 from theater.chainlog.outage import Known
+from theater.chainlog.signed import signed_marks
 from theater.config import Home
 from theater.core.ids import is_id
 from theater.core.outage import LOST, Loss
@@ -26,6 +29,7 @@ from theater.server.ledger import Ledger
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ENDED = "ended"
+_TELL_EVERY_S = 1.0
 _LOOK_BACK = 10_000
 """Newest entries of the supervisor's chain among which checkpoints are looked for at each start."""
 
@@ -33,13 +37,22 @@ _LOOK_BACK = 10_000
 class Machine:
     """The machine on which a home is served, from the server's beginning to its end.
 
+    Args:
+        home: that is served.
+        key: the home's public key, which has signed the supervisor's chain.
+        tell: called with what is being done, every second or so, as long as it takes.
+
     Attributes:
         died_under: the boot id under which the last server ran, if the machine has died since; else None.
     """
 
-    def __init__(self, home: Home, log: Logger) -> None:
+    def __init__(self, home: Home, log: Logger, key: bytes, tell: Callable[[str], None]) -> None:
         self._home = home
         self._log = log
+        self._key = key
+        self._tell = tell
+        self._told_at = time.monotonic()
+        self._since: int | None = None
         self._boot = _boot_id()
         self.died_under = self._who_died()
         self._own_loss: Loss | None = None
@@ -54,10 +67,13 @@ class Machine:
         if self.died_under is None:
             return
         path = self._home.supervisor_chain
-        left = outage.take_stock(path, ())
+        # What was signed last but one was synced before the last was written.
+        durable = next(iter(signed_marks(path, self._key, 2)[1:]), None)
+        self._since = durable.snapshot_at if durable is not None else None
+        left = outage.take_stock(path, (), durable, self._ticker("the server's own chain"))
         if left is not None:
             outage.cut(path, left)
-        self._known = outage.read_known(path)
+        self._known = self._read_known()
         if left is not None:
             self._own_loss = left.loss(SUPERVISOR, self.died_under, self._known.seen_ns)
             self._log.warning("the supervisor's chain is shorter than it was", lost=str(self._own_loss))
@@ -75,15 +91,15 @@ class Machine:
             ledger.event(LOST, self._own_loss.details())
         there = {folder.name for folder in self._home.actors.iterdir() if is_id(folder.name)}
         results = [self._one(name, cast, known, ledger) for name in sorted(there | known.marks.keys())]
-        self._remind(cast, outage.read_known(self._home.supervisor_chain))
+        self._remind(cast, self._read_known())
         if all(results) and ledger.commit():
             self._say_running()
 
     def say_ended(self) -> None:
         """The server has ended in order, and nothing of its actors runs: all that they wrote is made durable."""
         try:
-            durable.sync_everything(self._home.root)
-            durable.replace(self._home.boot, f"{self._boot} {_ENDED}\n".encode(), mode=0o600)
+            disk.sync_everything(self._home.root)
+            disk.replace(self._home.boot, f"{self._boot} {_ENDED}\n".encode(), mode=0o600)
         except OSError as error:
             self._log.warning("it cannot be noted that the server ended in order", why=error.strerror)
 
@@ -94,7 +110,7 @@ class Machine:
         if actor is not None and actor.head is not None:
             marks = sorted([*marks, actor.head], key=lambda mark: mark.entries)
         try:
-            left = outage.take_stock(path, marks)
+            left = outage.take_stock(path, marks, tick=self._ticker(f"the chain of {name}"))
             if left is None or (actor is not None and actor.is_durable and left.known is not None):
                 return True
             assert self.died_under is not None
@@ -112,6 +128,19 @@ class Machine:
             actor.head = left.mark if left.mark.entries else None
             return self._keep(actor, cast)
         return True
+
+    def _read_known(self) -> Known:
+        tick = self._ticker("what is known of all chains")
+        return outage.read_known(self._home.supervisor_chain, since=self._since, tick=tick)
+
+    def _ticker(self, what: str) -> Callable[[], None]:
+        def tick() -> None:
+            now = time.monotonic()
+            if now - self._told_at >= _TELL_EVERY_S:
+                self._told_at = now
+                self._tell(f"the machine died: reading {what}")
+
+        return tick
 
     def _remind(self, cast: Cast, known: Known) -> None:
         """Tells actors how far they were by the newest checkpoints; a server that was killed has not written it into
@@ -136,7 +165,7 @@ class Machine:
             DiskFull, IntegrityError: that cannot be written, so no actor may start.
         """
         try:
-            durable.replace(self._home.boot, f"{self._boot}\n".encode(), mode=0o600)
+            disk.replace(self._home.boot, f"{self._boot}\n".encode(), mode=0o600)
         except OSError as error:
             raise disk_error(error, f"writing {self._home.boot}") from error
 
