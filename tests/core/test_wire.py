@@ -23,6 +23,7 @@ EXAMPLES: list[wire.Message] = [
     wire.Reply(7, [1, None, b"x"]),
     wire.Failure(7, {"error": "NoServer", "message": "m", "details": {}}),
     wire.Progress(7, "compiling"),
+    wire.Part(b"a piece", True),
     wire.Ready(3),
     wire.Lookup(1, "counter", 123),
     wire.Whereis(2, "counter"),
@@ -131,3 +132,46 @@ def test_numbers_of_rows_are_unique_and_fit_into_a_byte() -> None:
     numbers: list[Any] = list(wire.ROWS)
     assert len(set(wire.ROWS.values())) == len(numbers)
     assert all(0 < number < 256 for number in numbers)
+
+
+# ---- pieces
+
+
+@given(st.binary(max_size=300_000))
+def test_what_is_sent_in_pieces_is_put_together_again(body: bytes) -> None:
+    said = wire.Reply(7, body)
+    frames = list(wire.pieces(wire.encode(said)))
+    assert all(len(frame) < wire.PIECE + 100 for frame in frames)
+    joint = wire.Joint()
+    between = wire.StillThere()
+    for frame in frames[:-1]:
+        assert joint.take(wire.decode(frame)) is None
+        assert joint.take(between) is between
+    assert joint.take(wire.decode(frames[-1])) == said
+    assert joint.take(between) is between
+
+
+def test_a_short_frame_is_sent_as_it_is() -> None:
+    frame = wire.encode(wire.Reply(7, None))
+    assert list(wire.pieces(frame)) == [frame]
+
+
+@pytest.mark.parametrize(
+    "whole", [b"no message", wire.encode(wire.Part(b"", False)), b""], ids=["no message", "a piece", "nothing"]
+)
+def test_pieces_that_make_no_message_are_refused_and_the_next_frame_is_heard(whole: bytes) -> None:
+    joint = wire.Joint()
+    assert joint.take(wire.Part(whole, True)) is None
+    with pytest.raises(WireError):
+        joint.take(wire.Part(b"", False))
+    reply = wire.Reply(7, b"x")
+    assert joint.take(wire.Part(wire.encode(reply), False)) == reply
+
+
+def test_pieces_without_end_are_refused_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FRAME", 1000)
+    joint = wire.Joint()
+    for _ in range(10):
+        assert joint.take(wire.Part(bytes(100), True)) is None
+    with pytest.raises(WireError, match="more than 1000 bytes"):
+        joint.take(wire.Part(b"x", True))

@@ -12,7 +12,7 @@ from house import PATIENCE
 
 from theater.bus.doors import Porter, local_door
 from theater.bus.sockets import Context, Dealer
-from theater.core.wire import MAX_FRAME, Failure, Reply, Request, decode, encode
+from theater.core.wire import MAX_FRAME, Failure, Joint, Reply, Request, decode, encode
 from theater.errors import LimitExceeded, from_wire
 from theater.log import logger
 from theater.server.commands import Pass
@@ -45,6 +45,7 @@ class Desk:
         door.bind()
         self.control = Control(self.loop, [door], {"do": self._do}, Everybody(), logger(), bounds)
         self.client: Dealer = self.context.dealer(address, queue=1)
+        self.joint = Joint()
 
     def _do(self, arguments: Arguments, caller: Caller) -> None:
         self.done += 1
@@ -67,7 +68,7 @@ class Desk:
             frame = self.client.receive()
             if frame is None:
                 self.loop.turn()
-            elif isinstance(message := decode(frame), Reply | Failure):
+            elif isinstance(message := self.joint.take(decode(frame)), Reply | Failure):
                 found.append(message)
         return found
 

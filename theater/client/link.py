@@ -81,6 +81,7 @@ class Link:
         self._dealer: Dealer | None = None
         self._server: int | None = None
         self._number = 0
+        self._joint = wire.Joint()
         self._waiting: dict[int, _Waiting] = {}
         self._done: dict[int, Outcome] = {}
 
@@ -179,6 +180,7 @@ class Link:
             else:
                 self._server = _watch(self.address)
             self._context = Context()
+            self._joint = wire.Joint()
             self._is_in, self._over = False, None
             try:
                 self._dealer, self._monitor = enter(self._context, self.address, self._route.keys)
@@ -229,7 +231,9 @@ class Link:
     def _hear(self) -> None:
         """Takes in every frame that has arrived."""
         while self._dealer is not None and (frame := self._dealer.receive()) is not None:
-            self._understand(wire.decode(frame))
+            message = self._joint.take(wire.decode(frame))
+            if message is not None:
+                self._understand(message)
 
     def _understand(self, message: wire.Message) -> None:
         if isinstance(message, wire.StillThere):

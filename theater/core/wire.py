@@ -14,7 +14,8 @@ around it, never inside.
 
 Three conversations share the table. *Control* is a client with the server: every `Request` carries an id and
 how long its sender waits; it is answered by any number of `Progress` and then by exactly one `Reply` or
-`Failure`. *Signals* run between the supervisor and a worker. *Mail* runs from worker to worker, each
+`Failure`. What the server says in a frame longer than `PIECE` comes as several of `Part`, so that what waits for a slow
+client can be counted. *Signals* run between the supervisor and a worker. *Mail* runs from worker to worker, each
 link in order; who sends is known by the link, and no message says it. *Services* are the processes that do for actors
 what their own may not, the gateway and the launcher: the supervisor tells them whom they serve, workers ask them and
 are asked by them. With some messages comes a descriptor, the end of a link (theater/bus/links.py). Moments are
@@ -25,7 +26,7 @@ nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -36,6 +37,9 @@ MAGIC = b"TH"
 VERSION = 1
 MAX_FRAME = 96 << 20
 """Longest frame that is read at all, bytes: the largest component that a client may send, and some."""
+
+PIECE = 1 << 16
+"""Bytes of a frame from which on the server sends it in pieces."""
 
 
 # ---- control
@@ -67,6 +71,13 @@ class Progress(NamedTuple):
 
     id: int
     text: str
+
+
+class Part(NamedTuple):
+    """A piece of a longer frame of the server's. Pieces follow each other; with `more` false the frame is complete."""
+
+    data: bytes
+    more: bool
 
 
 # ---- signals: worker to supervisor
@@ -473,7 +484,7 @@ class Returned(NamedTuple):
 
 
 Message = (
-    Request | Reply | Failure | Progress
+    Request | Reply | Failure | Progress | Part
     | Ready | Lookup | Whereis | Register | Unregister | Handled | Undelivered | Grown
     | Spawn | OfChild | Monitor | Demonitor | LinkTo | Unlink | TrapExits
     | Found | Meet | Missing | Named | Deliver | Down | Forget | Stop | Pardon
@@ -485,7 +496,7 @@ Message = (
 )  # fmt: skip
 
 ROWS: Mapping[int, type[NamedTuple]] = {
-    1: Request, 2: Reply, 3: Failure, 4: Progress,
+    1: Request, 2: Reply, 3: Failure, 4: Progress, 5: Part,
     16: Ready, 17: Lookup, 18: Whereis, 19: Register, 20: Unregister, 21: Handled, 22: Undelivered, 23: Grown,
     24: Spawn, 25: OfChild, 26: Monitor, 27: Demonitor, 28: LinkTo, 29: Unlink, 30: TrapExits,
     32: Found, 33: Missing, 34: Named, 35: Deliver, 36: Down, 37: Stop, 38: Forget, 39: Pardon,
@@ -525,6 +536,45 @@ def decode(frame: bytes) -> Message:
         if allowed and type(value) not in allowed:
             raise WireError(f"{cls.__name__}.{name} cannot be of type {type(value).__name__}")
     return cls(*fields)  # type: ignore[return-value]
+
+
+def pieces(frame: bytes) -> Iterator[bytes]:
+    """The frames in which a frame is sent to a client: itself, or those of its `Part`s."""
+    if len(frame) <= PIECE:
+        yield frame
+        return
+    for at in range(0, len(frame), PIECE):
+        yield encode(Part(frame[at : at + PIECE], at + PIECE < len(frame)))
+
+
+class Joint:
+    """Puts frames together again that came in pieces."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def take(self, message: Message) -> Message | None:
+        """The message that is complete with this one; None as long as pieces are missing. What is no piece may come
+        between them, and is complete.
+
+        Raises:
+            WireError: what the pieces make is no message, one of pieces, or longer than a frame may be.
+        """
+        if not isinstance(message, Part):
+            return message
+        self._pieces.append(message.data)
+        self._size += len(message.data)
+        if message.more and self._size <= MAX_FRAME:
+            return None
+        whole, too_long = b"".join(self._pieces), self._size > MAX_FRAME
+        self._pieces, self._size = [], 0
+        if too_long:
+            raise WireError(f"pieces of a frame of more than {MAX_FRAME} bytes")
+        made = decode(whole)
+        if isinstance(made, Part):
+            raise WireError("pieces that make a piece")
+        return made
 
 
 def _why_unknown(frame: bytes) -> str:

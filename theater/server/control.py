@@ -8,7 +8,9 @@ Requests come by doors (theater/bus/doors.py), which know whose they are, and a 
 (server/commands.py). Nothing is said to a client that may not ask any more.
 
 An answer for which a client's connection has no room, since it reads more slowly than it asks, waits here. How much may
-wait is bounded: beyond that a client's requests are refused, so nothing is done whose answer it would not get.
+wait is bounded, for one and for all: beyond that requests of whoever does not read are refused, so nothing is done
+whose answer would not be got. Long answers leave in pieces, so that the room in a connection, which ZeroMQ counts in
+frames, is bytes, too.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any, Protocol
 
 from theater.bus.doors import Door, Heard
 from theater.bus.sockets import Full, Gone
-from theater.core.wire import Failure, Message, Progress, Reply, Request, StillThere, decode, encode
+from theater.core.wire import PIECE, Failure, Message, Progress, Reply, Request, StillThere, decode, encode, pieces
 from theater.errors import InvalidInput, LimitExceeded, NotAuthorised, TheaterError, WireError
 from theater.log import Logger
 from theater.server.loop import Loop
@@ -30,7 +32,7 @@ _LARGEST_NUMBER = 1 << 53
 
 _NO_LONGER = "you may not command this server any more"
 
-_CATCH_UP_S = 0.02
+_CATCH_UP_S = 0.005
 """How often it is tried to send to a client whose queue was full."""
 
 _AT_ONCE = 64
@@ -40,23 +42,26 @@ _TURN_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one client may leave unread.
+    """What clients may leave unread.
 
     Args:
-        queue: messages in its connection.
-        answers, size: of what waits beyond that, count and bytes, when further requests of it are refused.
+        queue: frames in a connection, of at most `wire.PIECE` bytes each.
+        answers, size: of what waits beyond that for one client, count and bytes, when its further requests are refused.
+        total: bytes of what waits for all clients, when those of whoever has not read are.
     """
 
-    queue: int = 1000
+    queue: int = 128
     answers: int = 10_000
     size: int = 64 << 20
+    total: int = 256 << 20
 
 
 @dataclass(slots=True)
 class _Backlog:
-    """Answers that wait until a client reads."""
+    """Answers that wait until a client reads: frames, and whether one is the end of an answer."""
 
-    frames: deque[bytes] = field(default_factory=deque)
+    frames: deque[tuple[bytes, bool]] = field(default_factory=deque)
+    answers: int = 0
     size: int = 0
 
 
@@ -210,6 +215,7 @@ class Control:
         self._log = log
         self._bounds = bounds
         self._backlogs: dict[bytes, _Backlog] = {}
+        self._unread = 0
         self.refused = 0
         for number, door in enumerate(doors):
             loop.drain(door.fileno(), partial(self._drain, number, door))
@@ -222,30 +228,45 @@ class Control:
         """Answers a client, behind the answers before; one that is gone needs none, and one that does not read gets it
         when it does, but hears of no progress."""
         backlog, frame = self._backlogs.get(peer), encode(message)
+        waiting = deque((frame,) if len(frame) <= PIECE else pieces(frame))
         if backlog is None:
+            whole = len(waiting)
             try:
-                self._send(peer, frame)
+                while waiting:
+                    self._send(peer, waiting[0])
+                    waiting.popleft()
                 return
             except Gone:
                 return
             except Full:
+                if type(message) is Progress and len(waiting) == whole:
+                    return
                 backlog = self._backlogs[peer] = _Backlog()
                 self._loop.after(_CATCH_UP_S, lambda: self._catch_up(peer))
-        if type(message) is not Progress:
-            backlog.frames.append(frame)
-            backlog.size += len(frame)
+        elif type(message) is Progress:
+            return
+        backlog.frames += ((frame, number == len(waiting)) for number, frame in enumerate(waiting, 1))
+        backlog.answers += 1
+        self._count(backlog, sum(map(len, waiting)))
+
+    def _count(self, backlog: _Backlog, size: int) -> None:
+        backlog.size += size
+        self._unread += size
 
     def _catch_up(self, peer: bytes) -> None:
         backlog = self._backlogs[peer]
         try:
             while backlog.frames:
-                self._send(peer, backlog.frames[0])
-                backlog.size -= len(backlog.frames.popleft())
+                frame, is_end = backlog.frames[0]
+                self._send(peer, frame)
+                backlog.frames.popleft()
+                backlog.answers -= is_end
+                self._count(backlog, -len(frame))
         except Full:
             self._loop.after(_CATCH_UP_S, lambda: self._catch_up(peer))
             return
         except Gone:
-            pass
+            self._count(backlog, -backlog.size)
         del self._backlogs[peer]
 
     def reaches(self, peer: bytes) -> bool:
@@ -313,12 +334,12 @@ class Control:
         """Whether a client may be given more to read. It is told that it may not, as long as there is room to tell it;
         who goes on asking without reading hears nothing, and nothing is done for it."""
         bounds = self._bounds
-        if len(backlog.frames) < bounds.answers and backlog.size < bounds.size:
+        if backlog.answers < bounds.answers and backlog.size < bounds.size and self._unread < bounds.total:
             return True
         self.refused += 1
-        if len(backlog.frames) < 2 * bounds.answers:
+        if backlog.answers < 2 * bounds.answers:
             error = LimitExceeded(
-                f"this connection has {len(backlog.frames)} answers of {backlog.size} bytes that were not read, so "
+                f"this connection has {backlog.answers} answers of {backlog.size} bytes that were not read, so "
                 f"{request.op!r} was not done: read them, then ask again"
             )
             self.send(peer, Failure(request.id, error.to_wire()))
