@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.faults.journal import REPLY, TOKEN, Asked, Journals
 from theater import config
+from theater.chainlog.keys import public_key
 from theater.chainlog.reader import ChainReader
 from theater.chainlog.verify import verify_home
 from theater.config import Home
@@ -99,7 +100,7 @@ class Checker:
     # ---- the chains by themselves
 
     def _verify(self) -> None:
-        report = verify_home(self._home, self._content)
+        report = verify_home(self._home, self._content, key=public_key(self._home))
         for verdict in (report.supervisor, *report.actors):
             self.found.entries += verdict.entries
             if not verdict.ok:

@@ -22,6 +22,8 @@ from theater.errors import TheaterError
 from theater.wasm.assemble import assemble
 
 _CLIENTS = 4
+_AT_WORK_MS = 1500
+"""How long an upkeep child may be at work before it is hit; it takes a third of a second to begin."""
 _ORPHAN_S = 2.0
 """A process that nobody waits for may live so long: the kernel's signal is on its way, and the machine is busy."""
 
@@ -113,6 +115,7 @@ class Run:
             report.wrong.append(str(late))
         finally:
             report.server_starts = stage.starts
+            report.wrong += stage.tenders_complaints()
             report.forks_failed, report.writes_failed = stage.machine.failed
             report.seconds = time.monotonic() - begun
             if not report.ok:
@@ -195,6 +198,8 @@ class Run:
 
     def _victim(self, fault: Fault) -> int | None:
         assert fault.victim is not None
+        if fault.victim is Victim.UPKEEP:
+            return self._stage.tend(fault.which % _AT_WORK_MS / 1000)
         found = sorted(self._those(fault.victim))
         return found[fault.which % len(found)] if found else None
 
@@ -221,8 +226,6 @@ class Run:
             return keepers
         if victim is Victim.PROGRAM:
             return [each.pid for keeper in keepers for each in processes.descendants(keeper, below)]
-        if victim is Victim.UPKEEP:
-            return [each.pid for each in children if "theater.server.upkeep" in each.words]
         known = {makers["spawner"], *makers["templates"], *services.values(), *(row.pid for row in stage.rows())}
         return [each.pid for each in children if "server.spawner" in each.words and each.pid not in known]
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from tests.faults.journal import TOKEN
 from tests.faults.machine import Machine
 from theater.build import build
 from theater.client import Client, Row
-from theater.core.manifest import parse
+from theater.config import SUPERVISOR
+from theater.core.manifest import Retention, parse
 from theater.errors import TheaterError
 from theater.wasm.assemble import assemble
 
@@ -109,7 +111,7 @@ class Stage:
         self.fetched: set[bytes] = set()
         self.server: subprocess.Popen[bytes] | None = None
         self.clients: dict[int, subprocess.Popen[bytes]] = {}
-        self.others: set[int] = set()
+        self._tenders: list[subprocess.Popen[bytes]] = []
         self.starts = 0
         self._seed = seed
         self._client: Client | None = None
@@ -253,14 +255,46 @@ class Stage:
             client.wait()
         self.clients.clear()
 
+    def tend(self, seconds: float) -> int | None:
+        """Starts a process that makes chains smaller, as the server does now and then, and gives it so long before it is
+        returned; None if it has ended by then."""
+        kept = asdict(Retention(entries=1000))
+        order = {
+            "home": str(self.home),
+            "parent": os.getpid(),
+            "actors": [SUPERVISOR, *self.ids.values()],
+            "kept": kept,
+        }
+        with (self.folder / "upkeep.log").open("ab") as log:
+            tender = subprocess.Popen(
+                [sys.executable, "-P", "-m", "theater.server.upkeep"], stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env={**os.environ, **self.machine.environment},
+            )  # fmt: skip
+        self._tenders.append(tender)
+        assert tender.stdin is not None
+        with contextlib.suppress(BrokenPipeError), tender.stdin:
+            tender.stdin.write(json.dumps(order).encode() + b"\n")
+        time.sleep(seconds)
+        return tender.pid if tender.poll() is None else None
+
+    def tenders_complaints(self) -> list[str]:
+        """What those have found broken; that the disk refuses is nothing of theirs."""
+        path = self.folder / "upkeep.log"
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return [f"upkeep: {line}" for line in lines if "expected" in line or "Traceback" in line][:10]
+
     def known(self) -> set[int]:
         """Our children whom we have started ourselves."""
         server = {self.server.pid} if self.server is not None else set()
-        return server | self.others | {client.pid for client in self.clients.values()}
+        tenders = {each.pid for each in self._tenders if each.poll() is None}
+        return server | tenders | {client.pid for client in self.clients.values()}
 
     def close(self, keep: bool) -> None:
         """Ends everybody; the folder is left if something was found in it."""
         self.end_clients()
+        for tender in self._tenders:
+            tender.kill()
+            tender.wait()
         if self._client is not None:
             self._client.close()
         if self.server is not None and self.server.poll() is None:

@@ -80,6 +80,32 @@ def test_a_chain_is_compressed_beside_its_server_and_its_worker(own_house: House
     assert verify_home(home, ContentStore(home.content), key=public_key(home)).ok
 
 
+def test_an_actor_comes_back_whose_last_state_is_in_a_compressed_range(own_house: House) -> None:
+    """Its worker reads it behind its walls, where no code can be loaded any more."""
+    house = own_house
+    home = Home(house.home)
+    row = house.start("one", supervision=RESTLESS)
+    house.start("two")
+    before = house.count("one")
+    end = home.chain(row.id).stat().st_size
+    while home.chain(row.id).stat().st_size < end + (6 << 20):
+        with contextlib.suppress(ActorFailed):
+            house.client.request("one", flooding("two", 200, b"x" * 3000))
+    (done,) = Upkeep(home, time.time_ns()).tend([row.id])
+    assert done.error is None
+    with ChainFile.open(home.chain(row.id)) as file:
+        (first, *_) = file.segments
+        segment = file.segment(first)
+        assert segment is not None
+        assert segment.covers(end - 1)
+    house.kill_worker("one")
+    assert house.count("one") == before + 1
+    house.send_signal(signal.SIGKILL)
+    house.await_end()
+    house.open()
+    assert house.count("one") == before + 2
+
+
 RETENTION = """
 [chain]
 retention = { entries = 100 }

@@ -140,6 +140,7 @@ def _of_the_chain() -> dict[str, Callable[[Target], object]]:
         "chain-allocate": lambda at: os.posix_fallocate(at.chain(), 0, 1 << 20),
         "chain-map": mapped,
         "chain-owner": lambda at: os.fchown(at.chain(), 1, 1),
+        "chain-mode": lambda at: os.fchmod(at.chain(), 0o666),
         "chain-reopen": lambda at: os.open(f"/proc/self/fd/{at.chain()}", os.O_WRONLY),
         "chain-read": lambda at: os.read(at.chain(), 10),
         "chain-write-at-flags": lambda at: system_call(NUMBERS["pwritev2"], at.chain(), _vector(b"X"), 1, 0, 0, 0x20),
@@ -154,6 +155,8 @@ def _of_the_chain() -> dict[str, Callable[[Target], object]]:
 
 
 _HERE, _EMPTY_PATH, _O_PATH = -100, 0x1000, 0o10000000
+_O_NEITHER = 3
+"""For neither reading nor writing (open(2), "File access mode"): Landlock knows no right for that."""
 _PATH = object()
 _LOOKS: dict[str, tuple[Any, ...]] = {
     "stat": (_PATH, bytes(256)),
@@ -170,6 +173,8 @@ _LOOKS: dict[str, tuple[Any, ...]] = {
     "statfs": (_PATH, bytes(256)),
     "open": (_PATH, _O_PATH),
     "openat": (_HERE, _PATH, _O_PATH, 0),
+    "open:neither": (_PATH, _O_NEITHER),
+    "openat:neither": (_HERE, _PATH, _O_NEITHER, 0),
     "openat2": (_HERE, _PATH, _O_PATH.to_bytes(8, "little") + bytes(16), 24),
 }
 """What only looks at a file, and with which arguments."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from confined import confined
 
 
@@ -57,6 +58,25 @@ def test_a_worker_asks_of_what_it_has_open_and_of_nothing_else(tmp_path: Path) -
         sight.only_what_is_open()
         say([os.stat(mine).st_size, tried(lambda: os.stat(theirs)), tried(lambda: stat(mine)),
              tried(lambda: os.open(mine, os.O_PATH)), tried(lambda: os.readlink(mine)),
-             tried(lambda: os.statvfs(mine))])
+             tried(lambda: os.statvfs(mine)), tried(lambda: os.open(theirs, 3)), tried(lambda: os.open(mine, 3))])
     """)
-    assert found.said == [4, "EACCES", "EPERM", "EPERM", "EPERM", "EPERM"]
+    assert found.said == [4, "EACCES", *["EPERM"] * 6]
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_no_worker_opens_a_file_for_neither_reading_nor_writing_or_changes_its_mode(
+    tmp_path: Path, by_name: bool
+) -> None:
+    """Landlock has nothing against access mode 3, and what that gives could be asked and changed."""
+    (tmp_path / "mine").write_text("text")
+    (tmp_path / "theirs").write_text("text")
+    found = confined(f"""
+        mine, theirs = {str(tmp_path / "mine")!r}, {str(tmp_path / "theirs")!r}
+        rooms.enter(rooms.SPAWNER)
+        rooms.enter(rooms.TEMPLATE, {{mine: landlock.CHANGE}})
+        rooms.enter(rooms.worker(os.getpid(), 99, by_name={by_name}), {{mine: landlock.CHANGE}})
+        own = os.open(mine, os.O_RDWR)
+        say([tried(lambda: os.open(theirs, 3)), tried(lambda: os.open(mine, 3)), tried(lambda: os.fchmod(own, 0o666)),
+             tried(lambda: os.chmod(mine, 0o666)), tried(lambda: os.close(os.open(mine, os.O_WRONLY)))])
+    """)
+    assert found.said == [*["EPERM"] * 4, "done"]

@@ -140,7 +140,7 @@ class Segment:
         return self._decompressed[1]
 
     def _decompress(self, number: int) -> bytes:
-        import zstandard  # Late: a worker loads it only if its chain has segments.
+        import zstandard
 
         frame = self._frames[number]
         packed = self._pread(frame.size, frame.at)
@@ -198,6 +198,11 @@ class Segment:
 
     def _damaged(self, how: str) -> ChainBroken:
         return ChainBroken(f"the segment {self.path} is damaged: {how}", reason="damaged")
+
+
+def load() -> None:
+    """Loads what decompresses, for a process whose descendants may map no code any more."""
+    import zstandard  # noqa: F401
 
 
 def write(draft: Path, start: Head, until: Head, blocks: Iterable[bytes]) -> None:

@@ -366,10 +366,8 @@ class Folders:
         return f"{self._drafts}{self._life}.{self._number}"
 
     def _fill(self, spot: _Spot, content: bytes, before: os.stat_result | None) -> None:
-        fd = os.open(spot.name, _NEW, 0o666, dir_fd=spot.folder)
+        fd = _new(spot) if before is None else _new_like(spot, before)
         try:
-            if before is not None:
-                os.fchmod(fd, stat.S_IMODE(before.st_mode) & 0o777)
             _write(fd, content)
             if self._around.durable:
                 os.fsync(fd)
@@ -556,6 +554,19 @@ def _read(fd: int, length: int, offset: int) -> bytes:
         length -= len(part)
         offset += len(part)
     return b"".join(parts)
+
+
+def _new(spot: _Spot, mode: int = 0o666) -> int:
+    return os.open(spot.name, _NEW, mode, dir_fd=spot.folder)
+
+
+def _new_like(spot: _Spot, before: os.stat_result) -> int:
+    """With the permissions of another file. A sealed worker may not change those of a file that is there."""
+    umask = os.umask(0)
+    try:
+        return _new(spot, stat.S_IMODE(before.st_mode) & 0o777)
+    finally:
+        os.umask(umask)
 
 
 def _write(fd: int, content: bytes) -> None:

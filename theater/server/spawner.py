@@ -23,6 +23,7 @@ import socket
 import sys
 from typing import NoReturn
 
+from theater.chainlog import segments
 from theater.core.codec import pack, unpack
 from theater.tether import die_with
 from theater.walls import namespaces, privileges, rooms, standing
@@ -65,6 +66,7 @@ def main(descriptor: int, supervisor: int) -> NoReturn:
     """Serves template orders until the supervisor closes the socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders = socket.socket(fileno=descriptor)
+    segments.load()  # Now: a sealed worker may have to read a chain that was compressed.
     walls, listener = _enter_room()
     die_with(supervisor)  # Not before: a change of who a process is clears this.
     gc.collect()

@@ -53,7 +53,7 @@ ORDINARY = names(
     "sched_getaffinity sched_getparam sched_getscheduler getrlimit dup timer_create timer_settime timer_gettime "
     "timer_getoverrun timer_delete getsockname getpeername getsockopt recvfrom recvmsg sendto sendmsg shutdown "
     "epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 pipe2 fsync fdatasync getdents64 "
-    "mkdir mkdirat unlink unlinkat rename renameat renameat2 rmdir link linkat fchmod fstatfs fadvise64 getcwd "
+    "mkdir mkdirat unlink unlinkat rename renameat renameat2 rmdir link linkat fstatfs fadvise64 getcwd "
     "umask arch_prctl flock fchdir sync_file_range getpriority getitimer setitimer "
 )
 """What Python and a guest in it need while they work, where files are confined by Landlock."""
@@ -63,9 +63,21 @@ BY_NAME = names(
 )
 """What says what a file is like by its name, wherever it is: of that Landlock says nothing."""
 
-_O_PATH = 0o10000000
-_TO_USE = {"open": [(Masked(1, _O_PATH, 0),)], "openat": [(Masked(2, _O_PATH, 0),)]}
-"""Files are opened to be read or written, which Landlock decides; not to be only looked at."""
+_O_PATH, _O_ACCMODE = 0o10000000, 3
+_READ_WRITE_BOTH = (0, 1, 2)
+
+
+def _opening(mask: int) -> dict[str, list[tuple[Masked, ...]]]:
+    """Files are opened to be read or written, which Landlock decides. Access mode 3 is neither, so Landlock has nothing
+    against it, and what a file is like could be asked of that."""
+    arguments = {"open": 1, "openat": 2}
+    return {call: [(Masked(at, mask, use),) for use in _READ_WRITE_BOTH] for call, at in arguments.items()}
+
+
+_TO_USE = _opening(_O_PATH | _O_ACCMODE)
+"""Nor to be only looked at."""
+
+_TO_LOOK_AT = _opening(_O_ACCMODE)
 
 _NO_CODE = (Masked(2, _EXEC_MEMORY, 0),)
 _PAGEMAP_SCAN = 0xC0606610
@@ -141,7 +153,7 @@ TEMPLATE = Room(
         | names(
             "clone wait4 setrlimit prlimit64 setpriority seccomp capset capget fcntl ftruncate fallocate ioctl prctl "
             "landlock_create_ruleset landlock_add_rule landlock_restrict_self socketpair setsockopt tgkill userfaultfd "
-            "memfd_create utimensat chmod fchmodat pwrite64"
+            "memfd_create utimensat pwrite64"
         ),
         when={"mmap": [_NO_CODE], "mprotect": [_NO_CODE]},
         errors=_NEVER,
@@ -163,9 +175,9 @@ def worker(pid: int, chain: int, *, by_name: bool) -> Room:
     return Room(
         "worker",
         Filter(
-            allowed=(ORDINARY | HOSTILE | (BY_NAME if by_name else frozenset())) - {"dup"},
+            allowed=(ORDINARY | HOSTILE | (BY_NAME - _TO_LOOK_AT.keys() if by_name else frozenset())) - {"dup"},
             when={
-                **({} if by_name else _TO_USE),
+                **(_TO_LOOK_AT if by_name else _TO_USE),
                 "mmap": [_NO_CODE],
                 "mprotect": [_NO_CODE],
                 "clone": [(Masked(0, THREAD, THREAD),)],
