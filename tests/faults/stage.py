@@ -256,8 +256,8 @@ class Stage:
         self.clients.clear()
 
     def tend(self, seconds: float) -> int | None:
-        """Starts a process that makes chains smaller, as the server does now and then, and gives it so long before it is
-        returned; None if it has ended by then."""
+        """Starts a process that makes chains smaller, as the server does now and then, and gives it so many seconds.
+        Returns its id, or None if it has ended by then."""
         kept = asdict(Retention(entries=1000))
         order = {
             "home": str(self.home),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from theater.chainlog.writer import ChainWriter
 from theater.config import SUPERVISOR, Home
 from theater.core.chain import REMOVED, SNAPSHOT, Checkpoint, Genesis, Kind, Lifecycle, Mark
 from theater.core.manifest import Retention, parse
+from theater.core.outage import LOST
 from theater.errors import ChainBroken
 from theater.log import logger
 from theater.server import caretaker
@@ -28,6 +31,7 @@ from theater.server.caretaker import Caretaker
 from theater.server.cast import Actor, Cast, State
 from theater.server.ledger import Ledger
 from theater.server.loop import Loop
+from theater.server.outage import Machine
 from theater.server.processes import Processes
 from theater.server.upkeep import Upkeep
 from theater.store.content import ContentStore
@@ -313,6 +317,88 @@ def test_a_snapshot_that_leaves_out_a_chain_is_no_beginning(office: Office) -> N
     (done,) = Upkeep(office.home, time.time_ns(), kept=KEPT).tend([SUPERVISOR])
     assert done.done.dropped_entries > 200
     assert office.verify().ok
+
+
+def test_a_snapshot_that_is_behind_a_checkpoint_is_no_beginning(office: Office) -> None:
+    """A chain that was cut since that checkpoint must be missed for ever."""
+    head = office.actor.head
+    assert head is not None
+    office.ledger.checkpoint([office.actor])
+    office.actor.head = Mark(2, bytes(32), 200)
+    office.ledger.snapshot(office.cast)
+    office.happen(200)
+    (done,) = Upkeep(office.home, time.time_ns(), kept=KEPT).tend([SUPERVISOR])
+    assert done.done.dropped_entries == 0
+    assert "does not say how far" in (done.done.note or "")
+
+
+def test_small_snapshots_beside_a_small_retention_do_not_feed_on_each_other(office: Office) -> None:
+    office.caretaker.kept = Retention(bytes=64 << 10)
+    for number in range(300):
+        actor = Actor(f"30000000-0000-4000-8000-{number:012}", 1, office.actor.manifest, "", "0" * 64, None, None, b"")
+        actor.state, actor.head = State.STOPPED, Mark(1, bytes(32), 100)
+        office.cast.add(actor)
+    for _ in range(4):
+        office.happen(300)
+        office.look()
+    found = office.snapshots()
+    for _ in range(5):
+        office.ledger.sign()
+        office.look()
+    assert office.snapshots() <= found + 1
+
+
+def test_what_the_disk_has_not_taken_is_not_signed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written anew, with another time, and a signature of what it was would be of nothing."""
+    office.happen(10)
+    office.ledger.sign()
+    size, sync, failures = office.home.supervisor_chain.stat().st_size, os.fdatasync, [OSError(errno.EIO, "no disk")]
+    office.happen(10)
+
+    def lose_once(fd: int) -> None:
+        if failures:
+            os.ftruncate(fd, size)
+            raise failures.pop()
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", lose_once)
+    office.ledger.sign()
+    assert not failures
+    office.ledger.sign()
+    verdict = office.verify()
+    assert verdict.supervisor.ok, verdict.supervisor
+    office.reopen()
+    assert office.verify().supervisor.ok
+
+
+def test_a_chain_that_was_written_anew_is_no_loss_of_the_machine_though_a_snapshot_knows_more(office: Office) -> None:
+    path, head = office.home.chain(ONE), office.actor.head
+    assert head is not None
+    office.ledger.checkpoint([office.actor])
+    with ChainWriter.open(path) as writer:
+        for number in range(50):
+            writer.append(Kind.LIFECYCLE, Lifecycle("something", {"number": number}))
+        office.actor.head = writer.mark
+    office.ledger.snapshot(office.cast)
+    for _ in range(3):
+        office.happen(1)
+        office.ledger.sign()
+    office.close()
+    path.unlink()
+    with ChainWriter.open(path) as writer:
+        writer.append(Kind.GENESIS, Genesis(ONE, "counter", None, None, None, {}))
+        for number in range(30):
+            writer.append(Kind.LIFECYCLE, Lifecycle("another", {"number": number}))
+    office.home.boot.write_text("00000000-0000-0000-0000-000000000000\n")
+    machine = Machine(office.home, logger(), office.signer.public, lambda text: None)
+    machine.prepare()
+    office.ledger = office.open()
+    known = office.actor.head
+    machine.take_stock(office.cast, office.ledger)
+    assert office.actor.head == known
+    with ChainReader(office.home.supervisor_chain) as chain:
+        said = [entry.read() for entry in chain.read(10_000)]
+    assert not [each for each in said if isinstance(each, Lifecycle) and each.event == LOST]
 
 
 def test_a_server_goes_on_with_a_home_of_which_the_beginning_is_not_kept(own_house: House) -> None:

@@ -28,6 +28,7 @@ from theater.core.chain import (
     Lifecycle,
     Mark,
     Payload,
+    Torn,
     Tracker,
     marks_in,
     read_header,
@@ -84,7 +85,7 @@ def take_stock(
         return Left(Mark(*START), marks[-1], 0) if marks else None
     with file:
         kept = [mark for mark in marks if not file.has_dropped(mark.head)]
-        return _look(file, kept, _surely_there(file, [*kept, *([durable] if durable else [])], durable), tick)
+        return _look(file, kept, durable, tick)
 
 
 def cut(path: Path, left: Left) -> None:
@@ -178,35 +179,58 @@ def _note(payload: Payload, marks: dict[str, list[Mark]]) -> None:
         marks[loss.actor] = [mark for mark in kept if mark.entries <= loss.found.entries]
 
 
-def _surely_there(file: ChainFile, marks: Sequence[Mark], durable: Mark | None) -> Mark | None:
-    """The newest mark before which nothing can be lost: the durable one, or one within what is compressed, since that
-    was synced, and read back, before it left the file."""
-    compressed = max((segment.until.offset for place in file.segments if (segment := file.segment(place))), default=0)
+def _surely_there(file: ChainFile, marks: Sequence[Mark], durable: Mark | None, compressed: Head) -> Mark | None:
+    """The newest mark before which nothing can be lost: the durable one, or one within what is compressed."""
     for mark in sorted(marks, key=lambda mark: mark.offset, reverse=True):
-        if (mark is durable or mark.offset <= compressed) and not file.has_dropped(mark.head) and _holds(file, mark):
+        is_safe = mark is durable or mark.offset <= compressed.offset
+        if is_safe and not file.has_dropped(mark.head) and _holds(file, mark):
             return mark
     return None
 
 
-def _look(file: ChainFile, marks: Sequence[Mark], begin: Mark | None, tick: Callable[[], None]) -> Left | None:
-    # Of the rest everything, whatever is known: what was written last may be there, and a page before it be lost.
-    walk, tracker = Walk(file, begin.head if begin is not None else START), Tracker(begin)
+def _compressed(file: ChainFile) -> Head:
+    """The head behind what is compressed: that was synced, and read back, before it left the file."""
+    ends = (segment.until for place in file.segments if (segment := file.segment(place)) is not None)
+    return max(ends, key=lambda head: head.offset, default=START)
+
+
+def _look(file: ChainFile, marks: Sequence[Mark], durable: Mark | None, tick: Callable[[], None]) -> Left | None:
+    """What is left, if something is missing. Most often nothing is: then only what can be lost is read."""
+    compressed = _compressed(file)
+    begin = _surely_there(file, [*marks, *([durable] if durable else [])], durable, compressed)
+    if begin is None or begin.offset < compressed.offset:
+        head, ending, _ = _walked(file, compressed, None, tick)
+        if not _is_missing(file, marks, head, ending):
+            return None
+    head, ending, tracker = _walked(file, begin.head if begin is not None else START, begin, tick)
+    if not _is_missing(file, marks, head, ending):
+        return None
+    missing = [mark for mark in marks if mark.entries > head.entries]
+    return Left(tracker.mark(head), missing[-1] if missing else None, file.size)
+
+
+def _walked(
+    file: ChainFile, begin: Head, known: Mark | None, tick: Callable[[], None]
+) -> tuple[Head, Torn | Damage | None, Tracker]:
+    """Where the chain ends, how, and what is known there. What was written last may be there, and a page before it be
+    lost, so all of it is read."""
+    walk, tracker = Walk(file, begin), Tracker(known)
     for records in walk.batches():
         tick()
         for record in records:
             if record.kind_number in FOLLOWED:
                 tracker.note(record.entry().read(), record.offset)
-    left = tracker.mark(walk.scanner.head)
-    there = [mark for mark in marks if mark.entries <= left.entries]
-    missing = [mark for mark in marks if mark.entries > left.entries]
+    return walk.scanner.head, walk.scanner.end(), tracker
+
+
+def _is_missing(file: ChainFile, marks: Sequence[Mark], end: Head, ending: Torn | Damage | None) -> bool:
+    """Whether a machine that died has taken something of a chain that is good up to there."""
+    there = [mark for mark in marks if mark.entries <= end.entries]
     if there and not _holds(file, there[-1]):
-        return None  # It does not have what it had there: it was written anew.
-    ending = walk.scanner.end()
-    if isinstance(ending, Damage) and not _is_page_lost(file, left.offset):
-        return None
-    if not missing and not isinstance(ending, Damage):
-        return None
-    return Left(left, missing[-1] if missing else None, file.size)
+        return False  # It does not have what it had there: it was written anew.
+    if isinstance(ending, Damage):
+        return _is_page_lost(file, end.offset)
+    return len(there) < len(marks)
 
 
 def _holds(file: ChainFile, mark: Mark) -> bool:

@@ -26,6 +26,9 @@ _TAIL_BLOCK = 1 << 16
 _TRIES = 64
 """False headers that `tail` looks at before it takes the slow way."""
 
+_TAIL_MAX = 1 << 26
+"""Bytes that `tail` looks at from behind before it takes the slow way."""
+
 _TYPICAL = 256
 """Bytes of a record in most chains; only a first guess of how far back `tail` has to look."""
 
@@ -110,7 +113,7 @@ class ChainReader:
         gap = self._file.dropped
         kept = size - gap.until.offset if gap is not None else size
         span = max(_TAIL_BLOCK, limit * _TYPICAL)
-        while span < kept:
+        while span < min(kept, _TAIL_MAX):
             records = self._records_to_end(size - span, size)
             if records is None:
                 break
@@ -174,11 +177,25 @@ class ChainReader:
 
     def _tail_from_start(self, limit: int) -> list[Entry]:
         """The slow way, for a short chain, and for one whose end is torn."""
-        newest: deque[tuple[int, int]] = deque(self._headers(0), maxlen=limit + 1)
+        newest: deque[tuple[int, int]] = deque()
+        for begin in self._beginnings():
+            newest = deque(self._headers(begin), maxlen=limit + 1)
+            if len(newest) > limit:
+                break
         if not newest:
             return []
         records = deque(Walk(self._file, self._file.head_at(newest[0][1]) or START), maxlen=limit)
         return [record.entry() for record in records]
+
+    def _beginnings(self) -> Iterator[int]:
+        """Offsets of records from which headers can be walked, the last first: behind what is compressed, where each
+        compressed range begins, and the beginning."""
+        gap = self._file.dropped
+        begins = {0, gap.until.offset} if gap is not None else {0}
+        for place in self._file.segments:
+            segment = self._file.segment(place) if gap is None or not gap.covers(place.offset) else None
+            begins |= {segment.start.offset, segment.until.offset} if segment is not None else set()
+        yield from sorted(begins, reverse=True)
 
     def _records_to_end(self, begin: int, end: int) -> list[Record] | None:
         """All records from the first that begins after `begin`; None if only the slow way can tell.
@@ -195,8 +212,8 @@ class ChainReader:
             ending = scanner.end()
             if ending is None:
                 return records
-            if records and not isinstance(ending, Damage):
-                return None
+            if records:
+                return None  # Torn, or damaged behind what is good: a longer look back finds no more.
         return []
 
 

@@ -59,28 +59,34 @@ def _candidate(record: Record, *, committed: bool) -> Candidate:
 
 
 class Watched:
-    """Follows a supervisor's chain: which other chains it speaks of, so that none is forgotten with its oldest part."""
+    """Follows a supervisor's chain: how far the other chains were of which it speaks, so that nothing of that is
+    forgotten with its oldest part."""
 
     def __init__(self) -> None:
-        self._actors: set[str] = set()
+        self._entries: dict[str, int] = {}
 
     def note(self, payload: Payload) -> None:
         """Takes in the next entry."""
-        self._actors.update(marks_in(payload))
+        for actor, mark in marks_in(payload).items():
+            self._entries[actor] = max(mark.entries, self._entries.get(actor, 0))
         if not isinstance(payload, Lifecycle):
             return
         if payload.event == REMOVED:
-            self._actors.discard(str(payload.details.get("actor")))
+            self._entries.pop(str(payload.details.get("actor")), None)
         elif payload.event == LOST:
             loss = Loss.read(payload.details)
-            if not loss.found.entries:
-                self._actors.discard(loss.actor)
+            self._entries[loss.actor] = min(loss.found.entries, self._entries.get(loss.actor, 0))
+            if not self._entries[loss.actor]:
+                del self._entries[loss.actor]
 
     def candidate(self, record: Record, payload: Lifecycle) -> Candidate | str:
         """The snapshot in an entry that has not been noted yet; if the chain cannot begin with it, why."""
-        forgotten = self._actors - marks_in(payload).keys()
-        if forgotten:
-            return f"the snapshot in entry {record.seq} does not say how far the chain of {min(forgotten)} was"
+        said = marks_in(payload)
+        behind = [
+            actor for actor, entries in self._entries.items() if actor not in said or said[actor].entries < entries
+        ]
+        if behind:
+            return f"the snapshot in entry {record.seq} does not say how far the chain of {min(behind)} was"
         return _candidate(record, committed=False)
 
 

@@ -40,7 +40,9 @@ _GROWN_BY = 4
 """A chain is due again when it has grown by this part of what it was."""
 
 _AGED_S = 3600.0
-"""How often a chain is looked at of which entries are kept by their age."""
+_AGED_PARTS = 40
+"""How often a chain is looked at of which entries are kept by their age: each time that they have aged by such a part
+of it, and at most so often."""
 
 _AT_ONCE = 64
 
@@ -48,8 +50,8 @@ SNAPSHOT_EVERY_S = 86_400.0
 """How often there is a snapshot in the server's own chain, as long as it grows: so old entries can be dropped whenever
 somebody wants that. With a retention there are more, for each part of what is kept."""
 
-_ALWAYS = 2
-"""Entries by which a snapshot makes a chain grow itself: its own, and the next signature."""
+_ALWAYS = 4
+"""Entries by which a snapshot makes a chain grow itself: its own, what was dropped by it, and a signature of each."""
 
 
 class Caretaker:
@@ -120,11 +122,11 @@ class Caretaker:
             return True
         if kept is None or end.snapshot_at is None or end.snapshot_at < seen.offset:
             # Without a new snapshot nothing more can be dropped, but for what has grown old.
-            return kept is not None and kept.age is not None and end.snapshot_at is not None and _aged(at, now)
+            return kept is not None and end.snapshot_at is not None and _has_aged(kept, at, now)
         return (
             (kept.entries is not None and entries >= kept.entries // _GROWN_BY and end.entries > kept.entries)
             or (kept.bytes is not None and size >= kept.bytes // _GROWN_BY and end.offset > kept.bytes)
-            or (kept.age is not None and _aged(at, now))
+            or _has_aged(kept, at, now)
         )
 
     def _take_snapshot(self) -> None:
@@ -176,5 +178,5 @@ class Caretaker:
             self._log.warning("making chains smaller was ended", signal=ended.signal)
 
 
-def _aged(at: float, now: float) -> bool:
-    return now - at >= _AGED_S
+def _has_aged(kept: Retention, at: float, now: float) -> bool:
+    return kept.age is not None and now - at >= max(_AGED_S, kept.age / 1000 / _AGED_PARTS)

@@ -32,6 +32,8 @@ from theater.log import Logger
 from theater.server.cast import Actor
 
 _KEPT = 10_000
+_IN_A_SNAPSHOT = 100_000
+"""Chains of which one entry can speak: it takes some 100 bytes for each, and an entry has at most 16 MiB."""
 
 SIGN_EVERY_S = 10.0
 """How often what is new in the supervisor's chain is signed."""
@@ -85,12 +87,17 @@ class Ledger:
     def snapshot(self, actors: Iterable[Actor]) -> None:
         """Records how far all chains are, those of all `actors` of the home, so that the chain can begin with it."""
         heads = {actor.id: list(actor.head) for actor in actors if actor.head is not None and actor.head.entries}
+        if len(heads) > _IN_A_SNAPSHOT:
+            self._log.warning("the server has too many chains for a snapshot of its own", chains=len(heads))
+            return
         self.event(SNAPSHOT, {MARKS: heads})
 
     def sign(self) -> None:
         """Signs all that was written since the last time, if there is anything; not while the disk refuses."""
         if self._writer is None or self.is_behind or self._writer.head.entries == self._signed:
             return
+        if not self.commit():
+            return  # What was written and not synced may have to be written anew, and would not be what was signed.
         try:
             home = self._home_digest()
         except TheaterError as error:

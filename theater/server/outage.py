@@ -53,6 +53,7 @@ class Machine:
         self._tell = tell
         self._told_at = time.monotonic()
         self._since: int | None = None
+        self._ever: Known | None = None
         self._boot = _boot_id()
         self.died_under = self._who_died()
         self._own_loss: Loss | None = None
@@ -67,6 +68,7 @@ class Machine:
         if self.died_under is None:
             return
         path = self._home.supervisor_chain
+        self._tell("the machine died: looking for the end of the server's own chain")
         # What was signed last but one was synced before the last was written.
         durable = next(iter(signed_marks(path, self._key, 2)[1:]), None)
         self._since = durable.snapshot_at if durable is not None else None
@@ -110,7 +112,12 @@ class Machine:
         if actor is not None and actor.head is not None:
             marks = sorted([*marks, actor.head], key=lambda mark: mark.entries)
         try:
-            left = outage.take_stock(path, marks, tick=self._ticker(f"the chain of {name}"))
+            tick = self._ticker(f"the chain of {name}")
+            left = outage.take_stock(path, marks, tick=tick)
+            if left is not None and self._since is not None and all(m.entries > left.mark.entries for m in marks):
+                # Nothing is known of what is left since the snapshot, and it must be what was there.
+                marks = [*self._all_known().marks.get(name, []), *marks]
+                left = outage.take_stock(path, marks, tick=tick)
             if left is None or (actor is not None and actor.is_durable and left.known is not None):
                 return True
             assert self.died_under is not None
@@ -128,6 +135,13 @@ class Machine:
             actor.head = left.mark if left.mark.entries else None
             return self._keep(actor, cast)
         return True
+
+    def _all_known(self) -> Known:
+        """What all of the supervisor's chain says, which takes long; only who has lost very much asks."""
+        if self._ever is None:
+            tick = self._ticker("what is known of all chains")
+            self._ever = outage.read_known(self._home.supervisor_chain, tick=tick)
+        return self._ever
 
     def _read_known(self) -> Known:
         tick = self._ticker("what is known of all chains")
