@@ -90,21 +90,27 @@ def test_a_durable_mark_that_the_chain_does_not_have_is_not_believed(path: Path)
     assert left.mark.offset <= 2 * PAGE
 
 
-def test_what_is_compressed_is_not_read_since_it_was_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Head]:
+    """Where it was begun to read, each time."""
+    found: list[Head] = []
+
+    class Watched(Walk):
+        def __init__(self, file: ChainFile, head: Head) -> None:
+            found.append(head)
+            super().__init__(file, head)
+
+    monkeypatch.setattr(outage, "Walk", Watched)
+    return found
+
+
+def test_what_is_compressed_is_not_read_since_it_was_synced(tmp_path: Path, begun: list[Head]) -> None:
     home = chains.Living.at(tmp_path / "home")
     path = home.chain(chains.ACTOR)
     first, early = (home.live(chains.ACTOR, ["word"] * 2000) for _ in range(2))
     home.live(chains.ACTOR, ["word"] * 10)
     long_chains.compress(home)
     late = home.live(chains.ACTOR, ["word"] * 2000)
-    begun: list[Head] = []
-
-    class Watched(Walk):
-        def __init__(self, file: ChainFile, head: Head) -> None:
-            begun.append(head)
-            super().__init__(file, head)
-
-    monkeypatch.setattr(outage, "Walk", Watched)
     lost = late.offset // PAGE - 2
     lose_page(path, lost)
     left = take_stock(path, [first, early, late])
@@ -119,20 +125,12 @@ def test_what_is_compressed_is_not_read_since_it_was_synced(tmp_path: Path, monk
 
 
 def test_if_nothing_is_missing_what_is_compressed_is_not_read_whatever_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, begun: list[Head]
 ) -> None:
     home = chains.Living.at(tmp_path / "home")
     home.live(chains.ACTOR, ["word"] * 2000)
     long_chains.compress(home)
     late = home.live(chains.ACTOR, ["word"] * 10)
-    begun: list[Head] = []
-
-    class Watched(Walk):
-        def __init__(self, file: ChainFile, head: Head) -> None:
-            begun.append(head)
-            super().__init__(file, head)
-
-    monkeypatch.setattr(outage, "Walk", Watched)
     assert take_stock(home.chain(chains.ACTOR), [late]) is None
     (head,) = begun
     assert head.entries > 1900
