@@ -387,3 +387,38 @@ def test_a_child_can_be_stopped_while_its_component_is_compiled(house: House) ->
     assert house.client.stop("a").state == "stopped"
     running(house, "b")
     assert (house.row("a").state, house.row("a").pid) == ("stopped", None)
+
+
+def _goes_on_without(house: House, gone: str, left: str) -> None:
+    """A crash in a pool that restarts all of its children concerns those that are left, and no others."""
+    eventually(lambda: house.client.tree().state == "running", "the tree has grown")
+    before = {name: house.row(name).incarnation for name in left}
+    house.kill_worker(left[-1])
+    eventually(lambda: all(house.row(name).incarnation > before[name] for name in left), "all of them live again")
+    running(house, *left)
+    pool = find(house.client.tree(), "pool")
+    assert pool.state == "running"
+    assert (pool.recent, pool.last_exit) == (1, None)
+    assert not {child.name for child in pool.children} & set(gone)
+
+
+def test_who_was_removed_before_the_tree_had_grown_is_not_restarted_with_its_siblings(house: House) -> None:
+    (house.folder / "slow.wasm").write_bytes(bare_actor(init=f"{SPIN} (i32.const 64)"))
+    house.write("slow", component="slow.wasm", handlers=(), limits={"call_timeout": "60s"})
+    pool = supervisor("pool", strategy="one_for_all") + "".join(child(name, "pool") for name in "abcd")
+    plant(house, pool + child("slow", start_timeout="60s"))
+    running(house, *"abcd", "slow")
+    again(house)
+    running(house, *"abcd")
+    assert house.row("slow").state == "starting"
+    house.client.stop("a", remove=True)
+    _goes_on_without(house, "a", "bcd")
+
+
+def test_those_that_were_removed_at_once_are_not_restarted_with_their_siblings(house: House) -> None:
+    plant(house, supervisor("pool", strategy="one_for_all") + "".join(child(name, "pool") for name in "abcde"))
+    running(house, *"abcde")
+    with ThreadPoolExecutor(3) as three:
+        for stopped in [three.submit(house.connect().stop, name, remove=True) for name in "abc"]:
+            stopped.result()
+    _goes_on_without(house, "abc", "de")

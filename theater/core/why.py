@@ -210,7 +210,8 @@ def _of_absence(case: Case, absence: Absence, now_ns: int) -> Iterator[str]:
     if call is not None and not absence.wanted:
         yield f"it was in {label(call)} then (entry {call.entry})"
     if absence.until_ns is not None:
-        yield f"the next attempt to start it is made {moment(absence.until_ns, now_ns)} ([supervision] backoff)"
+        due = moment(absence.until_ns, now_ns)
+        yield f"the next attempt to start it is made {due} (backoff, or its share of `cpu`)"
     if absence.gave_up:
         yield "its supervisor has given up: it was restarted more often than intensity allows"
     elif absence.recent and absence.intensity is not None:

@@ -139,6 +139,7 @@ class Grove:
 
         def ready(artefacts: Mapping[Kind, Artefact]) -> None:
             if self.ground.lives.stopping:
+                self._settle()  # Whoever waited for the tree is answered all the same.
                 return
             for actor in self.actors.values():
                 actor.artefact = artefacts[kind_of(actor)]
@@ -386,16 +387,22 @@ class Grove:
         rows = tuple(row for row in applied.tree.rows if row.name != name)
         roles = {child: role for child, role in applied.roles.items() if child != name}
         self.applied = Application(applied.where, TreeFile(applied.tree.root, rows), roles)
-        branch = self.branch(actor.supervisor)
+        above = actor.supervisor
         del self.actors[name]
         try:
             self.keep(self.applied)
         except DiskFull as error:
             self.ground.log.error("a child that was removed may come back", actor=actor.id, why=error.message)
+
+        def delete() -> None:
+            branch = self.branch(above)
+            if branch is not None:
+                branch.call("delete_child", lambda result: None, actor.id)
+
+        # At once, and after whatever is on its way to that supervisor, which may name the child still.
+        delete()
         if self.root is not None:
-            self.sync(self.root, bough(self.applied.tree, self.applied.tree.root, self.actors), lambda: None)
-        if branch is not None:
-            branch.call("delete_child", lambda result: None, actor.id)
+            self.sync(self.root, bough(self.applied.tree, self.applied.tree.root, self.actors), delete)
 
     # ---- how supervisors fare
 

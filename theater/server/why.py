@@ -193,7 +193,7 @@ class Why:
             return None
         end = actor.last_exit
         branch = actor.branch
-        due = self._stage.attempt_at(actor.id)
+        due = self._stage.attempt_at(actor.id) if actor.state is State.RESTARTING else None
         flags = branch.machine.flags if branch is not None else None
         return Absence(
             actor.state.value,

@@ -78,6 +78,8 @@ _TO_USE = _opening(_O_PATH | _O_ACCMODE)
 """Nor to be only looked at."""
 
 _TO_LOOK_AT = _opening(_O_ACCMODE)
+_OPENINGS = frozenset({"open", "openat", "openat2"})
+"""The last is never given: how it opens is in memory, where no filter looks. theater/beneath.py does without it."""
 
 _NO_CODE = (Masked(2, _EXEC_MEMORY, 0),)
 _PAGEMAP_SCAN = 0xC0606610
@@ -175,7 +177,7 @@ def worker(pid: int, chain: int, *, by_name: bool) -> Room:
     return Room(
         "worker",
         Filter(
-            allowed=(ORDINARY | HOSTILE | (BY_NAME - _TO_LOOK_AT.keys() if by_name else frozenset())) - {"dup"},
+            allowed=(ORDINARY | HOSTILE | (BY_NAME - _OPENINGS if by_name else frozenset())) - {"dup"},
             when={
                 **(_TO_LOOK_AT if by_name else _TO_USE),
                 "mmap": [_NO_CODE],
@@ -184,8 +186,8 @@ def worker(pid: int, chain: int, *, by_name: bool) -> Room:
                 "prctl": [(Masked(0, WORD, _PR_SET_NAME),)],
                 "tgkill": [(Masked(0, WORD, pid),)],
                 "ioctl": [(Masked(1, WORD, request),) for request in (_PAGEMAP_SCAN, *_FILE_REQUESTS)],
-                # Of an open file; by a path it would be anybody's.
-                "utimensat": [(Masked(1, WORD, 0), Masked(1, WORD, 0, upper=True))],
+                # Of an open file, to now; by a path it would be anybody's, and what is young is spared by collectors.
+                "utimensat": [tuple(Masked(at, WORD, 0, upper=upper) for at in (1, 2) for upper in (False, True))],
                 **dict.fromkeys(("ftruncate", "fallocate", "pwrite64"), other_files),
                 "fcntl": [
                     (Masked(1, WORD, _F_SETFL), Masked(2, _O_APPEND, _O_APPEND)),
