@@ -6,7 +6,8 @@ and never followed. Nothing that looks at a path first and opens it then can pro
 
 Where it is missing (before Linux 5.6), or a service manager or container refuses it, the path is walked: each name is
 opened by itself, in the open folder before it and never through a link, and there is no `..`. That leads out as little,
-and costs a system call a name. systemd's RestrictSUIDSGID= refuses it, since a filter cannot see what it would make.
+and costs a system call a name. systemd's RestrictSUIDSGID= refuses it, since a filter cannot see what it would make,
+and so do the walls of a worker.
 
 glibc has no function for it, so it is called by its number, which is the same on every architecture.
 """

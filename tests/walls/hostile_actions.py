@@ -125,6 +125,7 @@ def _files() -> dict[str, Callable[[Target], object]]:
     found["create-beside-the-chain"] = lambda at: os.open(f"{at.own}/new", new)
     found["create-with-another"] = lambda at: os.open(f"{at.other}/new", new)
     found["replace-content"] = lambda at: os.rename(f"{at.own}/chain", at.content)
+    found["age-content"] = lambda at: os.utime(os.open(at.content, os.O_RDONLY), (1, 1))
     return found
 
 

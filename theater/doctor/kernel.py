@@ -82,11 +82,11 @@ def _openat2() -> Finding:
         os.close(open_beneath(folder, "proc", os.O_PATH))
     except OSError as error:
         if error.errno in (errno.ENOSYS, errno.EPERM):
-            says = "paths of actors cannot be resolved in one step (openat2)"
+            says = "granted folders cannot be opened in one step (openat2)"
             return note(_AREA, "openat2", says, "they are walked step by step, which is slower and as safe")
     finally:
         os.close(folder)
-    return ok(_AREA, "openat2", "paths of actors are resolved by the kernel, beneath their folders")
+    return ok(_AREA, "openat2", "granted folders are opened by the kernel in one step")
 
 
 def _written_memory() -> Finding:
