@@ -102,7 +102,7 @@ KNOWN_FORMS = {
     "host/test_folders.py": (
         '"data/../secret.txt"',
         '"data\\0/a.txt"',
-        '"/proc/self/root/etc/passwd"',
+        '"/proc/self/cwd/etc/passwd"',
         '"/etc/passwd"',
     ),
     "core/test_addresses.py": (

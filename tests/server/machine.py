@@ -53,11 +53,11 @@ class Machine:
 
     Args:
         house: whose home it is; its server must not have been started.
-        library: power.c, compiled.
+        preloaded: power.c, compiled.
     """
 
     house: House
-    library: Path
+    preloaded: Path
     boots: int = 0
     _page: mmap.mmap = field(init=False)
 
@@ -97,7 +97,7 @@ class Machine:
     def environment(self) -> dict[str, str]:
         """What makes a process run on this machine."""
         return {
-            "LD_PRELOAD": str(self.library),
+            "LD_PRELOAD": str(self.preloaded),
             "POWER_HOME": os.path.realpath(self.house.home),
             "POWER_SHADOW": str(self.shadow),
             "POWER_CONTROL": str(self.folder / "page"),
