@@ -16,8 +16,8 @@ from theater.errors import InvalidInput, SocketPathTooLong
 OWN = "own"
 """Folder beside the chain for all that an actor's process changes by name, which it may not do with the chain."""
 
-SUPERVISOR = "supervisor"
-"""In place of an actor's id: the server itself, which has a chain, too."""
+_SUPERVISOR = "supervisor"
+"""As in core/verification.py, which takes too long to import for every command."""
 
 UNIX_PATH_MAX = 107
 """Longest path of a Unix socket in bytes: `sun_path` has 108 with its NUL (unix(7))."""
@@ -119,8 +119,8 @@ class Home:
         return self.actors / actor
 
     def chain(self, actor: str) -> Path:
-        """The chain of an actor, or with `SUPERVISOR` the server's own."""
-        return self.supervisor_chain if actor == SUPERVISOR else self.actor(actor) / "chain"
+        """The chain of an actor, or with `supervisor` in place of its id the server's own."""
+        return self.supervisor_chain if actor == _SUPERVISOR else self.actor(actor) / "chain"
 
     def own(self, actor: str) -> Path:
         """What an actor's sealed process may change by name: its log, its timers, what its handlers keep."""

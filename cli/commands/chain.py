@@ -104,8 +104,8 @@ def _home(app: App) -> Home:
 
 def _chosen(home: Home, actors: tuple[str, ...]) -> list[str]:
     """Whose chains are meant: ids of actors, and `supervisor` for the server's own."""
-    from theater.config import SUPERVISOR
     from theater.core.ids import is_id
+    from theater.core.verification import SUPERVISOR
 
     from ..home_files import find_chains
 

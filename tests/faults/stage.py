@@ -23,8 +23,8 @@ from tests.faults.journal import TOKEN
 from tests.faults.machine import Machine
 from theater.build import build
 from theater.client import Client, Row
-from theater.config import SUPERVISOR
 from theater.core.manifest import Retention, parse
+from theater.core.verification import SUPERVISOR
 from theater.errors import TheaterError
 from theater.wasm.assemble import assemble
 

@@ -20,10 +20,11 @@ from theater.chainlog.outage import read_known
 from theater.chainlog.reader import ChainReader
 from theater.chainlog.verify import HomeVerdict
 from theater.chainlog.writer import ChainWriter
-from theater.config import SUPERVISOR, Home
+from theater.config import Home
 from theater.core.chain import REMOVED, SNAPSHOT, Checkpoint, Genesis, Kind, Lifecycle, Mark
 from theater.core.manifest import Retention, parse
 from theater.core.outage import LOST
+from theater.core.verification import SUPERVISOR
 from theater.errors import ChainBroken
 from theater.log import logger
 from theater.server import caretaker

@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 
-from theater.config import SUPERVISOR, Home
+from theater.config import Home
 from theater.core.chain import START, Head, Mark
 from theater.core.manifest import Retention
+from theater.core.verification import SUPERVISOR
 from theater.log import Logger
 from theater.server import helpers
 from theater.server.cast import Cast

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from theater.bus.doors import Door, Heard
 from theater.bus.sockets import Full, Gone
-from theater.core.wire import PIECE, Failure, Message, Progress, Reply, Request, StillThere, decode, encode, pieces
+from theater.core.wire import Failure, Message, Progress, Reply, Request, StillThere, decode, encode, pieces
 from theater.errors import InvalidInput, LimitExceeded, NotAuthorised, TheaterError, WireError
 from theater.log import Logger
 from theater.server.loop import Loop
@@ -227,8 +227,7 @@ class Control:
     def send(self, peer: bytes, message: Message) -> None:
         """Answers a client, behind the answers before; one that is gone needs none, and one that does not read gets it
         when it does, but hears of no progress."""
-        backlog, frame = self._backlogs.get(peer), encode(message)
-        waiting = deque((frame,) if len(frame) <= PIECE else pieces(frame))
+        backlog, waiting = self._backlogs.get(peer), deque(pieces(encode(message)))
         if backlog is None:
             whole = len(waiting)
             try:

@@ -23,10 +23,11 @@ from theater.chainlog import actor_log
 from theater.chainlog.reader import ChainReader
 from theater.chainlog.signed import signed_marks
 from theater.chainlog.writer import ChainWriter, Durability
-from theater.config import SUPERVISOR, Home
+from theater.config import Home
 from theater.core.chain import MARKS, REMOVED, SIGNED, SNAPSHOT, Checkpoint, Genesis, Kind, Lifecycle, Mark
 from theater.core.codec import content_digest
 from theater.core.signed_checkpoint import Position, SignedCheckpoint, Signer
+from theater.core.verification import SUPERVISOR
 from theater.errors import DiskFull, IntegrityError, TheaterError
 from theater.log import Logger
 from theater.server.cast import Actor

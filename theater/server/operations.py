@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from theater.chainlog import actor_log
-from theater.config import SUPERVISOR
 from theater.core import manifest as manifests
 from theater.core.chain import Kind
 from theater.core.manifest import DAY, Manifest
 from theater.core.tree_file import parse as parse_tree
+from theater.core.verification import SUPERVISOR
 from theater.core.wire import VERSION
 from theater.errors import ActorDown, InvalidInput, TheaterError, UnknownContent
 from theater.server import adoption
@@ -23,8 +23,6 @@ from theater.server.reload import require_success
 from theater.server.uploads import Uploads
 from theater.server.vigil import note_growth
 from theater.server.wishes import Role, application, role_of_child
-
-"""Name under which `events` gives the server's own chain."""
 
 _EVENTS_MAX = 5000
 

@@ -24,11 +24,11 @@ from theater.chainlog import keys
 from theater.chainlog.references import collect_references
 from theater.chainlog.shrinking import Order, Shrunk, shrink
 from theater.chainlog.verify import Contents, verify_supervisor
-from theater.config import SUPERVISOR, Home
+from theater.config import Home
 from theater.core.ids import is_id
 from theater.core.manifest import Retention
 from theater.core.signatures import Signs
-from theater.core.verification import Checkpoints
+from theater.core.verification import SUPERVISOR, Checkpoints
 from theater.errors import ChainBroken, IntegrityError, NotFound, TheaterError
 from theater.server.cast import Cast
 from theater.server.kept_tree import kept_digests
